@@ -1,0 +1,135 @@
+"""Every setting of the system, read once from ``FRAUD_*`` environment variables. No other module reads the environment.
+
+A setting belongs here when somebody deploying the system may want to change it. Model hyper-parameters and feature
+windows do not: they are part of the model and live beside the code that uses them.
+"""
+
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Where things are and how they are tuned. Each field ``x`` is set by the environment variable ``FRAUD_X``."""
+
+    model_config = SettingsConfigDict(env_prefix="FRAUD_", frozen=True)
+
+    home: Path = Field(Path("var"), description="folder of all state: broker log, lake, checkpoints, service databases")
+    host: str = Field("127.0.0.1", description="address the embedded services listen on")
+
+    # Addresses of your own services. One that is set is used as it is, and the embedded one is not started.
+    kafka_bootstrap_servers: str | None = Field(None, description="host:port[,host:port] of your Kafka")
+    kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = None
+    kafka_username: str | None = None
+    kafka_password: SecretStr | None = None
+    kafka_ca_file: Path | None = Field(None, description="PEM file of the authority that signed the brokers")
+    store_url: str | None = Field(None, description="redis:// URL of your Valkey or Redis")
+    mlflow_url: str | None = Field(None, description="address of your MLflow tracking server")
+
+    # Ports of the embedded services.
+    kafka_port: int = 9092
+    kafka_controller_port: int = 9093
+    store_port: int = 6379
+    mlflow_port: int = 5000
+    dagster_port: int = 3000
+    spark_ui_port: int = 4040
+    metrics_port: int = Field(9108, description="Prometheus endpoint of the streaming job")
+
+    # The stream.
+    partitions: int = Field(4, ge=1, description="partitions of a topic the system creates")
+    max_offsets_per_trigger: int = Field(40_000, ge=1, description="most transactions in one micro-batch")
+    future_tolerance_s: int = Field(300, ge=0, description="how far event time may lie ahead of arrival, in seconds")
+    model_poll_s: float = Field(2.0, gt=0, description="how often the job asks the registry for a new model, in seconds")
+
+    # Training.
+    label_delay_days: int = Field(7, ge=0, description="silence counts as genuine after this many days")
+    validation_days: int = Field(7, ge=1)
+    test_days: int = Field(14, ge=1)
+    training_window_days: int = Field(180, ge=1, description="oldest event time used, in days before the as-of date")
+    search_candidates: int = Field(12, ge=1, description="settings tried by the hyper-parameter search")
+    search_folds: int = Field(3, ge=2)
+    seed: int = 7
+    model_name: str = "fraud-detector"
+    experiment_name: str = "fraud-detection"
+    partitions_start: str = Field("2026-01-01", description="first daily partition, YYYY-MM-DD")
+    scheduler: Literal["dagster", "airflow"] = Field("dagster", description="who owns the 03:00 UTC run")
+
+    @cached_property
+    def bootstrap_servers(self) -> str:
+        return self.kafka_bootstrap_servers or f"{self.host}:{self.kafka_port}"
+
+    @cached_property
+    def store_address(self) -> str:
+        return self.store_url or f"redis://{self.host}:{self.store_port}/0"
+
+    @cached_property
+    def mlflow_address(self) -> str:
+        return self.mlflow_url or f"http://{self.host}:{self.mlflow_port}"
+
+    @cached_property
+    def dagster_address(self) -> str:
+        return f"http://{self.host}:{self.dagster_port}"
+
+    @cached_property
+    def lake(self) -> Path:
+        """Parquet files of everything read from Kafka, and the daily tables made from them."""
+        return self.home.absolute() / "lake"
+
+    @cached_property
+    def checkpoint(self) -> Path:
+        """The streaming job's position: losing it means scoring the topic again from the start."""
+        return self.home.absolute() / "checkpoint"
+
+    @property
+    def _password(self) -> str | None:
+        return self.kafka_password.get_secret_value() if self.kafka_password else None
+
+    def confluent_kafka(self) -> dict[str, str]:
+        """Connection settings in librdkafka's names (confluent-kafka)."""
+        return _without_none({
+            "bootstrap.servers": self.bootstrap_servers,
+            "security.protocol": self.kafka_security_protocol,
+            "sasl.mechanism": self.kafka_sasl_mechanism,
+            "sasl.username": self.kafka_username,
+            "sasl.password": self._password,
+            "ssl.ca.location": self.kafka_ca_file and str(self.kafka_ca_file),
+        })
+
+    def kafka_python(self) -> dict[str, str]:
+        """Connection settings in kafka-python's names."""
+        return _without_none({
+            "bootstrap_servers": self.bootstrap_servers,
+            "security_protocol": self.kafka_security_protocol,
+            "sasl_mechanism": self.kafka_sasl_mechanism,
+            "sasl_plain_username": self.kafka_username,
+            "sasl_plain_password": self._password,
+            "ssl_cafile": self.kafka_ca_file and str(self.kafka_ca_file),
+        })
+
+    def spark_kafka(self) -> dict[str, str]:
+        """Connection options of Spark's Kafka source, in the Java client's names."""
+        return _without_none({
+            "kafka.bootstrap.servers": self.bootstrap_servers,
+            "kafka.security.protocol": self.kafka_security_protocol,
+            "kafka.sasl.mechanism": self.kafka_sasl_mechanism,
+            "kafka.sasl.jaas.config": self._jaas(),
+            "kafka.ssl.truststore.type": self.kafka_ca_file and "PEM",
+            "kafka.ssl.truststore.location": self.kafka_ca_file and str(self.kafka_ca_file),
+        })
+
+    def _jaas(self) -> str | None:
+        if self.kafka_sasl_mechanism is None:
+            return None
+        module = "plain.PlainLoginModule" if self.kafka_sasl_mechanism == "PLAIN" else "scram.ScramLoginModule"
+        return (
+            f"org.apache.kafka.common.security.{module} required "
+            f'username="{self.kafka_username}" password="{self._password}";'
+        )
+
+
+def _without_none(options: dict[str, str | None]) -> dict[str, str]:
+    return {name: value for name, value in options.items() if value is not None}
