@@ -43,7 +43,7 @@ class Settings(BaseSettings):
     partitions: int = Field(4, ge=1, description="partitions of a topic the system creates")
     max_offsets_per_trigger: int = Field(40_000, ge=1, description="most transactions in one micro-batch")
     future_tolerance_s: int = Field(300, ge=0, description="how far event time may lie ahead of arrival, in seconds")
-    model_poll_s: float = Field(2.0, gt=0, description="how often the job asks the registry for a new model, in seconds")
+    model_poll_s: float = Field(2.0, gt=0, description="seconds between two looks at the registry for a new model")
 
     # Training.
     label_delay_days: int = Field(7, ge=0, description="silence counts as genuine after this many days")
@@ -90,36 +90,42 @@ class Settings(BaseSettings):
 
     def confluent_kafka(self) -> dict[str, str]:
         """Connection settings in librdkafka's names (confluent-kafka)."""
-        return _without_none({
-            "bootstrap.servers": self.bootstrap_servers,
-            "security.protocol": self.kafka_security_protocol,
-            "sasl.mechanism": self.kafka_sasl_mechanism,
-            "sasl.username": self.kafka_username,
-            "sasl.password": self._password,
-            "ssl.ca.location": self.kafka_ca_file and str(self.kafka_ca_file),
-        })
+        return _without_none(
+            {
+                "bootstrap.servers": self.bootstrap_servers,
+                "security.protocol": self.kafka_security_protocol,
+                "sasl.mechanism": self.kafka_sasl_mechanism,
+                "sasl.username": self.kafka_username,
+                "sasl.password": self._password,
+                "ssl.ca.location": self.kafka_ca_file and str(self.kafka_ca_file),
+            }
+        )
 
     def kafka_python(self) -> dict[str, str]:
         """Connection settings in kafka-python's names."""
-        return _without_none({
-            "bootstrap_servers": self.bootstrap_servers,
-            "security_protocol": self.kafka_security_protocol,
-            "sasl_mechanism": self.kafka_sasl_mechanism,
-            "sasl_plain_username": self.kafka_username,
-            "sasl_plain_password": self._password,
-            "ssl_cafile": self.kafka_ca_file and str(self.kafka_ca_file),
-        })
+        return _without_none(
+            {
+                "bootstrap_servers": self.bootstrap_servers,
+                "security_protocol": self.kafka_security_protocol,
+                "sasl_mechanism": self.kafka_sasl_mechanism,
+                "sasl_plain_username": self.kafka_username,
+                "sasl_plain_password": self._password,
+                "ssl_cafile": self.kafka_ca_file and str(self.kafka_ca_file),
+            }
+        )
 
     def spark_kafka(self) -> dict[str, str]:
         """Connection options of Spark's Kafka source, in the Java client's names."""
-        return _without_none({
-            "kafka.bootstrap.servers": self.bootstrap_servers,
-            "kafka.security.protocol": self.kafka_security_protocol,
-            "kafka.sasl.mechanism": self.kafka_sasl_mechanism,
-            "kafka.sasl.jaas.config": self._jaas(),
-            "kafka.ssl.truststore.type": self.kafka_ca_file and "PEM",
-            "kafka.ssl.truststore.location": self.kafka_ca_file and str(self.kafka_ca_file),
-        })
+        return _without_none(
+            {
+                "kafka.bootstrap.servers": self.bootstrap_servers,
+                "kafka.security.protocol": self.kafka_security_protocol,
+                "kafka.sasl.mechanism": self.kafka_sasl_mechanism,
+                "kafka.sasl.jaas.config": self._jaas(),
+                "kafka.ssl.truststore.type": self.kafka_ca_file and "PEM",
+                "kafka.ssl.truststore.location": self.kafka_ca_file and str(self.kafka_ca_file),
+            }
+        )
 
     def _jaas(self) -> str | None:
         if self.kafka_sasl_mechanism is None:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-DAY_MS = 24 * 60 * 60 * 1000
+from fraud_core.timestamps import DAY_MS
 
 
 @dataclass(frozen=True)

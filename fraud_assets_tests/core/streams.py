@@ -1,0 +1,46 @@
+"""Hypothesis strategies for streams of transactions: late events, equal times, hot users, missing optional fields."""
+
+import polars as pl
+from hypothesis import strategies as st
+
+from fraud_core.timestamps import DAY_MS, HOUR_MS
+from fraud_core.transaction import COLUMNS
+
+START_MS = 1_767_225_600_000  # 2026-01-01
+_STEPS_MS = (0, 1, 1000, 60_000, HOUR_MS, HOUR_MS + 1, DAY_MS, 7 * DAY_MS, 30 * DAY_MS, 32 * DAY_MS)
+
+
+@st.composite
+def streams(draw, max_size: int = 40) -> pl.DataFrame:
+    """A frame with transaction.COLUMNS in arrival order; event times step forward, back, and across every window."""
+    rows, time_ms = [], START_MS
+    for offset in range(draw(st.integers(1, max_size))):
+        time_ms += draw(st.sampled_from(_STEPS_MS)) * draw(st.sampled_from((1, 1, 1, -1)))
+        user = draw(st.integers(0, 3))
+        located = draw(st.booleans())
+        rows.append(
+            {
+                "partition": user % 2,
+                "offset": offset,
+                "ingest_time_ms": time_ms,
+                "transaction_id": f"t{offset}",
+                "user_id": f"u{user}",
+                "merchant_id": f"m{draw(st.integers(0, 2))}",
+                "amount_cents": draw(st.one_of(st.integers(1, 100_000), st.just(10**11))),
+                "currency": "EUR",
+                "event_time_ms": time_ms,
+                "channel": draw(st.sampled_from(("online", "chip", None))),
+                "country": draw(st.sampled_from(("DE", "FR", None))),
+                "latitude": draw(st.floats(-90, 90)) if located else None,
+                "longitude": draw(st.floats(-180, 180)) if located else None,
+                "device_id": draw(st.sampled_from(("d1", "d2", None))),
+            }
+        )
+    return pl.DataFrame(rows, schema=COLUMNS).sort("partition", "offset")
+
+
+@st.composite
+def cuts(draw, n: int) -> list[int]:
+    """Where a stream of n rows is cut into micro-batches: ascending positions, 0 and n included."""
+    inner = draw(st.lists(st.integers(1, max(1, n - 1)), max_size=6, unique=True)) if n > 1 else []
+    return [0, *sorted(inner), n]

@@ -1,0 +1,32 @@
+"""RFC 3339 text to UTC milliseconds and back. All times inside the system are int64 milliseconds since 1970, UTC."""
+
+from datetime import UTC, datetime, timedelta
+
+SECOND_MS = 1000
+HOUR_MS = 3600 * SECOND_MS
+DAY_MS = 24 * HOUR_MS
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
+
+
+def parse_rfc3339_ms(text: str) -> int:
+    """Milliseconds since 1970 UTC; digits beyond the millisecond are cut off.
+
+    >>> parse_rfc3339_ms("2026-01-31T12:00:00.123+01:00")
+    1769857200123
+
+    Raises ValueError when the text is no date, or has no zone: a time without a zone is not a point in time.
+    """
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError(f"{text!r} has no zone: end it with Z or an offset such as +01:00")
+    return (moment - _EPOCH) // _MILLISECOND
+
+
+def format_rfc3339_ms(time_ms: int) -> str:
+    """
+    >>> format_rfc3339_ms(1769857200123)
+    '2026-01-31T11:00:00.123Z'
+    """
+    return (_EPOCH + time_ms * _MILLISECOND).isoformat(timespec="milliseconds").replace("+00:00", "Z")

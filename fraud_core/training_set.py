@@ -1,0 +1,60 @@
+"""Point-in-time training data: features, known labels and the period each row belongs to, as of one moment."""
+
+import polars as pl
+
+from fraud_core.features import FEATURES, compute_features
+from fraud_core.labels import label_transactions
+from fraud_core.merchant_risk import PUBLISHED_AFTER_MS, MerchantRisk, effective_times, merchant_risk
+from fraud_core.settings import Settings
+from fraud_core.split import TimeSplit
+
+
+def build_training_set(
+    transactions: pl.DataFrame, labels: pl.DataFrame, as_of_ms: int, settings: Settings
+) -> pl.DataFrame:
+    """What a model may learn from at ``as_of_ms``: only labels known by then, and features as the stream saw them.
+
+    transactions : transaction.COLUMNS, everything that arrived, also what is older than the training window: it is
+        history. A transaction_id that arrived twice is one row (its first arrival) and two events of history.
+    labels : labels.LABEL_COLUMNS.
+    Returns transaction_id, user_id, event_time_ms, amount_cents, is_fraud (Boolean), split, then FEATURES as Float32,
+    which is what the trees compare. Rows in the gaps between the periods, and with unknown labels, are left out.
+    Raises ValueError, naming dates and counts, when a period has no rows or lacks a class.
+    """
+    split = time_split(as_of_ms, settings)
+    arrived = transactions.sort("partition", "offset")
+    risk = MerchantRisk.from_table(risk_tables(arrived, labels, as_of_ms, settings))
+    values = compute_features(arrived, None, risk).values
+    rows = (
+        arrived.select("transaction_id", "user_id", "event_time_ms", "amount_cents")
+        .with_columns(
+            is_fraud=label_transactions(arrived, labels, as_of_ms, settings.label_delay_days),
+            split=split.assign(arrived["event_time_ms"]),
+            **{name: pl.Series(values[:, column], dtype=pl.Float32) for column, name in enumerate(FEATURES)},
+        )
+        .filter(pl.col("is_fraud").is_not_null() & pl.col("split").is_not_null())
+        .unique("transaction_id", keep="first", maintain_order=True)
+        .sort("event_time_ms", maintain_order=True)
+    )
+    split.require_both_classes(rows)
+    return rows
+
+
+def risk_tables(transactions: pl.DataFrame, labels: pl.DataFrame, as_of_ms: int, settings: Settings) -> pl.DataFrame:
+    """The merchant risk tables (merchant_risk.RISK_COLUMNS) of every day up to the one computed at ``as_of_ms``."""
+    first_ms = transactions["event_time_ms"].min()
+    if first_ms is None:
+        return merchant_risk(transactions, labels, [], settings.label_delay_days)
+    times = effective_times(first_ms, as_of_ms + PUBLISHED_AFTER_MS)
+    return merchant_risk(transactions, labels, times, settings.label_delay_days)
+
+
+def time_split(as_of_ms: int, settings: Settings) -> TimeSplit:
+    """The periods of a training run as of ``as_of_ms``."""
+    return TimeSplit.as_of(
+        as_of_ms,
+        label_delay_days=settings.label_delay_days,
+        validation_days=settings.validation_days,
+        test_days=settings.test_days,
+        training_window_days=settings.training_window_days,
+    )
