@@ -1,0 +1,166 @@
+"""Which rows train, which choose the threshold, which judge: always by time, always a label delay apart.
+
+A row at time t gets its label only at t + label delay, so a later period may start only one delay after an earlier
+one ends: otherwise the model would know, through labels and merchant risk, what nobody knew on the day it claims to
+predict.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Self
+
+import numpy as np
+import polars as pl
+
+from fraud_core.timestamps import DAY_MS
+
+Interval = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class TimeSplit:
+    """Three half-open intervals [start, end) of event time in ms, in order. Rows between them belong to none.
+
+    >>> TimeSplit.as_of(100 * DAY_MS, label_delay_days=7, validation_days=7, test_days=14, training_window_days=90)
+    TimeSplit(train=(864000000, 5011200000), validation=(5616000000, 6220800000), test=(6825600000, 8035200000))
+    """
+
+    train: Interval
+    validation: Interval
+    test: Interval
+
+    @classmethod
+    def as_of(
+        cls, as_of_ms: int, *, label_delay_days: int, validation_days: int, test_days: int, training_window_days: int
+    ) -> Self:
+        """The newest split whose labels are all known at ``as_of_ms`` (00:00 UTC of the day after the partition).
+
+        Backwards from there: label delay | test | gap | validation | gap | train. The gaps are label delays.
+        ValueError when the training window is too short to hold it all.
+        """
+        delay_ms = label_delay_days * DAY_MS
+        test_end = as_of_ms - delay_ms
+        test_start = test_end - test_days * DAY_MS
+        validation_end = test_start - delay_ms
+        validation_start = validation_end - validation_days * DAY_MS
+        train_end = validation_start - delay_ms
+        train_start = as_of_ms - training_window_days * DAY_MS
+        if train_start >= train_end:
+            held_out_days = (as_of_ms - train_end) // DAY_MS
+            raise ValueError(
+                f"a training window of {training_window_days} days leaves no day to train on: test, validation and "
+                f"three label delays take {held_out_days} days. Lengthen the window (FRAUD_TRAINING_WINDOW_DAYS) or "
+                "shorten FRAUD_TEST_DAYS, FRAUD_VALIDATION_DAYS or FRAUD_LABEL_DELAY_DAYS."
+            )
+        return cls((train_start, train_end), (validation_start, validation_end), (test_start, test_end))
+
+    def parts(self) -> dict[str, Interval]:
+        return {"train": self.train, "validation": self.validation, "test": self.test}
+
+    def assign(self, event_time_ms: pl.Series) -> pl.Series:
+        """Utf8 of the same length: "train", "validation", "test", or null for a row that belongs to none."""
+        part = pl.lit(None, dtype=pl.Utf8)
+        for name, (start, end) in self.parts().items():
+            inside = pl.col("event_time_ms").is_between(start, end, closed="left")
+            part = pl.when(inside).then(pl.lit(name)).otherwise(part)
+        return event_time_ms.rename("event_time_ms").to_frame().select(part.alias("split")).to_series()
+
+    def require_both_classes(self, rows: pl.DataFrame) -> None:
+        """ValueError, naming dates and counts, unless each part holds frauds and genuine transactions.
+
+        rows : columns event_time_ms Int64, split Utf8 (as ``assign`` gives it), is_fraud Boolean.
+        """
+        for name, (start, end) in self.parts().items():
+            part = rows.filter(pl.col("split") == name)
+            frauds = int(part["is_fraud"].sum())
+            if frauds and frauds < part.height:
+                continue
+            what = f"{part.height:,} labelled transactions, {frauds:,} of them fraud"
+            where = f"the {name} period {iso_date(start)} to {iso_date(end)} (end exclusive)"
+            raise ValueError(f"{where} has {what}; it needs both classes. {_covered(rows)}{self._advice(rows)}")
+
+    def _advice(self, rows: pl.DataFrame) -> str:
+        if rows.height and rows["event_time_ms"].min() >= self.train[1]:
+            return f" Bring transactions from before {iso_date(self.train[1])}, or train as of a later day."
+        return " Check that transactions and labels of these days arrived, or train as of another day."
+
+
+class PurgedTimeSeriesSplit:
+    """A scikit-learn splitter: the past trains, the time after a gap validates, fold by fold further on.
+
+    The time left beside one gap is cut into n_splits + 1 equal parts. Fold i (0, 1, ...) trains on the first i + 1
+    parts and validates on the part that starts ``gap_ms`` after they end, so its training labels were known by then.
+
+    event_time_ms : (n,) int64, of the rows that will be split, in their order (any order).
+    ValueError when the period is too short for the folds.
+    """
+
+    def __init__(self, event_time_ms: np.ndarray, n_splits: int, gap_ms: int) -> None:
+        self.event_time_ms = np.asarray(event_time_ms, dtype=np.int64)
+        self.n_splits = n_splits
+        self.gap_ms = gap_ms
+        if not len(self.event_time_ms):
+            raise ValueError("no rows to split into folds")
+        self._start = int(self.event_time_ms.min())
+        self._end = int(self.event_time_ms.max()) + 1
+        self._part_ms = (self._end - self._start - gap_ms) // (n_splits + 1)
+        if self._part_ms <= 0:
+            raise ValueError(
+                f"{_period(self._start, self._end)} is too short for {n_splits} folds with a gap of "
+                f"{gap_ms / DAY_MS:g} days: bring more history, or lower FRAUD_SEARCH_FOLDS or FRAUD_LABEL_DELAY_DAYS."
+            )
+
+    def get_n_splits(self, X: object = None, y: object = None, groups: object = None) -> int:  # noqa: N803
+        return self.n_splits
+
+    def split(
+        self,
+        X: object,  # noqa: N803 (scikit-learn's names)
+        y: object = None,
+        groups: object = None,
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Pairs of row numbers (train, validation), earliest fold first."""
+        if len(X) != len(self.event_time_ms):
+            raise ValueError(f"{len(X)} rows to split, but event times of {len(self.event_time_ms)}")
+        for fold in range(self.n_splits):
+            train_end, start, end = self._bounds(fold)
+            is_validation = (self.event_time_ms >= start) & (self.event_time_ms < end)
+            yield np.flatnonzero(self.event_time_ms < train_end), np.flatnonzero(is_validation)
+
+    def require_frauds(self, is_fraud: np.ndarray, at_least: int) -> None:
+        """ValueError, naming dates and counts, if a fold trains on fewer frauds or validates on one class."""
+        for fold, (train, validation) in enumerate(self.split(is_fraud)):
+            train_end, start, end = self._bounds(fold)
+            for period, rows, minimum in (
+                (f"training period {_period(self._start, train_end)}", train, at_least),
+                (f"validation period {_period(start, end)}", validation, 1),
+            ):
+                frauds = int(is_fraud[rows].sum())
+                if minimum <= frauds < len(rows):
+                    continue
+                raise ValueError(
+                    f"fold {fold + 1} of {self.n_splits}: the {period} has {len(rows):,} transactions, {frauds:,} of "
+                    f"them fraud; it needs at least {minimum} and some genuine ones. Bring more history or lower "
+                    "FRAUD_SEARCH_FOLDS."
+                )
+
+    def _bounds(self, fold: int) -> tuple[int, int, int]:
+        """End of training, start and end (exclusive) of validation, in ms."""
+        train_end = self._start + (fold + 1) * self._part_ms
+        start = train_end + self.gap_ms
+        return train_end, start, self._end if fold == self.n_splits - 1 else start + self._part_ms
+
+
+def iso_date(time_ms: int) -> str:
+    return datetime.fromtimestamp(time_ms / 1000, UTC).date().isoformat()
+
+
+def _period(start_ms: int, end_ms: int) -> str:
+    return f"{iso_date(start_ms)} to {iso_date(end_ms - 1)}"
+
+
+def _covered(rows: pl.DataFrame) -> str:
+    if not rows.height:
+        return "There are no labelled transactions at all."
+    return f"The labelled transactions cover {_period(rows['event_time_ms'].min(), rows['event_time_ms'].max() + 1)}."
