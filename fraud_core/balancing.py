@@ -40,6 +40,7 @@ class FraudTarget:
 
 
 def smote(target: FraudTarget, seed: int) -> SMOTE:
+    """Wants standardised features, and more than NEIGHBOURS frauds when the target is more than there are."""
     return SMOTE(sampling_strategy=target, k_neighbors=NEIGHBOURS, random_state=seed)
 
 
@@ -52,19 +53,19 @@ def balance(train: pl.DataFrame, features: Sequence[str], ratio: float, seed: in
     ValueError when there are too few frauds to interpolate between.
     """
     real = train.select("transaction_id", "event_time_ms", "is_fraud", pl.lit(False).alias("is_synthetic"), *features)
-    frauds = int(real["is_fraud"].sum())
-    if ratio == 0:
+    is_fraud = real["is_fraud"].to_numpy()
+    frauds = np.count_nonzero(is_fraud)
+    target = FraudTarget(ratio)
+    if target(is_fraud) == {1: frauds}:
         return real
     if frauds <= NEIGHBOURS:
         raise ValueError(
             f"SMOTE needs more than {NEIGHBOURS} frauds to interpolate between, the training period has {frauds}: "
             "bring more history, or train without SMOTE (ratio 0)."
         )
-    values = real.select(features).cast(pl.Float64).to_numpy()
     scaler = StandardScaler()
-    resampled, _ = smote(FraudTarget(ratio), seed).fit_resample(
-        scaler.fit_transform(values), real["is_fraud"].to_numpy()
-    )
+    scaled = scaler.fit_transform(real.select(features).cast(pl.Float64).to_numpy())
+    resampled, _ = smote(target, seed).fit_resample(scaled, is_fraud)
     synthetic = pl.DataFrame(scaler.inverse_transform(resampled[real.height :]), schema=list(features))
     marked = synthetic.select(
         pl.lit(None).alias("transaction_id"),
@@ -100,7 +101,7 @@ def search_sample(
 ) -> SearchSample:
     """Keep every fraud and a random ``fraction`` of the genuine rows, but no fewer than ``at_least``.
 
-    A search on it costs a tenth and orders candidates alike: what separates them is the frauds, and all are kept.
+    The cost lies in the genuine rows, but what tells candidates apart are the frauds, and all of them are kept.
     """
     genuine = np.flatnonzero(~train["is_fraud"].to_numpy())
     kept = min(len(genuine), max(at_least, round(fraction * len(genuine))))

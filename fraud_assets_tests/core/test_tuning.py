@@ -1,3 +1,5 @@
+import threading
+
 import numpy as np
 import polars as pl
 import pytest
@@ -36,7 +38,8 @@ def test_the_search_returns_the_best_of_its_table_and_tries_the_defaults_first()
 def test_two_processes_find_what_one_process_finds():
     balanced = balance(TRAIN, NAMES, 0.1, seed=7)
     alone = tune(balanced, NAMES, candidates=2, **IN_PROCESS)
-    together = tune(balanced, NAMES, candidates=2, **{**IN_PROCESS, "n_jobs": 2}, progress=lambda *step: None)
+    lock = threading.Lock()  # a callback that holds what cannot be sent to another process
+    together = tune(balanced, NAMES, candidates=2, **{**IN_PROCESS, "n_jobs": 2}, progress=lambda *step: lock.locked())
     assert together.params == alone.params
     assert together.table.drop("fit_seconds").equals(alone.table.drop("fit_seconds"))
 
