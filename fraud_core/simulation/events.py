@@ -1,0 +1,31 @@
+"""Transactions inside the simulator: arrays of numbers, before they get names."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Events:
+    """Arrays of one length. ``customer``, ``merchant``: indices into the population; ``device``: a number that stands
+    for a device (used online only); ``is_fraud`` never leaves the simulator except as a label."""
+
+    time_ms: np.ndarray
+    customer: np.ndarray
+    merchant: np.ndarray
+    amount_cents: np.ndarray
+    device: np.ndarray
+    is_fraud: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.time_ms)
+
+    def __getitem__(self, rows: np.ndarray) -> "Events":
+        return Events(*(getattr(self, field.name)[rows] for field in fields(self)))
+
+
+def concat(parts: Iterable[Events]) -> Events:
+    """One after the other; at least one part."""
+    parts = list(parts)
+    return Events(*(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(Events)))

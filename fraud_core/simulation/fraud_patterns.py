@@ -1,0 +1,126 @@
+"""Kinds of fraud: who, where, how much, how fast. A new kind is one function and one line of PATTERNS.
+
+A pattern draws one campaign that begins on a day; its transactions lie on that day and up to LONGEST_DAYS later.
+Thieves do not know the victim's habits, but they buy from real merchants, at prices that others pay too.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from fraud_core.simulation.events import Events, concat
+from fraud_core.simulation.population import CATEGORIES, Population, merchants_in_city
+from fraud_core.timestamps import DAY_MS, HOUR_MS
+
+LONGEST_DAYS = 35
+_MINUTE_MS = HOUR_MS / 60
+_FOREIGN_DEVICES = 10**15  # above every number of a customer's device
+_IS_RESOLD = np.array([resold for _, _, resold in CATEGORIES.values()])
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """``campaigns`` is how many begin per day and 1,000 customers."""
+
+    name: str
+    campaigns: float
+    draw: Callable[[Population, int, np.random.Generator], Events]
+
+
+def stolen_card_spree(population: Population, day: int, rng: np.random.Generator) -> Events:
+    """The card itself: three to ten purchases within hours, in one city, dearer than the owner's."""
+    customer = rng.integers(len(population.customers))
+    n = rng.integers(3, 11)
+    home = population.customers.city[customer]
+    city = home if rng.random() < 0.4 else rng.integers(population.cities)
+    merchant = merchants_in_city(population, np.full(n, city), rng)
+    times = day * DAY_MS + rng.uniform(6, 22) * HOUR_MS + np.cumsum(rng.exponential(20 * _MINUTE_MS, n))
+    amount = population.merchants.price[merchant] * rng.uniform(2.0, 6.0) * rng.lognormal(0.0, 0.5, n)
+    return _events(times, customer, merchant, amount, rng)
+
+
+def compromised_merchant(population: Population, day: int, rng: np.random.Generator) -> Events:
+    """A merchant whose terminal leaks: after some days, and for weeks, some of the payments there are forged.
+
+    Each looks ordinary. What gives them away is the merchant's fraud rate, once labels arrive.
+    """
+    begin, n_days = day + rng.integers(2, 8), rng.integers(18, 28)
+    n = rng.poisson(rng.uniform(2.0, 5.0) * n_days) + 1
+    merchant = np.full(n, rng.integers(len(population.merchants)))
+    customer = rng.choice(population.customers_near(merchant[0]), n)
+    times = (begin + rng.uniform(0, n_days, n)) * DAY_MS
+    amount = population.merchants.price[merchant] * rng.lognormal(0.2, 0.5, n)
+    return _events(times, customer, merchant, amount, rng)
+
+
+def account_takeover(population: Population, day: int, rng: np.random.Generator) -> Events:
+    """Stolen credentials: from a device never seen before, online, what can be sold on, within a day."""
+    n = rng.integers(2, 7)
+    merchant = _online(population, n, rng, resold=True)
+    times = day * DAY_MS + rng.uniform(0, 24) * HOUR_MS + np.cumsum(rng.exponential(2 * HOUR_MS, n))
+    amount = population.merchants.price[merchant] * rng.uniform(1.5, 5.0) * rng.lognormal(0.0, 0.4, n)
+    return _events(times, rng.integers(len(population.customers)), merchant, amount, rng)
+
+
+def card_testing(population: Population, day: int, rng: np.random.Generator) -> Events:
+    """Does the card number work? Many payments of a euro or two within minutes at one merchant, then a large one."""
+    n = rng.integers(5, 13)
+    merchant = np.append(np.full(n, _online(population, 1, rng)), _online(population, 1, rng, resold=True))
+    start = day * DAY_MS + rng.uniform(0, 24) * HOUR_MS
+    tests = np.cumsum(rng.exponential(1.5 * _MINUTE_MS, n))
+    times = start + np.append(tests, tests[-1] + rng.uniform(10, 400) * _MINUTE_MS)
+    amount = np.append(rng.uniform(0.5, 3.0, n), population.merchants.price[merchant[-1]] * rng.uniform(1.0, 4.0))
+    return _events(times, rng.integers(len(population.customers)), merchant, amount, rng)
+
+
+def slow_burn(population: Population, day: int, rng: np.random.Generator) -> Events:
+    """A careful thief: every few days for weeks, online, at about what the owner spends. Hard to see by design."""
+    customer = rng.integers(len(population.customers))
+    n = rng.integers(4, 11)
+    merchant = _online(population, n, rng)
+    times = (day + np.sort(rng.uniform(0, 28, n))) * DAY_MS
+    habit = np.exp(population.customers.log_amount[customer])
+    amount = population.merchants.price[merchant] * habit * rng.lognormal(0.1, 0.5, n)
+    return _events(times, customer, merchant, amount, rng)
+
+
+PATTERNS = (
+    Pattern("stolen_card_spree", 0.35, stolen_card_spree),
+    Pattern("compromised_merchant", 0.025, compromised_merchant),
+    Pattern("account_takeover", 0.40, account_takeover),
+    Pattern("card_testing", 0.20, card_testing),
+    Pattern("slow_burn", 0.06, slow_burn),
+)
+
+
+def campaigns_of_day(population: Population, day: int) -> Events:
+    """The transactions of all campaigns that begin on ``day``, on whatever day they take place."""
+    drawn = [Events(*(np.empty(0, np.int64) for _ in range(5)), np.empty(0, bool))]
+    for number, pattern in enumerate(PATTERNS):
+        rng = np.random.default_rng([population.seed, 3, day, number])
+        expected = pattern.campaigns * len(population.customers) / 1000
+        drawn += [pattern.draw(population, day, rng) for _ in range(rng.poisson(expected))]
+    return concat(drawn)
+
+
+def _online(population: Population, n: int, rng: np.random.Generator, resold: bool = False) -> np.ndarray:
+    candidates = np.arange(population.merchants.first_online, len(population.merchants))
+    if resold:
+        sells = candidates[_IS_RESOLD[population.merchants.category[candidates]]]
+        candidates = sells if len(sells) else candidates
+    return rng.choice(candidates, n)
+
+
+def _events(
+    times: np.ndarray, customer: int | np.ndarray, merchant: np.ndarray, amount: np.ndarray, rng: np.random.Generator
+) -> Events:
+    n = len(merchant)
+    return Events(
+        time_ms=times.astype(np.int64),
+        customer=np.broadcast_to(np.asarray(customer, dtype=np.int64), n),
+        merchant=merchant.astype(np.int64),
+        amount_cents=np.maximum(np.rint(amount * 100), 50).astype(np.int64),
+        device=np.full(n, _FOREIGN_DEVICES + rng.integers(10**9)),
+        is_fraud=np.ones(n, bool),
+    )

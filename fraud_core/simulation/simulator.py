@@ -1,0 +1,75 @@
+"""Simulated card payments, a UTC day at a time. Everything follows from the number of customers and the seed."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import polars as pl
+
+from fraud_core.simulation.events import Events, concat
+from fraud_core.simulation.feedback import feedback
+from fraud_core.simulation.fraud_patterns import LONGEST_DAYS, campaigns_of_day
+from fraud_core.simulation.population import CATEGORIES, TRANSACTIONS_PER_CUSTOMER_DAY, make_population
+from fraud_core.simulation.spending import genuine_day
+from fraud_core.timestamps import DAY_MS
+
+CURRENCY = "EUR"
+
+
+@dataclass(frozen=True)
+class SimulatedDay:
+    """transactions : in event-time order; the fields of transaction.schema.json, with event_time_ms for the timestamp
+        and amount_cents for the amount.
+    labels : transaction_id, is_fraud, source, label_time_ms, in order of label time, which may be weeks later.
+    is_fraud : (n,) bool, the truth about each transaction, also where no label ever tells.
+    """
+
+    transactions: pl.DataFrame
+    labels: pl.DataFrame
+    is_fraud: np.ndarray
+
+
+def customers_for(transactions: int, days: int) -> int:
+    """How many customers make about that many transactions in that time."""
+    return max(50, round(transactions / days / TRANSACTIONS_PER_CUSTOMER_DAY))
+
+
+class Simulator:
+    def __init__(self, n_customers: int, seed: int) -> None:
+        self._population = make_population(n_customers, seed)
+        self._campaigns = lru_cache(maxsize=LONGEST_DAYS + 2)(lambda day: campaigns_of_day(self._population, day))
+        customers, merchants = self._population.customers, self._population.merchants
+        self._user_ids, self._merchant_ids = customers.ids, merchants.ids
+        self._category = pl.Series(list(CATEGORIES)).gather(merchants.category)
+        self._country = pl.Series(merchants.country)
+        self._is_online = np.arange(len(merchants)) >= merchants.first_online
+
+    def day(self, day: int) -> SimulatedDay:
+        """All transactions of UTC day ``day`` (days since 1970), and what will become known about them."""
+        begun = concat(self._campaigns(start) for start in range(day - LONGEST_DAYS, day + 1))
+        events = concat([genuine_day(self._population, day), begun[begun.time_ms // DAY_MS == day]])
+        events = events[np.argsort(events.time_ms, kind="stable")]
+        rng = np.random.default_rng([self._population.seed, 4, day])
+        transactions = self._named(events, day, rng)
+        labels = feedback(transactions["transaction_id"], events.is_fraud, events.time_ms, rng)
+        return SimulatedDay(transactions, labels.sort("label_time_ms", "transaction_id"), events.is_fraud)
+
+    def _named(self, events: Events, day: int, rng: np.random.Generator) -> pl.DataFrame:
+        merchants, n = self._population.merchants, len(events)
+        is_online = self._is_online[events.merchant]
+        channel = np.where(is_online, 2, rng.random(n) < 0.6)
+        number = pl.int_range(n).cast(pl.String).str.zfill(6)
+        return pl.select(
+            transaction_id=pl.format(f"t-{self._population.seed}-{day}-{{}}", number),
+            user_id=self._user_ids.gather(events.customer),
+            merchant_id=self._merchant_ids.gather(events.merchant),
+            amount_cents=pl.Series(events.amount_cents),
+            currency=pl.lit(CURRENCY),
+            event_time_ms=pl.Series(events.time_ms),
+            merchant_category=self._category.gather(events.merchant),
+            channel=pl.Series(["chip", "contactless", "online"]).gather(channel),
+            country=self._country.gather(events.merchant),
+            latitude=pl.Series(merchants.latitude[events.merchant]).fill_nan(None),
+            longitude=pl.Series(merchants.longitude[events.merchant]).fill_nan(None),
+            device_id=pl.when(pl.Series(is_online)).then(pl.format("d-{}", pl.Series(events.device))),
+        )

@@ -1,0 +1,99 @@
+"""Sends records to Kafka, each exactly once per call: what every source of transactions and labels goes through."""
+
+import logging
+
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+
+from fraud_core.labels import encode_feedback
+from fraud_core.settings import Settings
+from fraud_core.topics import FEEDBACK, TRANSACTIONS, Topic
+from fraud_core.transaction import encode_transaction
+from streaming.errors import OperatorError
+
+# librdkafka reports every failed connection attempt; what matters comes back as an error.
+log = logging.getLogger(__name__)
+log.addHandler(logging.NullHandler())
+log.propagate = False
+
+_REACHABLE_TIMEOUT_S = 10.0
+_DELIVERY_TIMEOUT_S = 60
+
+
+class RecordProducer:
+    """A context manager; leaving it waits until everything is delivered.
+
+    Raises OperatorError when the brokers cannot be reached, a topic is missing, or a record could not be delivered.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._failed = 0
+        self._reason: KafkaError | None = None
+        self._producer = Producer(
+            {
+                **settings.confluent_kafka(),
+                "enable.idempotence": True,
+                "acks": "all",
+                "linger.ms": 5,
+                "compression.type": "lz4",
+                "delivery.timeout.ms": _DELIVERY_TIMEOUT_S * 1000,
+                "queue.buffering.max.messages": 200_000,
+            },
+            logger=log,
+        )
+
+    def __enter__(self) -> "RecordProducer":
+        for topic in (TRANSACTIONS, FEEDBACK):
+            self._require(topic)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.flush()
+
+    def send_transaction(self, transaction: dict) -> None:
+        """``transaction`` in the fields that ``encode_transaction`` takes."""
+        self._send(TRANSACTIONS, transaction[TRANSACTIONS.key], encode_transaction(transaction))
+
+    def send_encoded_transaction(self, user_id: str, value: bytes) -> None:
+        self._send(TRANSACTIONS, user_id, value)
+
+    def send_label(self, transaction_id: str, is_fraud: bool, source: str, label_time_ms: int) -> None:
+        self._send(FEEDBACK, transaction_id, encode_feedback(transaction_id, is_fraud, source, label_time_ms))
+
+    def poll(self) -> None:
+        """Let delivery reports in; call now and then."""
+        self._producer.poll(0)
+
+    def flush(self) -> None:
+        undelivered = self._producer.flush(_DELIVERY_TIMEOUT_S) + self._failed
+        if undelivered:
+            raise OperatorError(
+                f"{undelivered} records could not be delivered to Kafka at {self._settings.bootstrap_servers}"
+                f"{f' ({self._reason.str()})' if self._reason else ''}: check the brokers (./run status) and send again"
+            )
+
+    def _send(self, topic: Topic, key: str, value: bytes) -> None:
+        while True:
+            try:
+                self._producer.produce(topic.name, value, key.encode(), on_delivery=self._delivered)
+                return
+            except BufferError:
+                self._producer.poll(0.5)  # the queue is full: wait for the brokers
+
+    def _delivered(self, error: KafkaError | None, _: Message) -> None:
+        if error is not None:
+            self._failed += 1
+            self._reason = error
+
+    def _require(self, topic: Topic) -> None:
+        try:
+            known = self._producer.list_topics(topic.name, timeout=_REACHABLE_TIMEOUT_S).topics[topic.name]
+        except KafkaException as error:
+            raise OperatorError(
+                f"Kafka at {self._settings.bootstrap_servers} does not answer ({error.args[0].str()}): start the stack "
+                "with ./run up, or set FRAUD_KAFKA_BOOTSTRAP_SERVERS to your own brokers"
+            ) from error
+        if known.error is not None:
+            raise OperatorError(
+                f"Kafka at {self._settings.bootstrap_servers} has no topic {topic.name}: ./run up creates it"
+            )
