@@ -19,7 +19,9 @@ LOCK_FILE = Path(__file__).parent / "jars.lock"
 
 # What the lock is made from. A set whose coordinates are resolved takes their dependencies along, the others do not.
 _KAFKA = "4.4.0"
-_RESOLVED = {"broker": [f"org.apache.kafka:{name}:{_KAFKA}" for name in ("kafka_2.13", "kafka-clients", "kafka-storage")]}
+_RESOLVED = {
+    "broker": [f"org.apache.kafka:{name}:{_KAFKA}" for name in ("kafka_2.13", "kafka-clients", "kafka-storage")]
+}
 _ALONE = {
     "broker": ["org.apache.logging.log4j:log4j-slf4j-impl:2.25.5"],  # the version of the broker's own log4j-core
     "spark": [
@@ -59,7 +61,7 @@ def missing_jars(jars: Iterable[Jar]) -> list[Jar]:
 
 
 def fetch(show: Callable[[str], None]) -> None:
-    """Make .jars hold exactly the jars of the lock. Interrupted, it leaves whole jars only; called again, it goes on."""
+    """Make .jars hold exactly the jars of the lock. Interrupted, it leaves whole jars; called again, it goes on."""
     jars = locked_jars()
     missing = missing_jars(jars)
     if missing:

@@ -1,0 +1,187 @@
+"""The ``fraud`` command: one function per command, each importing what it needs only when it is called."""
+
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from fraud_stack.stack import Stack
+
+app = typer.Typer(
+    name="fraud",
+    help="Real-time card fraud detection: Kafka, Spark Structured Streaming, Dagster, MLflow on this machine.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+_PASS_THROUGH = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
+
+
+@app.callback()
+def options(
+    debug: Annotated[bool, typer.Option(help="Show the traceback of an error.", envvar="FRAUD_DEBUG")] = False,
+) -> None:
+    _state["debug"] = debug
+
+
+_state = {"debug": bool(os.environ.get("FRAUD_DEBUG"))}
+
+
+@app.command()
+def demo(
+    transactions: Annotated[int, typer.Option(min=1_000, help="Transactions of the history.")] = 300_000,
+    minutes: Annotated[float, typer.Option(min=0.1, help="How long the live part lasts.")] = 3.0,
+    rate: Annotated[float, typer.Option(min=1, help="Live transactions a second.")] = 200.0,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave the stack up at the end.")] = False,
+    json: Annotated[Path | None, typer.Option(dir_okay=False, help="Write the summary to this file.")] = None,
+) -> None:
+    """Show the whole system: start it, make a history, train the first model, score a live stream with it."""
+    from fraud_core.settings import Settings
+    from fraud_stack.demo import DemoOptions, run_demo
+
+    run_demo(Settings(), DemoOptions(transactions, minutes, rate, keep, json))
+
+
+@app.command()
+def up(services: Annotated[list[str] | None, typer.Argument(help="Only these (default: all).")] = None) -> None:
+    """Start the stack in the background; its state is in FRAUD_HOME (default ./var)."""
+    stack = _stack()
+    with stack.lock():
+        stack.up(services or ())
+    print(f"The stack is up, its data is in {stack.home}. See ./run status; stop it with ./run down")
+
+
+@app.command()
+def down() -> None:
+    """Stop the stack. Its state stays."""
+    stack = _stack()
+    with stack.lock():
+        was_running = stack.is_running()
+        stack.down()
+    print(f"The stack in {stack.home} is stopped" if was_running else f"No stack was running in {stack.home}")
+
+
+@app.command()
+def status() -> None:
+    """Show each service: state, process, uptime, memory, address. Fails when one is down."""
+    from fraud_stack.errors import UserError
+
+    stack = _stack()
+    rows = stack.status()
+    if not rows:
+        raise UserError(f"no stack is running in {stack.home}: start it with ./run up")
+    line = "{:15} {:14} {:>7} {:>10} {:>10}  {}".format
+    print(line("service", "state", "pid", "uptime", "memory", "address"))
+    for row in rows:
+        minutes, seconds = divmod(row.uptime_s, 60)
+        uptime, memory = f"{minutes}m {seconds:02}s", f"{row.memory_mib:.0f} MiB"
+        print(line(row.name, row.state, *((row.pid, uptime, memory) if row.pid else ("", "", "")), row.address))
+    if not all(row.is_up for row in rows):
+        raise typer.Exit(1)
+
+
+@app.command()
+def logs(
+    service: Annotated[str, typer.Argument(help="Name as in ./run status.")],
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with new lines until Ctrl-C.")] = False,
+) -> None:
+    """Show the log of a service."""
+    from fraud_core.settings import Settings
+    from fraud_stack.errors import UserError
+    from fraud_stack.paths import log_file
+
+    file = log_file(Settings().home.absolute(), service)
+    if not file.exists():
+        names = ", ".join(sorted(path.stem for path in file.parent.glob("*.log"))) or "none yet"
+        raise UserError(f"there is no log of a service called {service} in {file.parent}; there are: {names}")
+    tail = ["tail", "-n", "200", *(["-F"] if follow else []), str(file)]
+    os.execvp(tail[0], tail)
+
+
+@app.command(context_settings=_PASS_THROUGH)
+def produce(context: typer.Context) -> None:
+    """Send simulated live transactions and their labels to Kafka (--help lists the options)."""
+    _run_module("streaming.produce", *([] if context.args[:1] == ["history"] else ["live"]), *context.args)
+
+
+@app.command(context_settings=_PASS_THROUGH)
+def replay(context: typer.Context) -> None:
+    """Send your own CSV, JSON Lines or Parquet file through the topics (--help lists the options)."""
+    _run_module("streaming.replay", *context.args)
+
+
+@app.command()
+def jars(
+    lock: Annotated[bool, typer.Option("--lock", help="Write the lock file anew (for maintainers).")] = False,
+) -> None:
+    """Fetch the Java archives the stack needs, verified against fraud_stack/jars.lock."""
+    from fraud_stack import jars
+
+    if lock:
+        jars.write_lock(print)
+    else:
+        jars.fetch(print)
+
+
+@app.command(context_settings=_PASS_THROUGH)
+def test(context: typer.Context) -> None:
+    """Lint, format check, import directions, then every test; with arguments, pytest with these alone."""
+    from fraud_stack.testing import run_tests
+
+    raise typer.Exit(run_tests(context.args))
+
+
+def _stack() -> "Stack":
+    from fraud_core.settings import Settings
+    from fraud_stack.stack import Stack
+
+    return Stack(Settings())
+
+
+def _run_module(module: str, *arguments: str) -> None:
+    """Become ``python -m module``, so that signals and the exit status are its own."""
+    os.execv(sys.executable, [sys.executable, "-m", module, *arguments])
+
+
+def main() -> None:
+    """Run a command. Every error is one sentence on standard error and a non-zero exit status."""
+    # A shell that starts this in the background makes it ignore SIGINT, and Dagster then ignores SIGTERM as well.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for stop in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(stop, lambda number, _: sys.exit(128 + number))
+    try:
+        sys.exit(app(sys.argv[1:] or ["--help"], prog_name="./run", standalone_mode=False))
+    except KeyboardInterrupt:
+        print("fraud: interrupted", file=sys.stderr)
+        sys.exit(130)
+    except Exception as error:
+        if _state["debug"]:
+            raise
+        print(f"fraud: {_sentence(error)}", file=sys.stderr)
+        sys.exit(2 if isinstance(error, typer.TyperException) else 1)
+
+
+def _sentence(error: Exception) -> str:
+    from pydantic import ValidationError
+
+    from fraud_stack.errors import UserError
+
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, typer.TyperException):
+        return f"{error.format_message().rstrip('.')}. See ./run --help"
+    if isinstance(error, ValidationError):
+        first = error.errors()[0]
+        return f"FRAUD_{'_'.join(map(str, first['loc'])).upper()} is set to {first['input']!r}: {first['msg'].lower()}"
+    if isinstance(error, OSError):
+        place = f"{error.filename}: " if error.filename else ""
+        return f"{place}{error.strerror or error}. Check the disk, or set FRAUD_HOME to a folder you can write to"
+    return f"unexpected {type(error).__name__}: {error}. Run it again as ./run --debug … and report what it prints"
+
+
+if __name__ == "__main__":
+    main()

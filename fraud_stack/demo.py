@@ -1,0 +1,213 @@
+"""``./run demo``: the whole system from nothing to live decisions by a model trained minutes before, then a summary."""
+
+import contextlib
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import requests
+from rich.live import Live
+
+from fraud_core.settings import Settings
+from fraud_core.topics import TRANSACTIONS
+from fraud_stack.dagster_client import DagsterClient
+from fraud_stack.errors import UserError
+from fraud_stack.ledger import Ledger, take_ledger
+from fraud_stack.live_view import render, summary_line
+from fraud_stack.memory import MemoryPeak
+from fraud_stack.paths import ROOT
+from fraud_stack.records import end_offsets
+from fraud_stack.stack import Stack
+from fraud_stack.steps import Steps
+from fraud_stack.watch import LiveView, Watcher
+
+JOB = "daily_training"
+HISTORY_DAYS = 60
+# A day of label delay lasts this long in the live part: the labels of its first half then arrive within the demo.
+LABEL_DAY_S = 8.0
+_MODEL_TIMEOUT_S = 60
+_DRAIN_TIMEOUT_S = 120
+_LINE_EVERY_S = 10
+
+
+@dataclass(frozen=True)
+class DemoOptions:
+    transactions: int
+    minutes: float
+    rate: float
+    keep: bool
+    json_file: Path | None
+
+
+def run_demo(settings: Settings, options: DemoOptions) -> None:
+    """Raises UserError when a step failed, the ledger is not balanced, or a service died."""
+    if options.json_file is not None and not options.json_file.absolute().parent.is_dir():
+        raise UserError(f"the folder of {options.json_file} does not exist: make it first")
+    began = time.monotonic()
+    steps = Steps()
+    stack = Stack(settings, steps.show)
+    with stack.lock(), contextlib.ExitStack() as at_exit:
+        with steps.step("services", "Start Kafka, Valkey, MLflow, Dagster and the streaming job"):
+            stack.up()
+        if not options.keep:
+            at_exit.callback(stack.down)
+        memory = at_exit.enter_context(MemoryPeak(stack.home))
+        _refuse_used_topics(settings)
+
+        with steps.step("history", f"Produce {options.transactions:,} transactions of {HISTORY_DAYS} days and labels"):
+            _produce(stack, "history", "--transactions", options.transactions, "--days", HISTORY_DAYS)
+        with steps.step("training", "Train the first model: Dagster materializes the asset graph"):
+            _train(stack, steps)
+        with steps.step("live", f"Score {options.rate:g} live transactions a second for {options.minutes:g} minutes"):
+            view = _live(stack, steps, options)
+        with steps.step("ledger", "Balance the books: each transaction decided exactly once"):
+            ledger = _drained_ledger(stack)
+            steps.show(
+                f"{ledger.produced:,} produced = {ledger.predicted:,} predicted + {ledger.dead_lettered:,} refused"
+            )
+            steps.show(f"{ledger.lost} lost, {ledger.duplicates} decided twice")
+
+        summary = {
+            "seconds_to_first_live_prediction": round(view.first_at - began, 1),
+            "steps": steps.seconds,
+            "ledger": ledger.to_dict(),
+            "latency_ms": view.latency_ms(),
+            "throughput_per_s": round(view.predictions / options.minutes / 60, 1),
+            "live": {"alerts": view.alerts, "precision": view.precision, "recall": view.recall, **view.labelled},
+            "model": _model(settings, view.model_version),
+            "peak_memory_mib": round(memory.peak_mib),
+            "urls": {"dagster": settings.dagster_address, "mlflow": settings.mlflow_address},
+        }
+        _tell(steps, summary, options)
+        if not ledger.is_balanced:
+            raise UserError("the ledger is not balanced: see ./run logs stream")
+
+
+def _refuse_used_topics(settings: Settings) -> None:
+    """A history on top of another one would be neither: users would live twice."""
+    if any(end > start for start, end in end_offsets(settings, TRANSACTIONS.name).values()):
+        raise UserError(
+            f"there are transactions in {settings.home.absolute()} already, and the demo needs an empty system: set "
+            "FRAUD_HOME to a new folder or remove this one; to go on with it use ./run up and ./run produce"
+        )
+
+
+def _produce(stack: Stack, *arguments: object) -> None:
+    with _producer(*arguments) as producer:
+        while producer.poll() is None:
+            stack.check_alive()
+            time.sleep(0.2)
+    if producer.returncode:
+        raise UserError("the simulator could not produce (see above)")
+
+
+@contextlib.contextmanager
+def _producer(*arguments: object) -> Iterator[subprocess.Popen]:
+    """The simulator as a process; ended, with its last records sent, when the block is left early."""
+    command = [sys.executable, "-m", "streaming.produce", *(str(argument) for argument in arguments)]
+    producer = subprocess.Popen(command, cwd=ROOT)
+    try:
+        yield producer
+    finally:
+        if producer.poll() is None:
+            producer.send_signal(signal.SIGTERM)
+        producer.wait()
+
+
+def _train(stack: Stack, steps: Steps) -> None:
+    dagster = DagsterClient(stack.settings.dagster_address)
+    yesterday = (datetime.now(UTC) - timedelta(days=1)).date().isoformat()
+    run_id = dagster.launch(JOB, yesterday)
+    steps.show(f"{stack.settings.dagster_address}/runs/{run_id}")
+    for step in dagster.follow(run_id, stack.check_alive):
+        steps.show(f"{step.name:24} {step.seconds:6.1f} s  {step.status.lower()}")
+
+
+def _live(stack: Stack, steps: Steps, options: DemoOptions) -> LiveView:
+    """Watch the stream while the simulator produces. The model must show up in the job without a restart."""
+    settings = stack.settings
+    label_delay_s = settings.label_delay_days * LABEL_DAY_S
+    arguments = ("live", "--rate", options.rate, "--minutes", options.minutes, "--label-day-seconds", LABEL_DAY_S)
+    with Watcher(settings, label_delay_s) as watcher, _producer(*arguments) as producer, _screen(steps) as show:
+        began = time.monotonic()
+        while producer.poll() is None:
+            stack.check_alive()
+            if watcher.failure is not None:
+                raise UserError(f"predictions cannot be read: {watcher.failure}")
+            if watcher.view.first_at is None and time.monotonic() - began > _MODEL_TIMEOUT_S:
+                raise UserError(f"no prediction by the new model within {_MODEL_TIMEOUT_S} s: see ./run logs stream")
+            show(watcher.view)
+            time.sleep(0.25)
+        if producer.returncode:
+            raise UserError("the simulator could not produce (see above)")
+        time.sleep(2)  # the last predictions
+    if watcher.view.first_at is None:
+        raise UserError("no prediction by the new model came: see ./run logs stream")
+    steps.show(summary_line(watcher.view, time.monotonic()))
+    return watcher.view
+
+
+@contextlib.contextmanager
+def _screen(steps: Steps):
+    """A function that shows a LiveView: as a picture that moves on a terminal, as a line now and then elsewhere."""
+    if steps.console.is_terminal:
+        with Live(console=steps.console, refresh_per_second=4, transient=True) as live:
+            yield lambda view: live.update(render(view, time.monotonic()))
+        return
+    last = time.monotonic()
+
+    def line(view: LiveView) -> None:
+        nonlocal last
+        if time.monotonic() - last >= _LINE_EVERY_S:
+            last = time.monotonic()
+            steps.show(summary_line(view, last))
+
+    yield line
+
+
+def _drained_ledger(stack: Stack) -> Ledger:
+    """The ledger once nothing is lost any more: what is produced is decided a moment later."""
+    deadline = time.monotonic() + _DRAIN_TIMEOUT_S
+    while True:
+        stack.check_alive()
+        ledger = take_ledger(stack.settings)
+        if ledger.lost == 0 or time.monotonic() > deadline:
+            return ledger
+        time.sleep(1)
+
+
+def _model(settings: Settings, version: str) -> dict:
+    """Version and test metrics of the model that decided, from its MLflow run."""
+    api = f"{settings.mlflow_address}/api/2.0/mlflow"
+    found = requests.get(
+        f"{api}/model-versions/get", params={"name": settings.model_name, "version": version}, timeout=30
+    ).json()
+    run = requests.get(f"{api}/runs/get", params={"run_id": found["model_version"]["run_id"]}, timeout=30).json()
+    metrics = {metric["key"]: metric["value"] for metric in run["run"]["data"]["metrics"]}
+    names = ("average_precision", "roc_auc", "f2", "precision", "recall")
+    return {"version": version, **{name: metrics[f"test_{name}"] for name in names}}
+
+
+def _tell(steps: Steps, summary: dict, options: DemoOptions) -> None:
+    if options.json_file is not None:
+        options.json_file.write_text(json.dumps(summary, indent=2) + "\n")
+    model, latency = summary["model"], summary["latency_ms"]
+    lines = [
+        f"first live prediction by a trained model after {summary['seconds_to_first_live_prediction']:.0f} s",
+        f"latency p50 {latency['p50']} ms, p95 {latency['p95']} ms, p99 {latency['p99']} ms",
+        f"model {model['version']} on its test period: average precision {model['average_precision']:.3f}, "
+        f"F2 {model['f2']:.3f}, precision {model['precision']:.3f}, recall {model['recall']:.3f}",
+        f"peak memory of the stack {summary['peak_memory_mib']} MiB",
+    ]
+    if options.keep:
+        lines += [f"{name} is at {url}" for name, url in summary["urls"].items()]
+        lines += ["the stack stays up: ./run status, ./run produce, ./run down"]
+    steps.console.print("[bold]Summary[/bold]")
+    for line in lines:
+        steps.show(line)
