@@ -6,6 +6,9 @@ import orjson
 
 from fraud_core.timestamps import format_rfc3339_ms
 
+# In base64 this is what a topic with Kafka's default limit (1 MiB a record) takes.
+MAX_ORIGINAL_BYTES = 700_000
+
 
 def encode_dead_letter(
     topic: str,
@@ -15,9 +18,17 @@ def encode_dead_letter(
     reason: str,
     key: bytes | None,
     value: bytes | None,
-) -> bytes:
-    """JSON bytes (dead_letter.schema.json). About 4/3 of the size of the original."""
-    return orjson.dumps(
+) -> tuple[bytes | None, bytes]:
+    """Key and JSON bytes (dead_letter.schema.json) of a dead letter.
+
+    An original larger than MAX_ORIGINAL_BYTES is left out, and the reason says so: it would be refused in its turn, and
+    is still to be read at its position.
+    """
+    size = len(key or b"") + len(value or b"")
+    if size > MAX_ORIGINAL_BYTES:
+        key, value = None, None
+        reason += f" (its {size} bytes are too many to be repeated here)"
+    return key, orjson.dumps(
         {
             "topic": topic,
             "partition": partition,

@@ -99,8 +99,13 @@ def decode_transactions(
 
 
 def encode_transaction(transaction: dict) -> bytes:
-    """JSON bytes of one transaction given in schema fields; ``timestamp`` may be given as ``event_time_ms``."""
-    fields = {name: value for name, value in transaction.items() if value is not None and name != "event_time_ms"}
-    if "event_time_ms" in transaction:
-        fields["timestamp"] = format_rfc3339_ms(transaction["event_time_ms"])
+    """JSON bytes of one transaction in schema fields, what is None left out.
+
+    ``amount`` may be given as ``amount_cents`` and ``timestamp`` as ``event_time_ms``, as in COLUMNS.
+    """
+    fields = {name: value for name, value in transaction.items() if value is not None}
+    if "amount_cents" in fields:
+        fields["amount"] = fields.pop("amount_cents") / 100
+    if "event_time_ms" in fields:
+        fields["timestamp"] = format_rfc3339_ms(fields.pop("event_time_ms"))
     return orjson.dumps(fields)

@@ -1,0 +1,60 @@
+"""Which models and merchant risk tables a micro-batch is decided with, written down before it is scored.
+
+A micro-batch that is replayed after a crash must decide the same, also when another model was promoted in between. So
+a plan is made durable before the first micro-batch it governs, and holds for all later ones until a plan with a higher
+batch id replaces it: an unchanged plan costs no write.
+"""
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+_KEPT = 10
+
+
+@dataclass(frozen=True)
+class BatchPlan:
+    """Model versions (None: no such model) and the file names of the merchant risk tables in use."""
+
+    champion: str | None = None
+    challenger: str | None = None
+    merchant_risk_tables: tuple[str, ...] = ()
+
+
+class PlanLog:
+    """The plans in ``folder``, one file ``<first batch id>.json`` each; the last few are kept."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def last(self) -> BatchPlan | None:
+        """The plan of the newest micro-batch that was ever begun."""
+        ids = self._ids()
+        if not ids:
+            return None
+        plan = json.loads(self._file(ids[-1]).read_text())
+        return BatchPlan(plan["champion"], plan["challenger"], tuple(plan["merchant_risk_tables"]))
+
+    def write(self, batch_id: int, plan: BatchPlan) -> None:
+        """Let ``plan`` govern micro-batch ``batch_id`` and the following; durable when this returns."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        temporary = self._folder / "new"
+        with temporary.open("w") as file:
+            json.dump(asdict(plan), file)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(self._file(batch_id))
+        folder = os.open(self._folder, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+        for old in self._ids()[:-_KEPT]:
+            self._file(old).unlink()
+
+    def _ids(self) -> list[int]:
+        return sorted(int(path.stem) for path in self._folder.glob("*.json"))
+
+    def _file(self, batch_id: int) -> Path:
+        return self._folder / f"{batch_id}.json"

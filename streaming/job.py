@@ -1,0 +1,196 @@
+"""The streaming job: ``python -m streaming.job``. Configured by FRAUD_* settings; SIGTERM or SIGINT ends it.
+
+Spark decides what a micro-batch is and remembers that it was done; the batch is collected as Arrow on the driver and
+scored there (micro_batch). Delivery is at least once: a crash runs the last micro-batch again, with the same bytes.
+
+Exit status: 0 stopped on request, 1 failed (start it again), 2 refused (somebody must act first).
+"""
+
+import argparse
+import logging
+import signal
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+from prometheus_client import start_http_server
+from pyspark.errors import StreamingQueryException
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql.streaming import StreamingQuery
+
+from fraud_core.settings import Settings
+from fraud_core.topics import DEAD_LETTER, PREDICTIONS, TRANSACTIONS
+from streaming import metrics, spark
+from streaming.checkpoint import Checkpoint
+from streaming.errors import OperatorError, StoppedError
+from streaming.lag import LagReporter
+from streaming.merchant_risk_source import MerchantRiskSource
+from streaming.micro_batch import MicroBatches
+from streaming.model_source import MlflowRegistry, ModelSource
+from streaming.sink import KafkaSink
+from streaming.warm_up import warm_up
+
+log = logging.getLogger("streaming.job")
+
+_TOPICS = (TRANSACTIONS, PREDICTIONS, DEAD_LETTER)
+_FIRST_LOOK_S = 60.0
+_COMMIT_S = 10.0
+_TOPICS_S = 10.0  # how long topics that are being created may be missing
+_IDLE = "Waiting for data to arrive"
+
+
+class StreamingJob:
+    """One run of the job. ``stop`` may be set from anywhere: the running micro-batch is finished, then the job ends."""
+
+    def __init__(self, settings: Settings, checkpoint: Checkpoint, stop: threading.Event) -> None:
+        self._settings = settings
+        self._checkpoint = checkpoint
+        self._stop = stop
+        self._running = threading.Lock()  # held during a micro-batch
+        self._error: Exception | None = None
+        self._last_batch: int | None = None
+        registry = MlflowRegistry(settings.mlflow_address, settings.model_name)
+        self._models = ModelSource(registry, settings.home.absolute() / "models", settings.model_poll_s)
+        self._risk_tables = MerchantRiskSource(settings.lake / "merchant_risk", settings.model_poll_s)
+        sink = KafkaSink(settings.confluent_kafka(), stop)
+        self._batches = MicroBatches(settings, checkpoint, self._models, self._risk_tables, sink, stop)
+
+    def run(self) -> None:
+        """Score until stopped. Raises what ended the stream otherwise."""
+        self._wait_for_topics()
+        self._risk_tables.look()
+        self._risk_tables.start(self._stop)
+        self._models.start(self._stop)
+        with ThreadPoolExecutor(1) as beside:
+            warm = beside.submit(warm_up)  # while the Java machine starts
+            session = spark.session(self._settings)
+            warm.result()
+        try:
+            session.range(1).toArrow()
+            # The first micro-batch is decided by the model in production, when there is one.
+            self._models.has_looked.wait(_FIRST_LOOK_S)
+            self._follow(session)
+        finally:
+            metrics.READY.set(0)
+            session.stop()
+
+    def _follow(self, session: SparkSession) -> None:
+        query = (
+            spark.transactions(session, self._settings)
+            .writeStream.queryName("fraud-stream")
+            .foreachBatch(self._micro_batch)
+            .trigger(processingTime="0 seconds")
+            .option("checkpointLocation", str(self._checkpoint.folder))
+            .start()
+        )
+        LagReporter(self._settings.confluent_kafka(), self._checkpoint).start(self._stop)
+        ended = threading.Thread(target=self._await, args=(query,), name="query", daemon=True)
+        ended.start()
+        # The first micro-batch, which Spark runs for a new checkpoint even without records, loads and compiles a lot.
+        while self._last_batch is None and query.status["message"] != _IDLE and not self._stop.wait(0.2):
+            pass
+        metrics.READY.set(1)
+        log.info("ready: scoring %s from %s", TRANSACTIONS.name, self._settings.bootstrap_servers)
+        self._stop.wait()
+        self._finish(query)
+        ended.join()
+        if self._error is not None and not isinstance(self._error, StoppedError):
+            raise self._error
+
+    def _micro_batch(self, frame: DataFrame, batch_id: int) -> None:
+        with self._running:
+            if self._stop.is_set():
+                raise StoppedError("stopped before a micro-batch")
+            try:
+                began = time.perf_counter()
+                records = frame.toArrow()
+                metrics.STAGE_SECONDS.labels("collect").inc(time.perf_counter() - began)
+                self._batches.score(records, batch_id)
+                self._last_batch = batch_id
+            except Exception as error:
+                # Spark hands on its text only; what to tell the operator depends on its type.
+                self._error = error
+                raise
+
+    def _await(self, query: StreamingQuery) -> None:
+        """End the job when the stream ends, whyever it does."""
+        try:
+            query.awaitTermination()
+        except StreamingQueryException as error:
+            self._error = self._error or error
+        finally:
+            self._stop.set()
+
+    def _finish(self, query: StreamingQuery) -> None:
+        """Stop between two micro-batches: Spark would cut a running one short."""
+        with self._running:
+            last = self._last_batch
+        deadline = time.monotonic() + _COMMIT_S
+        while last is not None and not self._checkpoint.is_committed(last) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        query.stop()
+
+    def _wait_for_topics(self) -> None:
+        address = self._settings.bootstrap_servers
+        admin = AdminClient(self._settings.confluent_kafka(), logger=log)
+        missing_since = None
+        while True:
+            try:
+                existing = admin.list_topics(timeout=5.0).topics
+                missing = [topic.name for topic in _TOPICS if topic.name not in existing]
+                if not missing:
+                    return
+                problem = f"it has no topic {', '.join(missing)}"
+                missing_since = missing_since or time.monotonic()
+                if time.monotonic() - missing_since > _TOPICS_S:
+                    raise OperatorError(f"Kafka at {address}: {problem}; create it, or correct the address")
+            except KafkaException as error:
+                problem = error.args[0].str()
+            log.warning("waiting for Kafka at %s: %s", address, problem)
+            if self._stop.wait(2.0):
+                raise StoppedError("stopped while waiting for Kafka")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m streaming.job", description=__doc__.splitlines()[0])
+    parser.add_argument("--debug", action="store_true", help="show tracebacks")
+    is_debugging = parser.parse_args().debug
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stdout)
+    for noisy in ("py4j", "urllib3"):
+        logging.getLogger(noisy).setLevel(logging.ERROR)
+    settings = Settings()
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    checkpoint = Checkpoint(settings.checkpoint, TRANSACTIONS.name)
+    try:
+        with checkpoint.locked():
+            _serve_metrics(settings)
+            StreamingJob(settings, checkpoint, stop).run()
+    except StoppedError:
+        pass
+    except OperatorError as refusal:
+        log.error("refused: %s", refusal, exc_info=is_debugging)
+        return 2
+    except Exception as error:
+        log.error("failed: %s", str(error).splitlines()[0], exc_info=is_debugging)
+        return 1
+    log.info("stopped")
+    return 0
+
+
+def _serve_metrics(settings: Settings) -> None:
+    try:
+        start_http_server(settings.metrics_port, settings.host)
+    except OSError as error:
+        raise OperatorError(
+            f"port {settings.metrics_port} of {settings.host} cannot be used for metrics ({error.strerror}): set "
+            "FRAUD_METRICS_PORT to another one"
+        ) from error
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,237 @@
+"""Follows the model registry: which version decides (alias champion) and which one is tried beside it (challenger).
+
+A thread asks the registry every few seconds, loads and warms a new version, and only then offers it, so that a swap
+never delays a micro-batch. With the registry down the last good models keep serving, after a restart too: every version
+is kept in a cache folder. A version made for other features is refused and the one before it stays.
+"""
+
+import json
+import logging
+import os
+import shutil
+import tempfile
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import xgboost as xgb
+
+from fraud_core.features import FEATURES
+from fraud_core.model import FraudModel, ModelCard
+from streaming import metrics
+from streaming.errors import StoppedError
+
+log = logging.getLogger(__name__)
+
+CHAMPION, CHALLENGER = "champion", "challenger"
+_WARM_UP_ROWS = (1, 10, 100, 10_000)
+
+
+class Registry(Protocol):
+    """What is asked of a model registry. Methods raise OSError when it does not answer, ValueError for a bad model."""
+
+    def aliases(self) -> dict[str, str]: ...  # role -> version
+
+    def run_id(self, version: str) -> str: ...  # tells a version from one of the same number in another registry
+
+    def download(self, version: str, folder: Path) -> ModelCard: ...  # writes folder / "model.ubj"
+
+
+@dataclass(frozen=True)
+class ServedModel:
+    version: str
+    model: FraudModel
+
+
+@dataclass(frozen=True)
+class Models:
+    """The models in use at one moment; None where there is none."""
+
+    champion: ServedModel | None = None
+    challenger: ServedModel | None = None
+
+
+class MlflowRegistry:
+    """The MLflow model registry. Imports MLflow on first use, which takes seconds: call it from a thread."""
+
+    def __init__(self, address: str, model_name: str) -> None:
+        self._address = address
+        self._model_name = model_name
+        # MLflow's defaults stall for minutes on a server that is gone.
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+        os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+
+    def aliases(self) -> dict[str, str]:
+        from mlflow.exceptions import MlflowException
+        from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
+
+        try:
+            return dict(self._client().get_registered_model(self._model_name).aliases)
+        except MlflowException as error:
+            if error.error_code == ErrorCode.Name(RESOURCE_DOES_NOT_EXIST):
+                return {}
+            raise OSError(str(error).splitlines()[0]) from error
+
+    def run_id(self, version: str) -> str:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return self._client().get_model_version(self._model_name, version).run_id
+        except MlflowException as error:
+            raise OSError(str(error).splitlines()[0]) from error
+
+    def download(self, version: str, folder: Path) -> ModelCard:
+        import mlflow
+        from mlflow.exceptions import MlflowException
+        from mlflow.models import Model
+
+        self._client()
+        address = f"models:/{self._model_name}/{version}"
+        with tempfile.TemporaryDirectory(dir=folder) as temporary:
+            try:
+                source = Path(mlflow.artifacts.download_artifacts(address, dst_path=temporary))
+            except MlflowException as error:
+                raise OSError(str(error).splitlines()[0]) from error
+            description = Model.load(source)
+            if "xgboost" not in description.flavors or not description.metadata:
+                raise ValueError("it holds no XGBoost model with a model card: register it through the training job")
+            shutil.copyfile(source / description.flavors["xgboost"]["data"], folder / "model.ubj")
+        return ModelCard.from_dict(description.metadata)
+
+    def _client(self):
+        import mlflow
+
+        mlflow.set_tracking_uri(self._address)
+        return mlflow.MlflowClient()
+
+
+class ModelSource:
+    """``current`` holds the models for the next micro-batch."""
+
+    def __init__(self, registry: Registry, cache: Path, poll_s: float) -> None:
+        self.current = Models()
+        self.has_looked = threading.Event()  # set once the registry has answered or failed to
+        self._registry = registry
+        self._cache = cache
+        self._poll_s = poll_s
+        self._refused: set[str] = set()
+        self._has_answered = False
+        self._problem: str | None = None
+
+    def start(self, stop: threading.Event) -> None:
+        threading.Thread(target=self._follow, args=(stop,), name="models", daemon=True).start()
+
+    def restore(self, champion: str | None, challenger: str | None) -> None:
+        """Serve these versions from the cache, as far as it has them, until the registry answers."""
+        try:
+            self.current = Models(*(version and self._cached(version) for version in (champion, challenger)))
+        except ValueError as error:
+            log.error("the models of the last run cannot be served any more: %s", error)
+
+    def get(self, version: str | None, stop: threading.Event) -> ServedModel | None:
+        """One version, from memory, the cache or the registry; waits for the registry when only it has the version.
+
+        Raises ValueError when the version cannot be served by this code.
+        """
+        if version is None:
+            return None
+        known = {model.version: model for model in (self.current.champion, self.current.challenger) if model}
+        found = known.get(version) or self._cached(version)
+        while found is None:
+            try:
+                found = self._fetch(version)
+            except OSError as error:
+                log.warning(
+                    "waiting for model version %s, with which a micro-batch must be replayed: %s", version, error
+                )
+                if stop.wait(self._poll_s):
+                    raise StoppedError("stopped while waiting for the model registry") from error
+        return found
+
+    def look(self) -> None:
+        """Ask the registry once and load what is new."""
+        try:
+            aliases = self._registry.aliases()
+            self.current = Models(
+                self._offer(aliases.get(CHAMPION), self.current.champion),
+                self._offer(aliases.get(CHALLENGER), self.current.challenger),
+            )
+            self._has_answered = True
+            self._report(None)
+        except OSError as error:
+            self._report(str(error))
+        self.has_looked.set()
+
+    def _follow(self, stop: threading.Event) -> None:
+        while not stop.is_set():
+            try:
+                self.look()
+            except Exception:
+                log.exception("looking for a new model failed, the last good ones serve")
+            stop.wait(self._poll_s)
+
+    def _offer(self, version: str | None, last_good: ServedModel | None) -> ServedModel | None:
+        if version is None:
+            return None
+        for model in (self.current.champion, self.current.challenger):
+            # What was restored from the cache may be another registry's model of the same number: look at it once.
+            if model and model.version == version and self._has_answered:
+                return model
+        if version in self._refused:
+            return last_good
+        try:
+            return self._fetch(version)
+        except ValueError as error:
+            self._refused.add(version)
+            metrics.REFUSED_MODELS.inc()
+            log.error("model version %s is refused, the last good one serves: %s", version, error)
+            return last_good
+
+    def _fetch(self, version: str) -> ServedModel:
+        """From the cache where it holds this very version, else from the registry, into the cache."""
+        run_id = self._registry.run_id(version)
+        if self._cached_run_id(version) == run_id:
+            return _load(self._cache / version, version)
+        self._cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=self._cache, prefix="new-") as temporary:
+            folder = Path(temporary) / version
+            folder.mkdir()
+            card = self._registry.download(version, folder)
+            (folder / "model.json").write_text(json.dumps({"run_id": run_id, "card": card.to_dict()}))
+            model = _load(folder, version)
+            shutil.rmtree(self._cache / version, ignore_errors=True)
+            folder.rename(self._cache / version)
+        log.info("model version %s is loaded", version)
+        return model
+
+    def _cached(self, version: str) -> ServedModel | None:
+        return _load(self._cache / version, version) if self._cached_run_id(version) else None
+
+    def _cached_run_id(self, version: str) -> str | None:
+        file = self._cache / version / "model.json"
+        return json.loads(file.read_text())["run_id"] if file.exists() else None
+
+    def _report(self, problem: str | None) -> None:
+        """Log a change of the registry's health, not every look."""
+        metrics.REGISTRY_UP.set(problem is None)
+        if problem != self._problem:
+            self._problem = problem
+            if problem:
+                log.warning("the model registry does not answer, the last good models serve: %s", problem)
+            else:
+                log.info("the model registry answers again")
+
+
+def _load(folder: Path, version: str) -> ServedModel:
+    """Raises ValueError when the model was made for other features."""
+    card = ModelCard.from_dict(json.loads((folder / "model.json").read_text())["card"])
+    booster = xgb.Booster()
+    booster.load_model(folder / "model.ubj")
+    model = FraudModel(booster, card)
+    for rows in _WARM_UP_ROWS:
+        model.score(np.zeros((rows, len(FEATURES))))
+    model.contributions(np.zeros((1, len(FEATURES))))
+    return ServedModel(version, model)
