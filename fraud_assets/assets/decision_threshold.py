@@ -1,0 +1,60 @@
+"""Asset ``decision_threshold``: the score from which on a transaction is flagged."""
+
+from typing import Any
+
+import dagster as dg
+import polars as pl
+
+from fraud_assets import plots
+from fraud_assets.checks import blocking, result
+from fraud_assets.io_managers import StoredModel
+from fraud_assets.lineage import metrics_of
+from fraud_core.settings import Settings
+from fraud_core.threshold import Threshold
+
+
+@dg.asset(
+    group_name="evaluation",
+    kinds={"xgboost"},
+    owners=["team:fraud-ml"],
+    io_manager_key="record",
+    check_specs=blocking("decision_threshold", is_inside_0_and_1="The threshold can separate scores."),
+)
+def decision_threshold(
+    settings: dg.ResourceParam[Settings],
+    mlflow: dg.ResourceParam[Any],
+    tuned_model: StoredModel,
+    training_set: pl.DataFrame,
+):
+    """One number per model: the score at or above which a transaction is flagged (highest F2 on validation)."""
+    from fraud_core.evaluation import evaluate
+    from fraud_core.features import FEATURES
+    from fraud_core.threshold import choose_threshold
+
+    validation = training_set.filter(pl.col("split") == "validation")
+    scores = tuned_model.open().score(validation.select(FEATURES).to_numpy())
+    threshold = choose_threshold(validation["is_fraud"].to_numpy(), scores, validation["user_id"], seed=settings.seed)
+    evaluation = evaluate(validation, scores, threshold.value)
+
+    low, high = threshold.interval
+    figure = plots.f2_against_threshold(evaluation, threshold.interval)
+    mlflow.log_params({"threshold": threshold.value, "threshold_low": low, "threshold_high": high})
+    mlflow.log_metrics(metrics_of(evaluation, "validation"))
+    mlflow.log_figure(figure, "plots/f2_against_threshold.png")
+    return dg.MaterializeResult(
+        value=threshold,
+        metadata={
+            "threshold": threshold.value,
+            "threshold_interval": f"{low:.4f} to {high:.4f}",
+            "f2_validation": threshold.f_beta,
+            "precision_validation": threshold.precision,
+            "recall_validation": threshold.recall,
+            "rows_validation": validation.height,
+            "f2_against_threshold": plots.as_markdown(figure),
+        },
+        check_results=check(threshold),
+    )
+
+
+def check(threshold: Threshold) -> list[dg.AssetCheckResult]:
+    return [result("is_inside_0_and_1", 0 < threshold.value < 1, threshold=threshold.value)]

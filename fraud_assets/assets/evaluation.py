@@ -1,0 +1,89 @@
+"""Asset ``evaluation``: the model against rows it has never seen, and against the champion on the same rows."""
+
+from typing import Any
+
+import dagster as dg
+import polars as pl
+
+from fraud_assets import plots
+from fraud_assets.checks import blocking, result
+from fraud_assets.io_managers import StoredModel
+from fraud_assets.lineage import metrics_of
+from fraud_assets.registry import Registry, servable_champion
+from fraud_core.promotion import AP_MARGIN, GateResult, offline_gate
+from fraud_core.settings import Settings
+from fraud_core.threshold import Threshold
+
+
+@dg.asset(
+    group_name="evaluation",
+    kinds={"xgboost", "mlflow"},
+    owners=["team:fraud-ml"],
+    io_manager_key="record",
+    check_specs=[
+        *blocking("evaluation", beats_chance="Average precision on test is above the base rate by a margin."),
+        dg.AssetCheckSpec(
+            "passes_the_offline_gate",
+            asset="evaluation",
+            description="Good enough for Staging. If not, the version is registered all the same and stays out of it.",
+        ),
+    ],
+)
+def evaluation(
+    context: dg.AssetExecutionContext,
+    settings: dg.ResourceParam[Settings],
+    mlflow: dg.ResourceParam[Any],
+    tuned_model: StoredModel,
+    decision_threshold: Threshold,
+    training_set: pl.DataFrame,
+):
+    """One verdict per model: may it enter Staging, judged on the test period and beside the champion."""
+    from fraud_core.evaluation import evaluate
+    from fraud_core.features import FEATURES
+
+    test = training_set.filter(pl.col("split") == "test")
+    values, is_fraud = test.select(FEATURES).to_numpy(), test["is_fraud"].to_numpy()
+    scores = tuned_model.open().score(values)
+    measured = evaluate(test, scores, decision_threshold.value)
+    champion = servable_champion(Registry(settings, context.run_id), context.log)
+    gate = offline_gate(
+        is_fraud,
+        test["user_id"],
+        scores,
+        decision_threshold.value,
+        champion and champion.model.score(values),
+        seed=settings.seed,
+    )
+
+    metrics = metrics_of(measured, "test")
+    curve = plots.precision_recall(measured)
+    mlflow.log_metrics({**metrics, **{f"gate_{name}": value for name, value in gate.figures.items()}})
+    mlflow.log_dict({"passed": gate.passed, "reasons": gate.reasons}, "offline_gate.json")
+    mlflow.log_figure(curve, "plots/precision_recall.png")
+    mlflow.log_figure(plots.confusion_matrix(measured), "plots/confusion_matrix.png")
+    mlflow.log_figure(
+        plots.score_distribution(is_fraud, scores, decision_threshold.value), "plots/score_distribution.png"
+    )
+    return dg.MaterializeResult(
+        value=gate,
+        metadata={
+            **metrics,
+            "compared_with": f"version {champion.version}" if champion else "no champion",
+            "precision_recall": plots.as_markdown(curve),
+        },
+        check_results=check(gate),
+    )
+
+
+def check(gate: GateResult) -> list[dg.AssetCheckResult]:
+    base_rate, reached = gate.figures.get("base_rate", 0.0), gate.figures.get("candidate_average_precision", 0.0)
+    floor = base_rate + AP_MARGIN * (1 - base_rate)
+    return [
+        result("beats_chance", reached >= floor, average_precision=reached, floor=floor),
+        dg.AssetCheckResult(
+            check_name="passes_the_offline_gate",
+            passed=gate.passed,
+            severity=dg.AssetCheckSeverity.WARN,
+            metadata={"reasons": "; ".join(gate.reasons)},
+        ),
+    ]

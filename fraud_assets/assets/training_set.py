@@ -1,0 +1,69 @@
+"""Asset ``training_set``: point-in-time features and labels, and the checks that nothing from the future is in it."""
+
+import dagster as dg
+import polars as pl
+
+from fraud_assets import plots
+from fraud_assets.checks import blocking, features_are_finite, result
+from fraud_assets.partitions import as_of_ms
+from fraud_core.settings import Settings
+from fraud_core.timestamps import DAY_MS
+
+
+@dg.asset(
+    group_name="training",
+    kinds={"polars", "parquet"},
+    owners=["team:fraud-ml"],
+    io_manager_key="parquet",
+    # Not read: the rows look up the same tables, computed for every day at once. But a day whose table cannot be
+    # published must not get a model that expects it.
+    deps=["merchant_risk"],
+    check_specs=blocking(
+        "training_set",
+        is_not_empty="Train, validation and test all have rows.",
+        both_classes="Each of train, validation and test holds frauds and genuine transactions.",
+        features_are_finite="No feature is missing, NaN or infinite.",
+        labels_were_known="Each fraud was reported by the as-of time, and all rows are a label delay older than it.",
+    ),
+)
+def training_set(
+    context: dg.AssetExecutionContext,
+    settings: dg.ResourceParam[Settings],
+    transactions: pl.DataFrame,
+    labels: pl.DataFrame,
+):
+    """One row per transaction whose label was known at the end of the day, with its features at the time it arrived.
+
+    `split` says what a row is for: train, validation or test, each later than the one before by the label delay.
+    """
+    from fraud_core.training_set import build_training_set
+
+    as_of = as_of_ms(context)
+    rows = build_training_set(transactions, labels, as_of, settings)
+    by_split = rows.group_by("split").agg(pl.len().alias("rows"), pl.col("is_fraud").mean().alias("fraud_rate"))
+    day = pl.from_epoch("event_time_ms", time_unit="ms").dt.date().alias("day")
+    by_day = rows.group_by(day).agg(pl.col("is_fraud").mean().alias("fraud_rate")).sort("day")
+    return dg.MaterializeResult(
+        value=rows,
+        metadata={
+            "dagster/row_count": rows.height,
+            "fraud_rate": rows["is_fraud"].mean(),
+            **{f"rows_{split}": count for split, count, _ in by_split.sort("split").iter_rows()},
+            **{f"fraud_rate_{split}": rate for split, _, rate in by_split.sort("split").iter_rows()},
+            "fraud_per_day": plots.as_markdown(plots.fraud_rate_per_day(by_day, "Share of fraud by event date")),
+        },
+        check_results=check(rows, labels, as_of, settings.label_delay_days),
+    )
+
+
+def check(rows: pl.DataFrame, labels: pl.DataFrame, as_of: int, label_delay_days: int) -> list[dg.AssetCheckResult]:
+    by_split = {split: rows.filter(pl.col("split") == split)["is_fraud"] for split in ("train", "validation", "test")}
+    reported = labels.filter("is_fraud", pl.col("label_time_ms") <= as_of)
+    unreported = rows.filter("is_fraud").join(reported, on="transaction_id", how="anti").height
+    too_new = rows.filter(pl.col("event_time_ms") >= as_of - label_delay_days * DAY_MS).height
+    return [
+        result("is_not_empty", all(len(part) for part in by_split.values()), rows=rows.height),
+        result("both_classes", all(part.any() and not part.all() for part in by_split.values())),
+        features_are_finite(rows),
+        result("labels_were_known", unreported == too_new == 0, frauds_unreported=unreported, rows_too_new=too_new),
+    ]

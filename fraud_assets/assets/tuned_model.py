@@ -1,0 +1,63 @@
+"""Asset ``tuned_model``: the search for tree settings and the final fit."""
+
+from typing import Any
+
+import dagster as dg
+import polars as pl
+
+from fraud_assets import plots
+from fraud_assets.io_managers import StoredModel
+from fraud_assets.partitions import as_of_ms
+from fraud_core.settings import Settings
+from fraud_core.timestamps import DAY_MS
+
+# Until decision_threshold has chosen one: no score is above it.
+FLAGS_NOTHING = 1.0
+
+
+@dg.asset(group_name="training", kinds={"xgboost", "scikitlearn"}, owners=["team:fraud-ml"], io_manager_key="model")
+def tuned_model(
+    context: dg.AssetExecutionContext,
+    settings: dg.ResourceParam[Settings],
+    mlflow: dg.ResourceParam[Any],
+    balanced_training_set: pl.DataFrame,
+) -> dg.MaterializeResult[StoredModel]:
+    """One XGBoost model a day: the best of a random search over time-ordered folds, fitted on all balanced rows."""
+    from fraud_core.features import FEATURES
+    from fraud_core.model import FraudModel, ModelCard
+    from fraud_core.training_set import time_split
+    from fraud_core.tuning import refit, tune
+
+    tuning = tune(
+        balanced_training_set,
+        FEATURES,
+        gap_ms=settings.label_delay_days * DAY_MS,
+        candidates=settings.search_candidates,
+        folds=settings.search_folds,
+        seed=settings.seed,
+        progress=lambda done, all_of, best: context.log.info(f"{done} of {all_of} candidates, best {best:.4f}"),
+    )
+    booster = refit(balanced_training_set, FEATURES, tuning.params, settings.seed)
+    real = balanced_training_set.filter(~pl.col("is_synthetic"))
+    card = ModelCard(
+        threshold=FLAGS_NOTHING,
+        base_rate=real["is_fraud"].mean(),
+        training_window=time_split(as_of_ms(context), settings).train,
+    )
+
+    best = tuning.table["average_precision"].max()
+    importance = plots.feature_importance(booster.get_score(importance_type="total_gain"))
+    mlflow.log_params({**tuning.params, "search_candidates": settings.search_candidates})
+    mlflow.log_metric("search_average_precision", best)
+    mlflow.log_text(tuning.table.write_csv(), "search.csv")
+    mlflow.log_figure(importance, "plots/feature_importance.png")
+    return dg.MaterializeResult(
+        value=StoredModel.of(FraudModel(booster, card)),
+        metadata={
+            "search_average_precision": best,
+            "rows_fitted": balanced_training_set.height,
+            "settings": tuning.params,
+            "candidates": plots.as_table(tuning.table.sort("average_precision", descending=True)),
+            "feature_importance": plots.as_markdown(importance),
+        },
+    )

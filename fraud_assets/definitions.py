@@ -1,0 +1,62 @@
+"""The Dagster code location. Settings are read here, once, and handed on as resources."""
+
+from collections.abc import Mapping
+
+import dagster as dg
+
+from fraud_assets.assets.balanced_training_set import balanced_training_set
+from fraud_assets.assets.decision_threshold import decision_threshold
+from fraud_assets.assets.evaluation import evaluation
+from fraud_assets.assets.labels import labels
+from fraud_assets.assets.merchant_risk import merchant_risk
+from fraud_assets.assets.production_model import production_model
+from fraud_assets.assets.registered_model import registered_model
+from fraud_assets.assets.training_set import training_set
+from fraud_assets.assets.transactions import transactions
+from fraud_assets.assets.tuned_model import tuned_model
+from fraud_assets.io_managers import IngestedIOManager, ModelIOManager, ParquetIOManager, RecordIOManager
+from fraud_assets.jobs import daily_schedule, daily_training
+from fraud_assets.resources import KafkaResource, mlflow_resource, spark_resource
+from fraud_assets.sensors import feedback_sensor
+from fraud_core.settings import Settings
+
+ASSETS = (
+    transactions,
+    labels,
+    merchant_risk,
+    training_set,
+    balanced_training_set,
+    tuned_model,
+    decision_threshold,
+    evaluation,
+    registered_model,
+    production_model,
+)
+
+
+def build_defs(settings: Settings, resource_overrides: Mapping[str, object] | None = None) -> dg.Definitions:
+    """Everything Dagster knows of this project. ``resource_overrides`` replaces resources by key."""
+    partitions = dg.DailyPartitionsDefinition(settings.partitions_start)
+    job = daily_training(partitions)
+    lake = str(settings.lake)
+    return dg.Definitions(
+        assets=dg.map_asset_specs(lambda spec: spec.replace_attributes(partitions_def=partitions), ASSETS),
+        jobs=[job],
+        schedules=[daily_schedule(job, settings)],
+        sensors=[feedback_sensor(job)],
+        executor=dg.in_process_executor,
+        resources={
+            "settings": settings,
+            "kafka": KafkaResource(settings=settings),
+            "spark": spark_resource(settings),
+            "mlflow": mlflow_resource(settings),
+            "ingested": IngestedIOManager(lake=lake),
+            "parquet": ParquetIOManager(lake=lake),
+            "model": ModelIOManager(lake=lake),
+            "record": RecordIOManager(lake=lake),
+            **(resource_overrides or {}),
+        },
+    )
+
+
+defs = build_defs(Settings())

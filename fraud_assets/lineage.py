@@ -1,0 +1,28 @@
+"""What goes into the MLflow run of a model: the data it came from, and its metrics under their MLflow names."""
+
+import hashlib
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+if TYPE_CHECKING:
+    from fraud_core.evaluation import Evaluation
+
+
+def digest(frame: pl.DataFrame) -> str:
+    """16 hex digits of the frame's columns and values; the same frame gives the same digest anywhere."""
+    buffer = BytesIO()
+    frame.write_ipc(buffer)
+    return hashlib.sha256(buffer.getbuffer()).hexdigest()[:16]
+
+
+def log_dataset(mlflow: Any, frame: pl.DataFrame, name: str, context: str, source: str) -> None:
+    """Name the frame as an input of the active MLflow run: its digest, schema and size, where it lies, its use."""
+    dataset = mlflow.data.from_polars(frame, source=source, name=name, digest=digest(frame))
+    mlflow.log_input(dataset, context=context)
+
+
+def metrics_of(evaluation: "Evaluation", period: str) -> dict[str, float]:
+    """The numbers of an evaluation under the names they have in MLflow, e.g. ``test_card_precision_100``."""
+    return {f"{period}_{name}".replace("_at_", "_"): value for name, value in evaluation.metrics().items()}

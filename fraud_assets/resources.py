@@ -1,0 +1,157 @@
+"""The services the assets work with: Kafka, Spark, MLflow. Each is reached only when an asset uses it."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import dagster as dg
+from dagster_pyspark import LazyPySparkResource
+from kafka import KafkaConsumer, TopicPartition
+from kafka.consumer.fetcher import ConsumerRecord
+from kafka.errors import KafkaError
+from pydantic import Field
+
+from fraud_assets.offset_log import OffsetRange, Offsets
+from fraud_core.settings import Settings
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+class KafkaResource(dg.ConfigurableResource):
+    """Reads offsets and bounded ranges of messages. Never joins a consumer group, never commits, never writes."""
+
+    settings: dg.ResourceDependency[Settings]
+    timeout_s: float = Field(default=10.0, gt=0, description="without an answer or a new message, in seconds")
+
+    def offsets(self, topic: str) -> tuple[Offsets, Offsets]:
+        """First offset kept and next offset to be written, by partition.
+
+        LookupError when there is no such topic, ConnectionError when no broker answers.
+        """
+        with self._consumer() as consumer:
+            partitions = consumer.partitions_for_topic(topic)
+            if not partitions:
+                raise LookupError(f"Kafka at {self.settings.bootstrap_servers} has no topic {topic}")
+            places = [TopicPartition(topic, partition) for partition in sorted(partitions)]
+            beginning, end = consumer.beginning_offsets(places), consumer.end_offsets(places)
+        return {p.partition: beginning[p] for p in places}, {p.partition: end[p] for p in places}
+
+    def read(self, topic: str, offsets: OffsetRange) -> list[ConsumerRecord]:
+        """All messages of the range, partition by partition. TimeoutError when they stop coming before its end."""
+        found = []
+        with self._consumer() as consumer:
+            for partition, end in offsets.end.items():
+                place = TopicPartition(topic, partition)
+                consumer.assign([place])
+                consumer.seek(place, offsets.start[partition])
+                while (position := consumer.position(place)) < end:
+                    for records in consumer.poll(timeout_ms=int(self.timeout_s * 1000)).values():
+                        found += [record for record in records if record.offset < end]
+                    if consumer.position(place) == position:
+                        raise TimeoutError(
+                            f"Kafka sent nothing of {topic} partition {partition} after offset {position} "
+                            f"for {self.timeout_s:g} s; {end} was to be reached"
+                        )
+        return found
+
+    @contextmanager
+    def _consumer(self) -> Iterator[KafkaConsumer]:
+        try:
+            consumer = KafkaConsumer(
+                **self.settings.kafka_python(),
+                group_id=None,
+                enable_auto_commit=False,
+                auto_offset_reset="none",
+                max_poll_records=10_000,
+                bootstrap_timeout_ms=int(self.timeout_s * 1000),
+            )
+            try:
+                yield consumer
+            finally:
+                consumer.close()
+        except KafkaError as error:
+            raise ConnectionError(
+                f"Kafka at {self.settings.bootstrap_servers} does not answer ({error!r}): start it with ./run up, "
+                "or set FRAUD_KAFKA_BOOTSTRAP_SERVERS"
+            ) from error
+
+
+def spark_resource(settings: Settings) -> LazyPySparkResource:
+    """A small local Spark session, started when an asset first asks for it."""
+    jars = sorted(str(jar) for jar in (ROOT / ".jars" / "spark").glob("*.jar"))
+    return LazyPySparkResource(
+        spark_config={
+            "spark.app.name": "fraud-assets",
+            "spark.master": "local[2]",
+            "spark.driver.memory": "1g",
+            "spark.driver.host": "127.0.0.1",
+            "spark.driver.bindAddress": "127.0.0.1",
+            "spark.driver.extraClassPath": ":".join(jars),
+            "spark.executorEnv.PYTHONPATH": str(ROOT),
+            "spark.sql.shuffle.partitions": "2",
+            "spark.sql.session.timeZone": "UTC",
+            "spark.sql.warehouse.dir": str(settings.home.absolute() / "spark-warehouse"),
+            # Thousands of rows a batch, as the decoder wants them, and yet little memory for the worker.
+            "spark.sql.execution.arrow.maxRecordsPerBatch": "20000",
+            "spark.ui.enabled": "false",
+            "spark.ui.showConsoleProgress": "false",
+        }
+    )
+
+
+def mlflow_resource(settings: Settings) -> dg.ResourceDefinition:
+    """dagster-mlflow's tracking: one MLflow run per Dagster run, which a re-execution of it continues.
+
+    Fails within seconds, naming the address, when the server does not answer.
+    """
+
+    @dg.resource(description=f"One MLflow run per Dagster run, at {settings.mlflow_address}.")
+    def mlflow(context: dg.InitResourceContext) -> Iterator[object]:
+        # Here and not above: the import takes seconds, and the code location is loaded in every process.
+        import mlflow
+        from dagster_mlflow import mlflow_tracking
+        from mlflow.exceptions import MlflowException
+
+        # MLflow's defaults stall for minutes on a server that is gone.
+        fail_fast = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
+        quiet = {"MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false", "GIT_PYTHON_REFRESH": "quiet"}
+        os.environ.update(fail_fast | quiet)
+        mlflow.set_tracking_uri(settings.mlflow_address)
+        first_run_id = context.dagster_run.root_run_id or context.run_id
+        try:
+            experiment = mlflow.set_experiment(settings.experiment_name)
+            begun = mlflow.MlflowClient().search_runs(
+                [experiment.experiment_id], f"tags.dagster_first_run_id = '{first_run_id}'"
+            )
+        except MlflowException as error:
+            raise ConnectionError(
+                f"MLflow at {settings.mlflow_address} does not answer ({str(error).splitlines()[0]}): start it with "
+                "./run up, or set FRAUD_MLFLOW_URL"
+            ) from error
+        config = {
+            "experiment_name": settings.experiment_name,
+            "mlflow_tracking_uri": settings.mlflow_address,
+            "mlflow_run_id": begun[0].info.run_id if begun else None,
+            "extra_tags": {
+                "dagster_first_run_id": first_run_id,
+                "dagster_partition": context.dagster_run.tags.get("dagster/partition", ""),
+            },
+        }
+        yield from mlflow_tracking.resource_fn(context.replace_config(config))
+        # The hook of the job has ended the MLflow run; of assets materialized by hand nobody else does.
+        mlflow.end_run()
+
+    return mlflow
+
+
+def _end_mlflow_run(context: dg.HookContext, events: list[dg.DagsterEvent]) -> object:
+    from dagster_mlflow import end_mlflow_on_run_finished
+
+    return end_mlflow_on_run_finished.hook_fn(context, events)
+
+
+# dagster-mlflow's hook, imported only when a step has ended.
+end_mlflow_on_run_finished = dg.HookDefinition(
+    name="end_mlflow_on_run_finished", hook_fn=_end_mlflow_run, required_resource_keys={"mlflow"}
+)
