@@ -105,7 +105,7 @@ def logs(
 @app.command(context_settings=_PASS_THROUGH)
 def produce(context: typer.Context) -> None:
     """Send simulated live transactions and their labels to Kafka (--help lists the options)."""
-    _run_module("streaming.produce", *([] if context.args[:1] == ["history"] else ["live"]), *context.args)
+    _run_module("streaming.simulate", *([] if context.args[:1] == ["history"] else ["live"]), *context.args)
 
 
 @app.command(context_settings=_PASS_THROUGH)

@@ -2,19 +2,21 @@
 
 import contextlib
 import json
+import math
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import requests
 from rich.live import Live
 
 from fraud_core.settings import Settings
+from fraud_core.simulation.state import Simulation
 from fraud_core.topics import TRANSACTIONS
 from fraud_stack.dagster_client import DagsterClient
 from fraud_stack.errors import UserError
@@ -29,8 +31,6 @@ from fraud_stack.watch import LiveView, Watcher
 
 JOB = "daily_training"
 HISTORY_DAYS = 60
-# A day of label delay lasts this long in the live part: the labels of its first half then arrive within the demo.
-LABEL_DAY_S = 8.0
 _MODEL_TIMEOUT_S = 60
 _DRAIN_TIMEOUT_S = 120
 _LINE_EVERY_S = 10
@@ -58,14 +58,12 @@ def run_demo(settings: Settings, options: DemoOptions) -> None:
         if not options.keep:
             at_exit.callback(stack.down)
         memory = at_exit.enter_context(MemoryPeak(stack.home))
-        _refuse_used_topics(settings)
-
         with steps.step("history", f"Produce {options.transactions:,} transactions of {HISTORY_DAYS} days and labels"):
-            _produce(stack, "history", "--transactions", options.transactions, "--days", HISTORY_DAYS)
-        with steps.step("training", "Train the first model: Dagster materializes the asset graph"):
-            _train(stack, steps)
+            simulation = _history(stack, steps, options)
+        with steps.step("training", "Train a model: Dagster materializes the asset graph"):
+            _train(stack, steps, simulation.day - 1)
         with steps.step("live", f"Score {options.rate:g} live transactions a second for {options.minutes:g} minutes"):
-            view = _live(stack, steps, options)
+            view = _live(stack, steps, options, simulation.customers / options.rate)
         with steps.step("ledger", "Balance the books: each transaction decided exactly once"):
             ledger = _drained_ledger(stack)
             steps.show(
@@ -89,28 +87,35 @@ def run_demo(settings: Settings, options: DemoOptions) -> None:
             raise UserError("the ledger is not balanced: see ./run logs stream")
 
 
-def _refuse_used_topics(settings: Settings) -> None:
-    """A history on top of another one would be neither: users would live twice."""
+def _history(stack: Stack, steps: Steps, options: DemoOptions) -> Simulation:
+    """Produce it, or go on with the one that an earlier demo left in the same folder."""
+    settings = stack.settings
+    simulation = Simulation.load(settings.home)
+    if simulation is not None:
+        steps.show(f"there is a history already: going on with its {simulation.customers:,} customers")
+        return simulation
     if any(end > start for start, end in end_offsets(settings, TRANSACTIONS.name).values()):
         raise UserError(
-            f"there are transactions in {settings.home.absolute()} already, and the demo needs an empty system: set "
-            "FRAUD_HOME to a new folder or remove this one; to go on with it use ./run up and ./run produce"
+            f"Kafka at {settings.bootstrap_servers} holds transactions of your own, the demo would mix with them: set "
+            "FRAUD_HOME to a new folder and leave FRAUD_KAFKA_BOOTSTRAP_SERVERS unset; to go on with yours use ./run up"
         )
-
-
-def _produce(stack: Stack, *arguments: object) -> None:
-    with _producer(*arguments) as producer:
+    # The live part runs through days as fast as its rate allows; the history ends early enough to leave it room.
+    live_days = options.minutes * 60 * options.rate / (options.transactions / HISTORY_DAYS)
+    end = datetime.now(UTC).date() - timedelta(days=math.ceil(live_days))
+    arguments = ("--transactions", options.transactions, "--days", HISTORY_DAYS, "--end", end.isoformat())
+    with _producer("history", *arguments) as producer:
         while producer.poll() is None:
             stack.check_alive()
             time.sleep(0.2)
     if producer.returncode:
         raise UserError("the simulator could not produce (see above)")
+    return Simulation.load(settings.home)
 
 
 @contextlib.contextmanager
 def _producer(*arguments: object) -> Iterator[subprocess.Popen]:
     """The simulator as a process; ended, with its last records sent, when the block is left early."""
-    command = [sys.executable, "-m", "streaming.produce", *(str(argument) for argument in arguments)]
+    command = [sys.executable, "-m", "streaming.simulate", *(str(argument) for argument in arguments)]
     producer = subprocess.Popen(command, cwd=ROOT)
     try:
         yield producer
@@ -120,20 +125,22 @@ def _producer(*arguments: object) -> Iterator[subprocess.Popen]:
         producer.wait()
 
 
-def _train(stack: Stack, steps: Steps) -> None:
+def _train(stack: Stack, steps: Steps, day: int) -> None:
     dagster = DagsterClient(stack.settings.dagster_address)
-    yesterday = (datetime.now(UTC) - timedelta(days=1)).date().isoformat()
-    run_id = dagster.launch(JOB, yesterday)
+    run_id = dagster.launch(JOB, (date(1970, 1, 1) + timedelta(days=day)).isoformat())
     steps.show(f"{stack.settings.dagster_address}/runs/{run_id}")
     for step in dagster.follow(run_id, stack.check_alive):
         steps.show(f"{step.name:24} {step.seconds:6.1f} s  {step.status.lower()}")
 
 
-def _live(stack: Stack, steps: Steps, options: DemoOptions) -> LiveView:
-    """Watch the stream while the simulator produces. The model must show up in the job without a restart."""
+def _live(stack: Stack, steps: Steps, options: DemoOptions, day_s: float) -> LiveView:
+    """Watch the stream while the simulator produces. The model must show up in the job without a restart.
+
+    day_s : seconds that a simulated day lasts.
+    """
     settings = stack.settings
-    label_delay_s = settings.label_delay_days * LABEL_DAY_S
-    arguments = ("live", "--rate", options.rate, "--minutes", options.minutes, "--label-day-seconds", LABEL_DAY_S)
+    label_delay_s = settings.label_delay_days * day_s
+    arguments = ("live", "--rate", options.rate, "--minutes", options.minutes)
     with Watcher(settings, label_delay_s) as watcher, _producer(*arguments) as producer, _screen(steps) as show:
         began = time.monotonic()
         while producer.poll() is None:

@@ -1,7 +1,7 @@
 """Watches the live stream: rate, latency, alerts with their reasons, and how right they were as labels arrive.
 
 Reads predictions and labels only. An alert is a true positive once its transaction is labelled fraud, and a false one
-when the label delay passed without that: silence is a label too.
+when it is labelled genuine or the label delay passed in silence, which is a label too.
 """
 
 import threading
@@ -40,7 +40,7 @@ class LiveView:
     _open_alerts: deque[tuple[float, str]] = field(default_factory=deque)
     _caught: set[str] = field(default_factory=set)
     _missed: set[str] = field(default_factory=set)
-    _false_alerts: int = 0
+    _false: set[str] = field(default_factory=set)
 
     def add_predictions(self, messages: list[Message], now: float) -> None:
         count = 0
@@ -72,15 +72,22 @@ class LiveView:
             label = orjson.loads(message.value())
             name = label["transaction_id"]
             was_flagged = self._was_flagged.get(name)
-            if was_flagged is None or not label["is_fraud"]:
+            if was_flagged is None:
                 continue
-            (self._caught if was_flagged else self._missed).add(name)
+            # The last label wins: what was taken for one thing may turn out to be the other.
+            for known in (self._caught, self._missed, self._false):
+                known.discard(name)
+            if label["is_fraud"]:
+                (self._caught if was_flagged else self._missed).add(name)
+            elif was_flagged:
+                self._false.add(name)
 
     def mature(self, now: float) -> None:
         """Let alerts that waited out the label delay without a fraud label count as false."""
         while self._open_alerts and self._open_alerts[0][0] < now - self.label_delay_s:
             _, name = self._open_alerts.popleft()
-            self._false_alerts += name not in self._caught
+            if name not in self._caught:
+                self._false.add(name)
 
     def per_second(self, now: float) -> float:
         if self.first_at is None:
@@ -97,12 +104,12 @@ class LiveView:
     @property
     def labelled(self) -> dict[str, int]:
         """Alerts labelled fraud, alerts that turned out false, frauds that were not flagged."""
-        return {"caught": len(self._caught), "false_alerts": self._false_alerts, "missed": len(self._missed)}
+        return {"caught": len(self._caught), "false_alerts": len(self._false), "missed": len(self._missed)}
 
     @property
     def precision(self) -> float | None:
         """None until there is an alert whose truth is known."""
-        known = len(self._caught) + self._false_alerts
+        known = len(self._caught) + len(self._false)
         return len(self._caught) / known if known else None
 
     @property

@@ -69,7 +69,8 @@ class MlflowRegistry:
         from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
 
         try:
-            return dict(self._client().get_registered_model(self._model_name).aliases)
+            aliases = self._client().get_registered_model(self._model_name).aliases
+            return {role: str(version) for role, version in aliases.items()}
         except MlflowException as error:
             if error.error_code == ErrorCode.Name(RESOURCE_DOES_NOT_EXIST):
                 return {}

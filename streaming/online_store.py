@@ -71,13 +71,13 @@ class OnlineStore:
         self, ranges: Mapping[int, OffsetRange], users: Mapping[int, Sequence[str]], histories: Sequence[bytes]
     ) -> None:
         """Store the histories, aligned with the users as in ``read``, as those at the end of ``ranges``."""
-        blobs = iter(histories)
         values = {
-            partition: dict(zip(_history_keys(partition, users.get(partition, ())), blobs, strict=False))
-            for partition in ranges
+            partition: {_position_key(partition): f"{self._stream_id} {covered.end}"}
+            for partition, covered in ranges.items()
         }
-        for partition, covered in ranges.items():
-            values[partition][_position_key(partition)] = self._position(covered.end)
+        blobs = iter(histories)
+        for partition, of_partition in users.items():
+            values[partition].update((key, next(blobs)) for key in _history_keys(partition, of_partition))
 
         def attempt() -> None:
             pipeline = self._client.pipeline(transaction=False)
@@ -105,9 +105,6 @@ class OnlineStore:
 
         self._until_reachable(attempt)
 
-    def _position(self, offset: int) -> str:
-        return f"{self._stream_id} {offset}"
-
     def _check(self, partition: int, covered: OffsetRange, position: bytes | None) -> None:
         if position is None:
             if covered.start > covered.initial:
@@ -124,7 +121,7 @@ class OnlineStore:
         )
 
     def _offset(self, position: bytes) -> int:
-        stream_id, _, offset = position.decode().partition(" ")
+        stream_id, _, offset = position.decode().rpartition(" ")
         if stream_id != self._stream_id:
             raise OperatorError(
                 "the online store holds the histories of another checkpoint: use another store (FRAUD_STORE_URL), or "

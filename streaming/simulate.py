@@ -20,11 +20,11 @@ import typer
 
 from fraud_core.settings import Settings
 from fraud_core.simulation.simulator import Simulator, customers_for
+from fraud_core.simulation.state import Simulation
 from fraud_core.timestamps import DAY_MS
 from streaming.analysts import Analysts
 from streaming.errors import OperatorError
 from streaming.producer import RecordProducer
-from streaming.simulation_state import Simulation
 
 app = typer.Typer(help="Send simulated transactions and labels to Kafka.", add_completion=False)
 
