@@ -17,10 +17,12 @@ def digest(frame: pl.DataFrame) -> str:
     return hashlib.sha256(buffer.getbuffer()).hexdigest()[:16]
 
 
-def log_dataset(mlflow: Any, frame: pl.DataFrame, name: str, context: str, source: str) -> None:
-    """Name the frame as an input of the active MLflow run: its digest, schema and size, where it lies, its use."""
-    dataset = mlflow.data.from_polars(frame, source=source, name=name, digest=digest(frame))
-    mlflow.log_input(dataset, context=context)
+def log_dataset(mlflow: Any, frame: pl.DataFrame, asset: str, partition: str, use: str) -> None:
+    """Name an asset's frame as an input of the active MLflow run: which partition, its digest, schema, size and use."""
+    from mlflow.data.code_dataset_source import CodeDatasetSource
+
+    source = CodeDatasetSource({"dagster_asset": asset, "dagster_partition": partition})
+    mlflow.log_input(mlflow.data.from_polars(frame, source=source, name=asset, digest=digest(frame)), context=use)
 
 
 def metrics_of(evaluation: "Evaluation", period: str) -> dict[str, float]:

@@ -6,10 +6,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import dagster as dg
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 from dagster_pyspark import LazyPySparkResource
-from kafka import KafkaConsumer, TopicPartition
-from kafka.consumer.fetcher import ConsumerRecord
-from kafka.errors import KafkaError
 from pydantic import Field
 
 from fraud_assets.offset_log import OffsetRange, Offsets
@@ -19,10 +17,13 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 class KafkaResource(dg.ConfigurableResource):
-    """Reads offsets and bounded ranges of messages. Never joins a consumer group, never commits, never writes."""
+    """Reads offsets and bounded ranges of messages. Never joins a consumer group, never commits, never writes.
+
+    Through librdkafka, which reads every compression a producer may have chosen.
+    """
 
     settings: dg.ResourceDependency[Settings]
-    timeout_s: float = Field(default=10.0, gt=0, description="without an answer or a new message, in seconds")
+    timeout_s: float = Field(default=10.0, gt=0, description="per call, and without a new message, in seconds")
 
     def offsets(self, topic: str) -> tuple[Offsets, Offsets]:
         """First offset kept and next offset to be written, by partition.
@@ -30,51 +31,57 @@ class KafkaResource(dg.ConfigurableResource):
         LookupError when there is no such topic, ConnectionError when no broker answers.
         """
         with self._consumer() as consumer:
-            partitions = consumer.partitions_for_topic(topic)
+            partitions = consumer.list_topics(topic, self.timeout_s).topics[topic].partitions
             if not partitions:
                 raise LookupError(f"Kafka at {self.settings.bootstrap_servers} has no topic {topic}")
-            places = [TopicPartition(topic, partition) for partition in sorted(partitions)]
-            beginning, end = consumer.beginning_offsets(places), consumer.end_offsets(places)
-        return {p.partition: beginning[p] for p in places}, {p.partition: end[p] for p in places}
+            bounds = {
+                partition: consumer.get_watermark_offsets(TopicPartition(topic, partition), self.timeout_s)
+                for partition in sorted(partitions)
+            }
+        return {p: first for p, (first, _) in bounds.items()}, {p: end for p, (_, end) in bounds.items()}
 
-    def read(self, topic: str, offsets: OffsetRange) -> list[ConsumerRecord]:
+    def read(self, topic: str, offsets: OffsetRange) -> list[Message]:
         """All messages of the range, partition by partition. TimeoutError when they stop coming before its end."""
         found = []
         with self._consumer() as consumer:
             for partition, end in offsets.end.items():
-                place = TopicPartition(topic, partition)
-                consumer.assign([place])
-                consumer.seek(place, offsets.start[partition])
-                while (position := consumer.position(place)) < end:
-                    for records in consumer.poll(timeout_ms=int(self.timeout_s * 1000)).values():
-                        found += [record for record in records if record.offset < end]
-                    if consumer.position(place) == position:
+                at = offsets.start[partition]
+                consumer.assign([TopicPartition(topic, partition, at)])
+                while at < end:
+                    message = consumer.poll(self.timeout_s)
+                    if message is None:
                         raise TimeoutError(
-                            f"Kafka sent nothing of {topic} partition {partition} after offset {position} "
-                            f"for {self.timeout_s:g} s; {end} was to be reached"
+                            f"Kafka sent nothing of {topic} partition {partition} from offset {at} on for "
+                            f"{self.timeout_s:g} s; {end} was to be reached"
                         )
+                    if message.error() and message.error().code() == KafkaError._PARTITION_EOF:
+                        break  # the last offsets hold no message: compaction, or the marker of a transaction
+                    if message.error():
+                        raise KafkaException(message.error())
+                    if message.offset() < end:
+                        found.append(message)
+                    at = message.offset() + 1
         return found
 
     @contextmanager
-    def _consumer(self) -> Iterator[KafkaConsumer]:
+    def _consumer(self) -> Iterator[Consumer]:
+        consumer = Consumer(
+            {
+                **self.settings.confluent_kafka(),
+                "group.id": "fraud-assets",  # librdkafka wants a name; only subscribing would join the group
+                "enable.auto.commit": False,
+                "enable.partition.eof": True,
+            }
+        )
         try:
-            consumer = KafkaConsumer(
-                **self.settings.kafka_python(),
-                group_id=None,
-                enable_auto_commit=False,
-                auto_offset_reset="none",
-                max_poll_records=10_000,
-                bootstrap_timeout_ms=int(self.timeout_s * 1000),
-            )
-            try:
-                yield consumer
-            finally:
-                consumer.close()
-        except KafkaError as error:
+            yield consumer
+        except KafkaException as error:
             raise ConnectionError(
-                f"Kafka at {self.settings.bootstrap_servers} does not answer ({error!r}): start it with ./run up, "
-                "or set FRAUD_KAFKA_BOOTSTRAP_SERVERS"
+                f"Kafka at {self.settings.bootstrap_servers} does not answer ({error.args[0].str()}): start it with "
+                "./run up, or set FRAUD_KAFKA_BOOTSTRAP_SERVERS"
             ) from error
+        finally:
+            consumer.close()
 
 
 def spark_resource(settings: Settings) -> LazyPySparkResource:

@@ -30,8 +30,12 @@ def labels(
     rows, refusals = pl.DataFrame(schema=LABEL_COLUMNS), []
     if len(new):
         with log.append(new) as folder:
-            records = kafka.read(FEEDBACK.name, new)
-            rows, refusals = decode_feedback(*zip(*((r.value, r.partition, r.offset) for r in records), strict=True))
+            messages = kafka.read(FEEDBACK.name, new)
+            rows, refusals = decode_feedback(
+                [message.value() for message in messages],
+                [message.partition() for message in messages],
+                [message.offset() for message in messages],
+            )
             rows.write_parquet(folder / "labels.parquet")
     else:
         context.log.info("no new labels since the last run")

@@ -53,7 +53,7 @@ def records(transactions: pl.DataFrame, values: list[bytes | None] | None = None
 
 
 def ranges(begin: dict[int, int], end: dict[int, int]) -> dict[int, OffsetRange]:
-    """Offset ranges of a micro-batch from where it begins to where it ends in each partition, as Checkpoint has them."""
+    """Offset ranges of a micro-batch that begins and ends at these offsets, as Checkpoint has them."""
     return {
         partition: OffsetRange(0, begin.get(partition, 0), offset)
         for partition, offset in end.items()
@@ -144,20 +144,24 @@ def _log(head: str, offsets: dict[int, int]) -> str:
 
 
 class ListSink:
-    """Keeps what is sent. ``crash`` set: the process dies after the records are sent, before they are acknowledged."""
+    """Keeps what is sent. ``crash_in`` "send" or "flush": the process dies there, once the records are out."""
 
     def __init__(self) -> None:
         self.sent: list[tuple[str, bytes | None, bytes]] = []
         self.headers: list[dict[str, str]] = []
-        self.crash: Exception | None = None
+        self.crash_in: str | None = None
 
     def send(self, topic: str, of_topic: list[tuple[bytes | None, bytes]], headers: dict[str, str]) -> None:
         self.sent += [(topic, key, value) for key, value in of_topic]
         self.headers.append(headers)
+        self._crash("send")
 
     def flush(self) -> None:
-        if self.crash:
-            raise self.crash
+        self._crash("flush")
+
+    def _crash(self, where: str) -> None:
+        if where == self.crash_in:
+            raise KeyboardInterrupt
 
 
 def risk_table(folder: Path, effective_from_ms: int, fraud_rate: float) -> str:

@@ -1,0 +1,83 @@
+"""One embedded stack for all end-to-end tests, started the way a newcomer starts it: ./run demo."""
+
+import json
+import os
+import socket
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from kafka import KafkaConsumer, TopicPartition
+
+from fraud_core.settings import Settings
+from fraud_core.topics import Topic
+
+ROOT = Path(__file__).parents[2]
+PORTS = ("kafka", "kafka_controller", "store", "mlflow", "dagster", "spark_ui", "metrics")
+
+
+@dataclass(frozen=True)
+class Stack:
+    """A running stack in a folder and on ports of its own, and the summary its demo wrote."""
+
+    settings: Settings
+    environment: dict[str, str]
+    summary: dict
+
+    def run(self, *arguments: str, timeout_s: float = 300) -> subprocess.CompletedProcess[str]:
+        return run(self.environment, *arguments, timeout_s=timeout_s)
+
+    def read(self, topic: Topic) -> list:
+        """All records of a topic, partition by partition in offset order."""
+        consumer = KafkaConsumer(**self.settings.kafka_python(), auto_offset_reset="earliest", group_id=None)
+        partitions = [TopicPartition(topic.name, number) for number in consumer.partitions_for_topic(topic.name)]
+        ends = consumer.end_offsets(partitions)
+        consumer.assign(partitions)
+        consumer.seek_to_beginning(*partitions)
+        records = []
+        while any(consumer.position(partition) < ends[partition] for partition in partitions):
+            for batch in consumer.poll(timeout_ms=1000).values():
+                records += batch
+        consumer.close()
+        return sorted(records, key=lambda record: (record.partition, record.offset))
+
+
+def run(environment: dict[str, str], *arguments: str, timeout_s: float = 300) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [ROOT / "run", *arguments], env=environment, capture_output=True, text=True, timeout=timeout_s, cwd=ROOT
+    )
+
+
+def free_ports(count: int) -> list[int]:
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in sockets]
+    finally:
+        for one in sockets:
+            one.close()
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    home = tmp_path_factory.mktemp("stack")
+    ports = dict(zip(PORTS, free_ports(len(PORTS)), strict=True))
+    mine = {"FRAUD_HOME": str(home), **{f"FRAUD_{name.upper()}_PORT": str(port) for name, port in ports.items()}}
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("FRAUD_")} | mine
+    # A small history: fewer candidates, shorter validation and test, so that each period still holds frauds.
+    environment |= {"FRAUD_SEARCH_CANDIDATES": "4", "FRAUD_TEST_DAYS": "7"}
+    summary = home / "summary.json"
+    try:
+        demo = run(
+            environment,
+            *("demo", "--transactions", "60000", "--minutes", "0.7", "--rate", "100", "--keep", "--json", str(summary)),
+            timeout_s=540,
+        )
+        assert demo.returncode == 0, demo.stdout[-5000:] + demo.stderr[-5000:]
+        settings = Settings(home=home, **{f"{name}_port": port for name, port in ports.items()})
+        yield Stack(settings, environment, json.loads(summary.read_text()))
+    finally:
+        run(environment, "down")

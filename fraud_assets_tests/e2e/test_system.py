@@ -1,0 +1,162 @@
+"""The system as a whole, on real Kafka, Spark, Valkey, MLflow and Dagster."""
+
+import json
+import urllib.request
+from itertools import groupby
+
+import numpy as np
+import polars as pl
+import psutil
+import pytest
+
+from fraud_assets_tests.e2e.conftest import Stack
+from fraud_core.features import FEATURES, compute_features
+from fraud_core.merchant_risk import MERCHANT_FEATURES, MerchantRisk
+from fraud_core.schema import validator
+from fraud_core.topics import DEAD_LETTER, FEEDBACK, PREDICTIONS, TRANSACTIONS
+from fraud_core.transaction import decode_transactions
+
+pytestmark = pytest.mark.e2e
+
+
+def test_the_demo_loses_nothing_and_decides_nothing_twice(stack: Stack):
+    ledger = stack.summary["ledger"]
+    assert ledger["produced"] == ledger["predicted"] + ledger["dead_lettered"] >= 60_000
+    assert ledger["lost"] == ledger["duplicates"] == 0
+
+
+def test_the_summary_holds_what_it_promises(stack: Stack):
+    summary = stack.summary
+    assert summary["seconds_to_first_live_prediction"] > 0
+    assert set(summary["latency_ms"]) == {"p50", "p95", "p99"}
+    assert set(summary["model"]) >= {"version", "average_precision", "roc_auc", "f2", "precision", "recall"}
+    assert summary["throughput_per_s"] > 50
+    assert summary["peak_memory_mib"] < 6 * 1024
+    for url in summary["urls"].values():
+        assert urllib.request.urlopen(url, timeout=30).status == 200
+
+
+def test_the_job_took_up_the_first_model_without_a_restart_and_flags_with_reasons(stack: Stack):
+    predictions = [json.loads(record.value) for record in stack.read(PREDICTIONS)]
+    assert {prediction["model_version"] for prediction in predictions} == {None, stack.summary["model"]["version"]}
+    flagged = [prediction for prediction in predictions if prediction["prediction"] == 1]
+    assert flagged
+    for prediction in flagged:
+        assert prediction["score"] >= prediction["threshold"]
+        assert prediction["reasons"][0]["value"] == prediction["features"][prediction["reasons"][0]["feature"]]
+    unscored = [prediction for prediction in predictions if prediction["model_version"] is None]
+    assert all(prediction["score"] is None and prediction["prediction"] == 0 for prediction in unscored)
+
+
+def test_predictions_conform_to_their_schema_and_say_outside_the_value_when_they_were_made(stack: Stack):
+    is_valid = validator(PREDICTIONS.schema).is_valid
+    for record in stack.read(PREDICTIONS):
+        assert is_valid(json.loads(record.value))
+        assert "scored_at" in dict(record.headers)
+
+
+def test_served_features_equal_a_recomputation_from_the_topic_to_the_bit(stack: Stack):
+    """The parity that everything rests on: training's call over the whole topic against what the stream published."""
+    records = stack.read(TRANSACTIONS)
+    arrived = decode_transactions(
+        [record.value for record in records],
+        [record.partition for record in records],
+        [record.offset for record in records],
+        [record.timestamp for record in records],
+        future_tolerance_ms=stack.settings.future_tolerance_s * 1000,
+    ).transactions
+    expected = compute_features(arrived, None, MerchantRisk.empty()).values
+    position = {key: row for row, key in enumerate(zip(arrived["partition"], arrived["offset"], strict=True))}
+    served = [json.loads(record.value) for record in stack.read(PREDICTIONS)]
+    rows = np.array([position[prediction["partition"], prediction["offset"]] for prediction in served])
+    values = np.array([[prediction["features"][name] for name in FEATURES] for prediction in served])
+
+    n_user = len(FEATURES) - len(MERCHANT_FEATURES)
+    assert len(served) == len(arrived)
+    assert np.array_equal(values[:, :n_user], expected[rows, :n_user])
+
+    tables = [prediction["merchant_risk_table"] for prediction in served]
+    assert any(tables), "the stream never used a merchant risk table"
+    for table, group in groupby(sorted(range(len(served)), key=lambda row: tables[row] or ""), key=tables.__getitem__):
+        members = list(group)
+        of_group = arrived[rows[members]]
+        risk = MerchantRisk.empty() if table is None else MerchantRisk.from_table(_risk_table(stack, table))
+        looked_up = risk.lookup(of_group["merchant_id"], of_group["event_time_ms"])
+        assert np.array_equal(values[members, n_user:], looked_up)
+
+
+def _risk_table(stack: Stack, name: str) -> pl.DataFrame:
+    return pl.read_parquet(stack.settings.lake / "merchant_risk" / name)
+
+
+def test_somebody_elses_file_goes_through_the_same_topics_and_bad_rows_are_reported(stack: Stack, tmp_path):
+    rows = ["transaction_id,user_id,merchant_id,amount,currency,timestamp"]
+    rows += [f"own-{i},card-{i % 3},shop-{i % 2},{10 + i}.50,EUR,2026-10-01T10:00:{i:02}Z" for i in range(20)]
+    rows += ["own-bad,card-1,shop-1,-3,EUR,2026-10-01T10:01:00Z", "own-naive,card-1,shop-1,3,EUR,2026-10-01T10:01:00"]
+    transactions, labels = tmp_path / "own.csv", tmp_path / "labels.csv"
+    transactions.write_text("\n".join(rows))
+    labels.write_text("transaction_id,is_fraud\nown-3,1\n")
+    replay = stack.run("replay", str(transactions), "--labels", str(labels))
+    assert replay.returncode == 1
+    assert "amount" in replay.stdout + replay.stderr
+    assert "timestamp" in replay.stdout + replay.stderr
+    sent = [json.loads(record.value)["transaction_id"] for record in stack.read(TRANSACTIONS)]
+    assert sorted(name for name in sent if name.startswith("own-")) == sorted(f"own-{i}" for i in range(20))
+    assert "own-3" in {json.loads(record.value)["transaction_id"] for record in stack.read(FEEDBACK)}
+
+
+def test_a_message_nobody_can_read_ends_in_the_dead_letter_topic_with_its_bytes(stack: Stack):
+    import base64
+
+    from kafka import KafkaProducer
+
+    producer = KafkaProducer(**stack.settings.kafka_python())
+    sent = producer.send(TRANSACTIONS.name, key=b"u", value=b'{"amount": NaN').get(timeout=30)
+    producer.close()
+    letters = _wait_for(lambda: stack.read(DEAD_LETTER))
+    letter = json.loads(letters[-1].value)
+    assert base64.b64decode(letter["value_base64"]) == b'{"amount": NaN'
+    assert (letter["partition"], letter["offset"]) == (sent.partition, sent.offset)
+    assert letter["reason"]
+    assert validator(DEAD_LETTER.schema).is_valid(letter)
+
+
+def test_a_second_up_is_refused_with_a_sentence(stack: Stack):
+    second = stack.run("up")
+    assert second.returncode != 0
+    assert "Traceback" not in second.stdout + second.stderr
+    assert "down" in second.stdout + second.stderr
+
+
+def test_state_survives_a_restart_and_down_leaves_no_process_and_no_port(stack: Stack):
+    before = len(stack.read(PREDICTIONS))
+    assert stack.run("status").returncode == 0
+    assert stack.run("down").returncode == 0
+    assert not [p for p in psutil.process_iter(["environ"]) if _belongs_to(p, stack)]
+    assert stack.run("status").returncode != 0
+
+    assert stack.run("up").returncode == 0
+    live = stack.run("produce", "--rate", "50", "--minutes", "0.2")
+    assert live.returncode == 0, live.stdout + live.stderr
+    produced = len(stack.read(TRANSACTIONS))
+    predictions = _wait_for(
+        lambda: (found := stack.read(PREDICTIONS)) and len(found) + len(stack.read(DEAD_LETTER)) == produced and found
+    )
+    assert len(predictions) > before
+    keys = [(p["partition"], p["offset"]) for p in (json.loads(record.value) for record in predictions)]
+    assert len(set(keys)) == len(keys)
+    assert json.loads(predictions[-1].value)["model_version"] == stack.summary["model"]["version"]
+
+
+def _belongs_to(process: psutil.Process, stack: Stack) -> bool:
+    return (process.info["environ"] or {}).get("FRAUD_HOME") == stack.environment["FRAUD_HOME"]
+
+
+def _wait_for(condition, timeout_s: float = 60):
+    import time
+
+    deadline = time.monotonic() + timeout_s
+    while not (result := condition()):
+        assert time.monotonic() < deadline, "nothing came within a minute"
+        time.sleep(1)
+    return result

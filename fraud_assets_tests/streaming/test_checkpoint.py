@@ -1,0 +1,60 @@
+"""What is read from Spark's checkpoint folder, and the lock beside it."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from fraud_assets_tests.streaming.parts import SparkCheckpoint
+from streaming.checkpoint import Checkpoint, OffsetRange
+
+pytestmark = pytest.mark.streaming
+
+
+@pytest.fixture
+def spark(tmp_path):
+    return SparkCheckpoint(tmp_path / "checkpoint")
+
+
+@pytest.fixture
+def checkpoint(spark):
+    return Checkpoint(spark.folder, "transactions")
+
+
+def test_a_micro_batch_begins_where_the_one_before_ended(spark, checkpoint):
+    spark.plan(0, {0: 10, 1: 0})
+    spark.plan(1, {0: 10, 1: 7})
+    assert checkpoint.ranges(0) == {0: OffsetRange(0, 0, 10)}
+    assert checkpoint.ranges(1) == {1: OffsetRange(0, 0, 7)}
+
+
+def test_a_partition_added_later_begins_at_zero(spark, checkpoint):
+    spark.plan(0, {0: 10, 1: 5})
+    spark.plan(1, {0: 10, 1: 5, 2: 3})
+    assert checkpoint.ranges(1) == {2: OffsetRange(0, 0, 3)}
+
+
+def test_a_planned_micro_batch_without_a_commit_is_replayed(spark, checkpoint):
+    assert checkpoint.replayed_batch() is None
+    assert checkpoint.committed_offsets() == {}
+    spark.plan(0, {0: 10, 1: 5})
+    assert checkpoint.replayed_batch() == 0
+    spark.commit(0)
+    assert checkpoint.replayed_batch() is None
+    assert checkpoint.committed_offsets() == {0: 10, 1: 5}
+    for batch_id in range(1, 11):
+        spark.plan(batch_id, {0: 10 + batch_id, 1: 5})
+    assert checkpoint.replayed_batch() == 10
+
+
+def test_a_second_job_on_one_checkpoint_is_refused_and_told_which_process_holds_it(checkpoint):
+    second_job = f"""
+import pathlib, streaming.checkpoint as c
+with c.Checkpoint(pathlib.Path({str(checkpoint.folder)!r}), "transactions").locked():
+    pass
+"""
+    with checkpoint.locked():
+        refused = subprocess.run([sys.executable, "-c", second_job], capture_output=True, text=True)
+        assert f"OperatorError: another streaming job (process {os.getpid()})" in refused.stderr
+    subprocess.run([sys.executable, "-c", second_job], check=True)

@@ -1,0 +1,160 @@
+"""Following the registry: promotions reach the stream, failures do not."""
+
+import threading
+
+import numpy as np
+import pytest
+
+from fraud_assets_tests.streaming.parts import FolderRegistry, booster, card, model
+from fraud_core.features import FEATURES
+from streaming import metrics
+from streaming.model_source import MlflowRegistry, Models, ModelSource
+
+pytestmark = pytest.mark.streaming
+
+ROWS = np.random.default_rng(0).random((20, len(FEATURES)))
+
+
+@pytest.fixture
+def registry(tmp_path):
+    registry = FolderRegistry(tmp_path / "registry")
+    for version in ("1", "2", "3"):
+        registry.register(version, seed=int(version))
+    return registry
+
+
+@pytest.fixture
+def source(registry, tmp_path):
+    return ModelSource(registry, tmp_path / "cache", 0.01)
+
+
+def versions(models: Models) -> tuple[str | None, str | None]:
+    return tuple(served and served.version for served in (models.champion, models.challenger))
+
+
+def test_a_promoted_version_is_served_and_scores_as_it_was_trained(registry, source):
+    source.look()
+    assert versions(source.current) == (None, None)
+    registry.roles = {"champion": "1", "challenger": "2"}
+    source.look()
+    assert versions(source.current) == ("1", "2")
+    assert np.array_equal(source.current.champion.model.score(ROWS), model(1).score(ROWS))
+    registry.roles = {"champion": "2"}
+    source.look()
+    assert versions(source.current) == ("2", None)
+    assert registry.downloads == 2
+
+
+def test_the_last_good_models_serve_while_the_registry_is_down(registry, source):
+    registry.roles = {"champion": "1"}
+    source.look()
+    registry.is_up = False
+    source.look()
+    assert versions(source.current) == ("1", None)
+    assert metrics.REGISTRY_UP._value.get() == 0
+    registry.is_up, registry.roles = True, {"champion": "2"}
+    source.look()
+    assert versions(source.current) == ("2", None)
+
+
+def test_after_a_restart_the_cache_serves_while_the_registry_is_down(registry, source, tmp_path):
+    registry.roles = {"champion": "1", "challenger": "2"}
+    source.look()
+    registry.is_up = False
+    restarted = ModelSource(registry, tmp_path / "cache", 0.01)
+    restarted.restore("1", "3")
+    restarted.look()
+    assert versions(restarted.current) == ("1", None)
+    assert np.array_equal(restarted.current.champion.model.score(ROWS), model(1).score(ROWS))
+
+
+def test_a_version_of_another_registry_is_not_served_from_the_cache(registry, source, tmp_path):
+    registry.roles = {"champion": "1"}
+    source.look()
+    other = FolderRegistry(tmp_path / "other")
+    other.register("1", seed=9)
+    other.roles = {"champion": "1"}
+    restarted = ModelSource(other, tmp_path / "cache", 0.01)
+    restarted.restore("1", None)
+    restarted.look()
+    assert np.array_equal(restarted.current.champion.model.score(ROWS), model(9).score(ROWS))
+
+
+@pytest.mark.parametrize(
+    "bad", [card(features=("amount", "something_else")), card(feature_hash="0123456789abcdef")], ids=["list", "hash"]
+)
+def test_a_model_with_other_features_is_refused_and_the_last_good_one_serves(registry, source, bad, caplog):
+    registry.roles = {"champion": "1"}
+    source.look()
+    registry.register("4", seed=4, model_card=bad)
+    registry.roles = {"champion": "4", "challenger": "2"}
+    refused = metrics.REFUSED_MODELS._value.get()
+    for _ in range(3):
+        source.look()
+    assert versions(source.current) == ("1", "2")
+    assert metrics.REFUSED_MODELS._value.get() == refused + 1
+    assert [record.levelname for record in caplog.records].count("ERROR") == 1
+
+
+def test_a_version_to_replay_with_is_waited_for(registry, source):
+    registry.is_up = False
+    found = []
+    waiting = threading.Thread(target=lambda: found.append(source.get("3", threading.Event())))
+    waiting.start()
+    waiting.join(0.1)
+    assert found == []
+    registry.is_up = True
+    waiting.join(10)
+    assert [served.version for served in found] == ["3"]
+
+
+def test_a_download_cut_short_leaves_nothing_in_the_cache(registry, source, tmp_path):
+    registry.roles = {"champion": "1"}
+
+    def torn(version, folder):
+        (folder / "model.ubj").write_bytes(b"half")
+        raise OSError("connection reset")
+
+    whole, registry.download = registry.download, torn
+    source.look()
+    assert list((tmp_path / "cache").iterdir()) == []
+    registry.download = whole
+    source.look()
+    assert versions(source.current) == ("1", None)
+
+
+def test_a_model_logged_in_mlflow_is_served_as_it_was_trained(tmp_path):
+    import mlflow
+    import mlflow.xgboost
+
+    address = f"sqlite:///{tmp_path}/mlflow.db"
+    mlflow.set_tracking_uri(address)
+    client = mlflow.MlflowClient()
+    source = ModelSource(MlflowRegistry(address, "fraud-detector"), tmp_path / "cache", 0.01)
+    source.look()
+    assert versions(source.current) == (None, None)
+
+    experiment = mlflow.create_experiment("fraud", artifact_location=str(tmp_path / "artifacts"))
+    with mlflow.start_run(experiment_id=experiment):
+        mlflow.xgboost.log_model(
+            booster(5),
+            name="model",
+            model_format="ubj",
+            pip_requirements=["xgboost"],
+            metadata=card().to_dict(),
+            registered_model_name="fraud-detector",
+        )
+    source.look()
+    assert versions(source.current) == (None, None)
+    client.set_registered_model_alias("fraud-detector", "champion", "1")
+    source.look()
+    assert versions(source.current) == ("1", None)
+    assert source.current.champion.model.card == card()
+    assert np.array_equal(source.current.champion.model.score(ROWS), model(5).score(ROWS))
+
+
+def test_a_server_that_is_down_fails_fast(tmp_path):
+    source = ModelSource(MlflowRegistry("http://127.0.0.1:1", "fraud-detector"), tmp_path, 0.01)
+    source.look()
+    assert source.has_looked.is_set()
+    assert versions(source.current) == (None, None)
