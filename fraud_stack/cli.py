@@ -115,6 +115,16 @@ def replay(context: typer.Context) -> None:
 
 
 @app.command()
+def settings() -> None:
+    """List every setting: its environment variable, its present value, what it is."""
+    from fraud_core.settings import Settings
+
+    present = Settings()
+    for name, field in Settings.model_fields.items():
+        print(f"FRAUD_{name.upper():28} {getattr(present, name)!s:24} {field.description or ''}".rstrip())
+
+
+@app.command()
 def jars(
     lock: Annotated[bool, typer.Option("--lock", help="Write the lock file anew (for maintainers).")] = False,
 ) -> None:
