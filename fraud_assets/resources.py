@@ -92,9 +92,13 @@ def spark_resource(settings: Settings) -> LazyPySparkResource:
             "spark.app.name": "fraud-assets",
             "spark.master": "local[2]",
             "spark.driver.memory": "1g",
+            # A session that lives for one read: the second compiler and parallel collectors cost more than they save.
+            "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
             "spark.driver.host": "127.0.0.1",
             "spark.driver.bindAddress": "127.0.0.1",
             "spark.driver.extraClassPath": ":".join(jars),
+            # Without its native library Hadoop forks `chmod` for every file.
+            "spark.hadoop.fs.file.impl": "com.globalmentor.apache.hadoop.fs.BareLocalFileSystem",
             "spark.executorEnv.PYTHONPATH": str(ROOT),
             "spark.sql.shuffle.partitions": "2",
             "spark.sql.session.timeZone": "UTC",

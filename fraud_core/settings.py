@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -135,6 +135,12 @@ class Settings(BaseSettings):
             f"org.apache.kafka.common.security.{module} required "
             f'username="{self.kafka_username}" password="{self._password}";'
         )
+
+
+def describe(error: ValidationError) -> str:
+    """One sentence about the first setting that has a value it cannot have."""
+    first = error.errors()[0]
+    return f"FRAUD_{'_'.join(map(str, first['loc'])).upper()} is set to {first['input']!r}: {first['msg'].lower()}"
 
 
 def _without_none(options: dict[str, str | None]) -> dict[str, str]:

@@ -178,6 +178,7 @@ def main() -> None:
 def _sentence(error: Exception) -> str:
     from pydantic import ValidationError
 
+    from fraud_core.settings import describe
     from fraud_stack.errors import UserError
 
     if isinstance(error, UserError):
@@ -185,8 +186,7 @@ def _sentence(error: Exception) -> str:
     if isinstance(error, typer.TyperException):
         return f"{error.format_message().rstrip('.')}. See ./run --help"
     if isinstance(error, ValidationError):
-        first = error.errors()[0]
-        return f"FRAUD_{'_'.join(map(str, first['loc'])).upper()} is set to {first['input']!r}: {first['msg'].lower()}"
+        return describe(error)
     if isinstance(error, OSError):
         place = f"{error.filename}: " if error.filename else ""
         return f"{place}{error.strerror or error}. Check the disk, or set FRAUD_HOME to a folder you can write to"

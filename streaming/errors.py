@@ -1,4 +1,4 @@
-"""Errors of the job that an operator must act on. Anything else is a bug and keeps its traceback."""
+"""Errors that somebody must act on; their message says what is wrong and what to do. Anything else is a bug."""
 
 
 class OperatorError(Exception):
@@ -7,3 +7,7 @@ class OperatorError(Exception):
 
 class StoppedError(Exception):
     """A stop was asked for while something waited or before a micro-batch began. Nothing was scored half."""
+
+
+class InputFileError(Exception):
+    """A file that cannot be used at all: the message says which, and why."""

@@ -11,15 +11,13 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from streaming.errors import InputFileError
+
 Row = tuple[int, dict | str]  # line of a text file or row of a Parquet file, from 1; its columns or why it has none
 
 _LONGEST_LINE = 1024 * 1024  # bytes; Kafka takes no longer message either
 _BATCH_ROWS = 5000
 _LOOKED_AT = 100  # JSON Lines: so many first lines tell which columns there are
-
-
-class InputFileError(Exception):
-    """A file that cannot be used at all: the message says which, and why."""
 
 
 def input_files(path: Path) -> list[Path]:

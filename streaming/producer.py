@@ -2,13 +2,14 @@
 
 import logging
 
-from confluent_kafka import KafkaError, KafkaException, Message, Producer
+from confluent_kafka import KafkaError, KafkaException, Message
 
 from fraud_core.labels import encode_feedback
 from fraud_core.settings import Settings
 from fraud_core.topics import FEEDBACK, TRANSACTIONS, Topic
 from fraud_core.transaction import encode_transaction
 from streaming.errors import OperatorError
+from streaming.kafka_producer import make_producer
 
 # librdkafka reports every failed connection attempt; what matters comes back as an error.
 log = logging.getLogger(__name__)
@@ -29,17 +30,15 @@ class RecordProducer:
         self._settings = settings
         self._failed = 0
         self._reason: KafkaError | None = None
-        self._producer = Producer(
+        self._producer = make_producer(
             {
                 **settings.confluent_kafka(),
-                "enable.idempotence": True,
-                "acks": "all",
                 "linger.ms": 5,
-                "compression.type": "lz4",
                 "delivery.timeout.ms": _DELIVERY_TIMEOUT_S * 1000,
                 "queue.buffering.max.messages": 200_000,
+                "queue.buffering.max.kbytes": 128 * 1024,
             },
-            logger=log,
+            log,
         )
 
     def __enter__(self) -> "RecordProducer":

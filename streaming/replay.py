@@ -1,7 +1,8 @@
 """``python -m streaming.replay FILE``: somebody's own transactions, and labels, through the same topics.
 
 Rows are checked as the stream checks its messages. Good ones are sent, refused ones counted and shown, none is dropped
-without a word. Exit status: 0 all accepted, 1 some refused (or Kafka did not take them), 2 nothing usable was given.
+without a word. Only labels without a time are held in memory, until their transaction passes. Exit status: 0 all
+accepted, 1 some refused or not sent, 2 nothing usable was given.
 """
 
 import json
@@ -23,8 +24,9 @@ from fraud_core.labels import decode_feedback
 from fraud_core.settings import Settings
 from fraud_core.timestamps import DAY_MS, SECOND_MS
 from fraud_core.transaction import decode_transactions
-from streaming.errors import OperatorError
-from streaming.input_files import InputFileError, Row, columns_of, input_files, rows_of
+from streaming.command_line import run
+from streaming.errors import InputFileError
+from streaming.input_files import Row, columns_of, input_files, rows_of
 from streaming.input_rows import (
     LABEL_COLUMNS,
     REQUIRED_LABEL_COLUMNS,
@@ -189,7 +191,7 @@ def main(
     """Send your own transactions through the system: columns transaction_id, user_id, merchant_id, amount, currency and
     timestamp (with zone), and optionally merchant_category, channel, country, latitude, longitude and device_id.
 
-    A label file may have label_time (default: 7 days after the transaction) and source (default: analyst).
+    A label file may have label_time (default: the label delay after the transaction) and source (default: analyst).
     """
     settings, stop = Settings(), threading.Event()
     files = _checked(path, REQUIRED_TRANSACTION_COLUMNS, TRANSACTION_COLUMNS)
@@ -213,7 +215,7 @@ def main(
         f"refused in {seconds:.1f} s ({replay.transactions / seconds:,.0f}/s)" + (", stopped" if stop.is_set() else "")
     )
     report.show()
-    return 1 if report.counts else 0
+    return 1 if report.counts or stop.is_set() else 0
 
 
 def _checked(path: Path, required: tuple[str, ...], known: tuple[str, ...]) -> list[Path]:
@@ -257,13 +259,4 @@ def _now_ms() -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(app(standalone_mode=False))
-    except typer.TyperException as error:
-        print(f"fraud: {error.format_message()}", file=sys.stderr)
-        sys.exit(2)
-    except InputFileError as error:
-        print(f"fraud: {error}", file=sys.stderr)
-        sys.exit(2)
-    except OperatorError as error:
-        sys.exit(f"fraud: {error}")
+    run(app)

@@ -8,7 +8,6 @@ the real time it stays there: events then carry the present time, and every cust
 
 import json
 import signal
-import sys
 import threading
 import time
 from dataclasses import asdict, dataclass
@@ -23,7 +22,7 @@ from fraud_core.simulation.simulator import Simulator, customers_for
 from fraud_core.simulation.state import Simulation
 from fraud_core.timestamps import DAY_MS
 from streaming.analysts import Analysts
-from streaming.errors import OperatorError
+from streaming.command_line import run
 from streaming.producer import RecordProducer
 
 app = typer.Typer(help="Send simulated transactions and labels to Kafka.", add_completion=False)
@@ -163,7 +162,4 @@ def _finish(counts: Counts, seconds: float, json_file: Path | None) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        app()
-    except OperatorError as error:
-        sys.exit(f"fraud: {error}")
+    run(app)

@@ -4,9 +4,10 @@ import logging
 import threading
 from collections.abc import Iterable
 
-from confluent_kafka import KafkaError, KafkaException, Message, Producer
+from confluent_kafka import KafkaError, KafkaException, Message
 
 from streaming.errors import StoppedError
+from streaming.kafka_producer import make_producer
 
 log = logging.getLogger(__name__)
 
@@ -17,20 +18,17 @@ class KafkaSink:
     """Sends records; ``flush`` returns once Kafka has acknowledged them all. An unreachable broker is waited for."""
 
     def __init__(self, kafka: dict[str, str], stop: threading.Event) -> None:
-        self._producer = Producer(
+        self._producer = make_producer(
             {
                 **kafka,
-                "enable.idempotence": True,
-                "acks": "all",
                 "linger.ms": 1,
-                "compression.type": "lz4",
                 "message.timeout.ms": 0,  # no limit: waiting is visible in the log and a stop ends it
                 "queue.buffering.max.messages": 1_000_000,
                 # A callback per record would cost as much as scoring it; only failures are of interest.
                 "delivery.report.only.error": True,
                 "on_delivery": self._delivered,
             },
-            logger=log,
+            log,
         )
         self._stop = stop
         self._failures: list[tuple[KafkaError, Message]] = []

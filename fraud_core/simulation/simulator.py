@@ -60,7 +60,7 @@ class Simulator:
         channel = np.where(is_online, 2, rng.random(n) < 0.6)
         number = pl.int_range(n).cast(pl.String).str.zfill(6)
         return pl.select(
-            transaction_id=pl.format(f"t-{self._population.seed}-{day}-{{}}", number),
+            transaction_id=pl.format(f"t-{self._population.seed}.{len(self._population.customers)}-{day}-{{}}", number),
             user_id=self._user_ids.gather(events.customer),
             merchant_id=self._merchant_ids.gather(events.merchant),
             amount_cents=pl.Series(events.amount_cents),
