@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from fraud_assets.offset_log import OffsetLog, OffsetRange
+from fraud_core.settings import Settings
+
 if TYPE_CHECKING:
     from fraud_core.evaluation import Evaluation
 
@@ -23,6 +26,15 @@ def log_dataset(mlflow: Any, frame: pl.DataFrame, asset: str, partition: str, us
 
     source = CodeDatasetSource({"dagster_asset": asset, "dagster_partition": partition})
     mlflow.log_input(mlflow.data.from_polars(frame, source=source, name=asset, digest=digest(frame)), context=use)
+
+
+def offset_tags(settings: Settings) -> dict[str, str]:
+    """MLflow tags that say which Kafka offsets of each topic everything was made from."""
+    tags = {}
+    for name in ("transactions", "labels"):
+        ranges = OffsetLog(settings.lake / name).ranges()
+        tags[f"kafka_{name}"] = str(OffsetRange(ranges[0].start, ranges[-1].end)) if ranges else "none"
+    return tags
 
 
 def metrics_of(evaluation: "Evaluation", period: str) -> dict[str, float]:

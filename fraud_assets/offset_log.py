@@ -32,7 +32,7 @@ class OffsetRange:
         return sum(self.end.values()) - sum(self.start.values())
 
     def __str__(self) -> str:
-        return ", ".join(f"{partition}: {self.start[partition]}..{self.end[partition]}" for partition in self.end)
+        return ", ".join(f"{partition}: {self.start.get(partition, 0)}..{end}" for partition, end in self.end.items())
 
 
 class OffsetLog:

@@ -43,7 +43,6 @@ def balanced_training_set(
     choice = choose_smote_ratio(train, FEATURES, gap_ms=gap_ms, folds=settings.search_folds, seed=settings.seed)
     balanced = balance(train, FEATURES, choice.ratio, settings.seed)
 
-    log_dataset(mlflow, training_set, "training_set", context.partition_key, "training, validation and test")
     log_dataset(mlflow, balanced, "balanced_training_set", context.partition_key, "final fit")
     mlflow.log_params({"smote_ratio": choice.ratio, "seed": settings.seed, "search_folds": settings.search_folds})
     without = choice.table.filter(pl.col("ratio") == 0)["average_precision"][0]

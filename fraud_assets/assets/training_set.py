@@ -1,10 +1,13 @@
 """Asset ``training_set``: point-in-time features and labels, and the checks that nothing from the future is in it."""
 
+from typing import Any
+
 import dagster as dg
 import polars as pl
 
 from fraud_assets import plots
 from fraud_assets.checks import blocking, features_are_finite, result
+from fraud_assets.lineage import log_dataset, offset_tags
 from fraud_assets.partitions import as_of_ms
 from fraud_core.settings import Settings
 from fraud_core.timestamps import DAY_MS
@@ -29,6 +32,7 @@ from fraud_core.timestamps import DAY_MS
 def training_set(
     context: dg.AssetExecutionContext,
     settings: dg.ResourceParam[Settings],
+    mlflow: dg.ResourceParam[Any],
     transactions: pl.DataFrame,
     labels: pl.DataFrame,
 ):
@@ -40,6 +44,8 @@ def training_set(
 
     as_of = as_of_ms(context)
     rows = build_training_set(transactions, labels, as_of, settings)
+    mlflow.set_tags(offset_tags(settings))
+    log_dataset(mlflow, rows, "training_set", context.partition_key, "training, validation and test")
     by_split = rows.group_by("split").agg(pl.len().alias("rows"), pl.col("is_fraud").mean().alias("fraud_rate"))
     day = pl.from_epoch("event_time_ms", time_unit="ms").dt.date().alias("day")
     by_day = rows.group_by(day).agg(pl.col("is_fraud").mean().alias("fraud_rate")).sort("day")

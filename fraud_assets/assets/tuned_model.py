@@ -23,6 +23,8 @@ def tuned_model(
     balanced_training_set: pl.DataFrame,
 ) -> dg.MaterializeResult[StoredModel]:
     """One XGBoost model a day: the best of a random search over time-ordered folds, fitted on all balanced rows."""
+    from joblib.externals.loky import get_reusable_executor
+
     from fraud_core.features import FEATURES
     from fraud_core.model import FraudModel, ModelCard
     from fraud_core.training_set import time_split
@@ -37,6 +39,8 @@ def tuned_model(
         seed=settings.seed,
         progress=lambda done, all_of, best: context.log.info(f"{done} of {all_of} candidates, best {best:.4f}"),
     )
+    # Its idle worker processes would keep this one, and its memory, for five minutes after the run.
+    get_reusable_executor().shutdown()
     booster = refit(balanced_training_set, FEATURES, tuning.params, settings.seed)
     real = balanced_training_set.filter(~pl.col("is_synthetic"))
     card = ModelCard(
