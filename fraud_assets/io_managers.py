@@ -16,6 +16,8 @@ from fraud_core.labels import LABEL_COLUMNS
 from fraud_core.transaction import COLUMNS
 
 if TYPE_CHECKING:
+    from xgboost import Booster
+
     from fraud_core.model import FraudModel
 
 
@@ -30,14 +32,17 @@ class StoredModel:
     def of(cls, model: "FraudModel") -> "StoredModel":
         return cls(bytes(model.booster.save_raw("ubj")), model.card.to_dict())
 
-    def open(self) -> "FraudModel":
-        """ValueError when it was made for other features than this code computes."""
+    def booster(self) -> "Booster":
         # Here and not above: the import takes seconds, and the code location is loaded in every process.
         from xgboost import Booster
 
+        return Booster(model_file=bytearray(self.ubj))
+
+    def open(self) -> "FraudModel":
+        """ValueError when it was made for other features than this code computes."""
         from fraud_core.model import FraudModel, ModelCard
 
-        return FraudModel(Booster(model_file=bytearray(self.ubj)), ModelCard.from_dict(self.card))
+        return FraudModel(self.booster(), ModelCard.from_dict(self.card))
 
 
 class PartitionFileIOManager(dg.ConfigurableIOManager):

@@ -50,7 +50,7 @@ class Registry:
         from mlflow.exceptions import MlflowException
 
         logged = mlflow.xgboost.log_model(
-            model.open().booster,
+            model.booster(),
             name="model",
             model_format="ubj",
             # Given, because working them out takes 14 s.

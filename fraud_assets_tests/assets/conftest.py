@@ -1,0 +1,67 @@
+"""A small simulated history in a lake, and an MLflow with SQLite and files instead of a server."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import dagster as dg
+import mlflow
+import polars as pl
+import pytest
+from fraud_core.simulator.generate import history
+from fraud_core.simulator.population import build_population
+
+from fraud_assets.definitions import build_defs
+from fraud_assets.offset_log import OffsetLog, OffsetRange
+from fraud_core.labels import LABEL_COLUMNS
+from fraud_core.settings import Settings
+from fraud_core.timestamps import DAY_MS
+from fraud_core.transaction import COLUMNS
+
+PARTITION = "2026-03-01"
+AS_OF_MS = 20_514 * DAY_MS  # 2026-03-02
+
+
+@pytest.fixture(scope="session")
+def simulated() -> tuple[pl.DataFrame, pl.DataFrame]:
+    """(transactions, labels) of the 60 days before AS_OF_MS, as the ingestion assets write them."""
+    made = history(build_population(1, 600, 100), 20_000, AS_OF_MS - 60 * DAY_MS, AS_OF_MS)
+    arrival = {"partition": pl.lit(0, pl.Int32), "offset": pl.int_range(pl.len(), dtype=pl.Int64)}
+    transactions = made.transactions.with_columns(**arrival, ingest_time_ms=pl.col("event_time_ms"))
+    labels = made.labels.sort("label_time_ms").with_columns(**arrival)
+    return transactions.select(list(COLUMNS)), labels.select(list(LABEL_COLUMNS))
+
+
+def settings_in(home: Path, **changes: object) -> Settings:
+    tracking = {"mlflow_url": f"sqlite:///{home}/mlflow.db"}
+    return Settings(home=home, search_candidates=2, search_folds=2, **{**tracking, **changes})
+
+
+def fill_lake(settings: Settings, transactions: pl.DataFrame, labels: pl.DataFrame) -> None:
+    for name, rows in (("transactions", transactions), ("labels", labels)):
+        with OffsetLog(settings.lake / name).append(OffsetRange({0: 0}, {0: rows.height})) as folder:
+            rows.write_parquet(folder / "rows.parquet")
+
+
+Materialize = Callable[..., dg.ExecuteInProcessResult]
+
+
+@pytest.fixture(scope="module")
+def materialize(tmp_path_factory: pytest.TempPathFactory, simulated: tuple[pl.DataFrame, pl.DataFrame]) -> Materialize:
+    """Runs the named assets of the daily job on the simulated lake; ``materialize.settings`` are the ones used."""
+    settings = settings_in(tmp_path_factory.mktemp("home"))
+    fill_lake(settings, *simulated)
+    mlflow.set_tracking_uri(settings.mlflow_address)
+    mlflow.create_experiment(settings.experiment_name, artifact_location=str(settings.home / "artifacts"))
+    job = build_defs(settings).resolve_job_def("daily_training")
+
+    def run(*assets: str) -> dg.ExecuteInProcessResult:
+        with dg.DagsterInstance.ephemeral() as instance:
+            return job.execute_in_process(
+                partition_key=PARTITION,
+                asset_selection=[dg.AssetKey(name) for name in assets],
+                instance=instance,
+                raise_on_error=False,
+            )
+
+    run.settings = settings
+    return run

@@ -1,0 +1,29 @@
+"""A KafkaResource without a broker: topics are lists of message values in one partition."""
+
+from fraud_assets.offset_log import OffsetRange, Offsets
+from fraud_assets.resources import KafkaResource
+
+
+class FakeMessage:
+    def __init__(self, value: bytes, offset: int) -> None:
+        self._value, self._offset = value, offset
+
+    def value(self) -> bytes:
+        return self._value
+
+    def partition(self) -> int:
+        return 0
+
+    def offset(self) -> int:
+        return self._offset
+
+
+class FakeKafka(KafkaResource):
+    topics: dict[str, list[bytes]]
+
+    def offsets(self, topic: str) -> tuple[Offsets, Offsets]:
+        return {0: 0}, {0: len(self.topics[topic])}
+
+    def read(self, topic: str, offsets: OffsetRange) -> list[FakeMessage]:
+        span = range(offsets.start[0], offsets.end[0])
+        return [FakeMessage(self.topics[topic][offset], offset) for offset in span]

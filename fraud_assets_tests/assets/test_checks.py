@@ -1,0 +1,95 @@
+import polars as pl
+import pytest
+
+from fraud_assets.assets import balanced_training_set, decision_threshold, evaluation, training_set
+from fraud_assets_tests.assets.conftest import AS_OF_MS
+from fraud_core.balancing import balance
+from fraud_core.features import FEATURES
+from fraud_core.promotion import GateResult
+from fraud_core.settings import Settings
+from fraud_core.threshold import Threshold
+from fraud_core.timestamps import DAY_MS
+from fraud_core.training_set import build_training_set
+
+pytestmark = pytest.mark.assets
+
+
+@pytest.fixture(scope="module")
+def rows(simulated) -> pl.DataFrame:
+    return build_training_set(*simulated, AS_OF_MS, Settings())
+
+
+@pytest.fixture(scope="module")
+def balanced(rows) -> pl.DataFrame:
+    return balance(rows.filter(pl.col("split") == "train"), FEATURES, 0.05, seed=1)
+
+
+def failed(results) -> set[str]:
+    return {result.check_name for result in results if not result.passed}
+
+
+def failed_of_training_set(rows: pl.DataFrame, labels: pl.DataFrame) -> set[str]:
+    return failed(training_set.check(rows, labels, AS_OF_MS, label_delay_days=7))
+
+
+def test_a_training_set_as_it_should_be_passes(rows, simulated):
+    assert failed_of_training_set(rows, simulated[1]) == set()
+
+
+def test_a_period_without_rows_fails(rows, simulated):
+    without = rows.filter(pl.col("split") != "validation")
+    assert failed_of_training_set(without, simulated[1]) == {"is_not_empty", "both_classes"}
+
+
+def test_a_period_without_fraud_fails(rows, simulated):
+    without = rows.filter((pl.col("split") != "test") | ~pl.col("is_fraud"))
+    assert failed_of_training_set(without, simulated[1]) == {"both_classes"}
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), None])
+def test_a_feature_that_is_no_number_fails(rows, simulated, bad):
+    first = pl.int_range(pl.len()) == 0
+    broken = rows.with_columns(pl.when(first).then(pl.lit(bad, pl.Float32)).otherwise("amount").alias("amount"))
+    assert failed_of_training_set(broken, simulated[1]) == {"features_are_finite"}
+
+
+def test_a_fraud_that_was_reported_only_after_the_as_of_time_fails(rows, simulated):
+    late = simulated[1].with_columns(pl.lit(AS_OF_MS + 1).alias("label_time_ms"))
+    assert failed_of_training_set(rows, late) == {"labels_were_known"}
+
+
+def test_a_row_younger_than_the_label_delay_fails(rows, simulated):
+    young = rows.with_columns(pl.col("event_time_ms") + 10 * DAY_MS)
+    assert failed_of_training_set(young, simulated[1]) == {"labels_were_known"}
+
+
+def test_a_balanced_set_as_it_should_be_passes(rows, balanced):
+    assert failed(balanced_training_set.check(balanced, rows)) == set()
+
+
+def test_a_test_row_in_the_balanced_set_fails(rows, balanced):
+    leaked = rows.filter(pl.col("split") == "test").head(1).with_columns(is_synthetic=pl.lit(False))
+    bad = pl.concat([balanced, leaked.select(balanced.columns)])
+    assert failed(balanced_training_set.check(bad, rows)) == {"only_training_rows"}
+
+
+def test_a_balanced_set_made_from_more_than_the_training_rows_fails(rows):
+    everything = balance(rows, FEATURES, 0.05, seed=1)
+    assert failed(balanced_training_set.check(everything, rows)) == {"only_training_rows"}
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0, float("nan")])
+def test_a_threshold_that_separates_nothing_fails(value):
+    assert failed(decision_threshold.check(Threshold(value, 0.5, 0.5, 0.5, (0, 1)))) == {"is_inside_0_and_1"}
+
+
+def test_a_model_no_better_than_chance_fails_and_blocks():
+    figures = {"base_rate": 0.01, "candidate_average_precision": 0.012}
+    results = evaluation.check(GateResult(False, ("not so",), figures))
+    assert failed(results) == {"beats_chance", "passes_the_offline_gate"}
+
+
+def test_a_model_worse_than_the_champion_is_told_but_does_not_fail_the_run():
+    figures = {"base_rate": 0.01, "candidate_average_precision": 0.5, "champion_average_precision": 0.7}
+    results = evaluation.check(GateResult(False, ("not so",), figures))
+    assert failed(results) == {"passes_the_offline_gate"}
