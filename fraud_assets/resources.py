@@ -129,7 +129,7 @@ def mlflow_resource(settings: Settings) -> dg.ResourceDefinition:
         quiet = {"MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false", "GIT_PYTHON_REFRESH": "quiet"}
         os.environ.update(fail_fast | quiet)
         mlflow.set_tracking_uri(settings.mlflow_address)
-        first_run_id = context.dagster_run.root_run_id or context.run_id
+        first_run_id = context.run.root_run_id or context.run.run_id
         try:
             experiment = mlflow.set_experiment(settings.experiment_name)
             begun = mlflow.MlflowClient().search_runs(
@@ -146,7 +146,7 @@ def mlflow_resource(settings: Settings) -> dg.ResourceDefinition:
             "mlflow_run_id": begun[0].info.run_id if begun else None,
             "extra_tags": {
                 "dagster_first_run_id": first_run_id,
-                "dagster_partition": context.dagster_run.tags.get("dagster/partition", ""),
+                "dagster_partition": context.run.tags.get("dagster/partition", ""),
             },
         }
         yield from mlflow_tracking.resource_fn(context.replace_config(config))

@@ -113,10 +113,10 @@ def _history(stack: Stack, steps: Steps, options: DemoOptions) -> Simulation:
 
 
 @contextlib.contextmanager
-def _producer(*arguments: object) -> Iterator[subprocess.Popen]:
+def _producer(*arguments: object, output: int | None = None) -> Iterator[subprocess.Popen]:
     """The simulator as a process; ended, with its last records sent, when the block is left early."""
     command = [sys.executable, "-m", "streaming.simulate", *(str(argument) for argument in arguments)]
-    producer = subprocess.Popen(command, cwd=ROOT)
+    producer = subprocess.Popen(command, cwd=ROOT, stdout=output)
     try:
         yield producer
     finally:
@@ -141,7 +141,9 @@ def _live(stack: Stack, steps: Steps, options: DemoOptions, day_s: float) -> Liv
     settings = stack.settings
     label_delay_s = settings.label_delay_days * day_s
     arguments = ("live", "--rate", options.rate, "--minutes", options.minutes)
-    with Watcher(settings, label_delay_s) as watcher, _producer(*arguments) as producer, _screen(steps) as show:
+    # What the simulator prints would be written into the live view.
+    simulator = _producer(*arguments, output=subprocess.DEVNULL)
+    with Watcher(settings, label_delay_s) as watcher, simulator as producer, _screen(steps) as show:
         began = time.monotonic()
         while producer.poll() is None:
             stack.check_alive()

@@ -69,7 +69,7 @@ def embedded_services(settings: Settings) -> list[Service]:
             name="stream",
             command=_python("streaming.job"),
             address=metrics,
-            is_ready=lambda: readiness.http_answers(metrics, "fraud_stream_ready 1"),
+            is_ready=lambda: readiness.http_answers(metrics, "\nfraud_stream_ready 1"),
             ports=("spark_ui_port", "metrics_port"),
             after=("kafka", "store"),
         ),

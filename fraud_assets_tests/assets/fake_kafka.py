@@ -5,11 +5,11 @@ from fraud_assets.resources import KafkaResource
 
 
 class FakeMessage:
-    def __init__(self, value: bytes, offset: int) -> None:
+    def __init__(self, value: str, offset: int) -> None:
         self._value, self._offset = value, offset
 
     def value(self) -> bytes:
-        return self._value
+        return self._value.encode()
 
     def partition(self) -> int:
         return 0
@@ -19,7 +19,7 @@ class FakeMessage:
 
 
 class FakeKafka(KafkaResource):
-    topics: dict[str, list[bytes]]
+    topics: dict[str, list[str]]
 
     def offsets(self, topic: str) -> tuple[Offsets, Offsets]:
         return {0: 0}, {0: len(self.topics[topic])}

@@ -67,8 +67,8 @@ def test_a_batch_without_messages_gives_no_rows():
 
 def test_labels_are_read_once_and_the_second_run_says_that_there_is_nothing_new(tmp_path):
     settings = Settings(home=tmp_path)
-    topic = [encode_feedback(f"t{n}", n == 0, "analyst", NOON_MS) for n in range(3)] + [b"nope"]
-    kafka = FakeKafka(settings=settings, topics={"fraud_feedback": topic})
+    topic = [encode_feedback(f"t{n}", n == 0, "analyst", NOON_MS).decode() for n in range(3)]
+    kafka = FakeKafka(settings=settings, topics={"fraud_feedback": [*topic, "nope"]})
     first, second = (materialize(settings, kafka, "labels") for _ in range(2))
     assert (first["new_rows"], first["new_refused"], first["dagster/row_count"], first["frauds"]) == (3, 1, 3, 1)
     assert (second["new_rows"], second["new_refused"], second["dagster/row_count"]) == (0, 0, 3)

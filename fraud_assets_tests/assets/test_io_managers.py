@@ -36,6 +36,7 @@ def test_a_value_comes_back_as_it_was_also_after_it_was_written_twice(tmp_path, 
 
     def used(made):
         received.append(made)
+        return made
 
     used.__annotations__["made"] = type(value)
     for _ in range(2):
@@ -61,11 +62,18 @@ def test_a_model_is_kept_in_the_native_format_with_its_card_beside_it(tmp_path):
 
 
 def test_a_day_that_was_not_materialized_is_named_with_what_to_do(tmp_path):
-    context = dg.build_input_context(
-        asset_key="tuned_model",
-        partition_key="2026-01-02",
-        asset_partitions_def=DAILY,
-        asset_partition_key_range=dg.PartitionKeyRange("2026-01-02", "2026-01-02"),
-    )
-    with pytest.raises(FileNotFoundError, match="materialize tuned_model of this day first"):
-        ModelIOManager(lake=str(tmp_path)).load_input(context)
+    @dg.asset(partitions_def=DAILY)
+    def tuned_model():
+        return stored_model()
+
+    def used(tuned_model: StoredModel):
+        return None
+
+    with pytest.raises(dg.DagsterError) as raised:
+        dg.materialize(
+            [tuned_model, dg.asset(used, partitions_def=DAILY)],
+            partition_key="2026-01-02",
+            resources={"io_manager": ModelIOManager(lake=str(tmp_path))},
+            selection=["used"],
+        )
+    assert "materialize tuned_model of this day first" in str(raised.value.__cause__)

@@ -26,7 +26,7 @@ def instance():
 
 def tick(settings: Settings, instance: dg.DagsterInstance, labels: int, cursor: str | None = None):
     """One look at a feedback topic that holds ``labels`` messages."""
-    kafka = FakeKafka(settings=settings, topics={"fraud_feedback": [b""] * labels})
+    kafka = FakeKafka(settings=settings, topics={"fraud_feedback": [""] * labels})
     sensor = build_defs(settings).resolve_sensor_def("feedback_sensor")
     context = dg.build_sensor_context(instance, cursor, resources={"kafka": kafka, "settings": settings})
     return sensor.evaluate_tick(context)
