@@ -33,6 +33,8 @@ JOB = "daily_training"
 HISTORY_DAYS = 60
 _MODEL_TIMEOUT_S = 60
 _DRAIN_TIMEOUT_S = 120
+_LOOK_S = 0.2
+_LAST_PREDICTIONS_S = 2.0
 _LINE_EVERY_S = 10
 
 
@@ -72,8 +74,8 @@ def run_demo(settings: Settings, options: DemoOptions) -> None:
             steps.show(f"{ledger.lost} lost, {ledger.duplicates} decided twice")
 
         summary = {
-            "seconds_to_first_live_prediction": round(view.first_at - began, 1),
-            "steps": steps.seconds,
+            "seconds_to_first_live_prediction": round(settings.setup_seconds + view.first_at - began, 1),
+            "steps": {"setup": settings.setup_seconds, **steps.seconds},
             "ledger": ledger.to_dict(),
             "latency_ms": view.latency_ms(),
             "throughput_per_s": round(view.predictions / options.minutes / 60, 1),
@@ -147,19 +149,18 @@ def _live(stack: Stack, steps: Steps, options: DemoOptions, day_s: float) -> Liv
         began = time.monotonic()
         while producer.poll() is None:
             stack.check_alive()
-            if watcher.failure is not None:
-                raise UserError(f"predictions cannot be read: {watcher.failure}")
-            if watcher.view.first_at is None and time.monotonic() - began > _MODEL_TIMEOUT_S:
+            view = watcher.look(_LOOK_S)
+            show(view)
+            if view.first_at is None and time.monotonic() - began > _MODEL_TIMEOUT_S:
                 raise UserError(f"no prediction by the new model within {_MODEL_TIMEOUT_S} s: see ./run logs stream")
-            show(watcher.view)
-            time.sleep(0.25)
         if producer.returncode:
             raise UserError("the simulator could not produce (see above)")
-        time.sleep(2)  # the last predictions
-    if watcher.view.first_at is None:
+        line = summary_line(view, time.monotonic())
+        watcher.look(_LAST_PREDICTIONS_S)
+    if view.first_at is None:
         raise UserError("no prediction by the new model came: see ./run logs stream")
-    steps.show(summary_line(watcher.view, time.monotonic()))
-    return watcher.view
+    steps.show(line)
+    return view
 
 
 @contextlib.contextmanager

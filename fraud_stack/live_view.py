@@ -44,7 +44,7 @@ def render(view: LiveView, now: float) -> Group:
     alerts.add_column("score", justify="right")
     alerts.add_column("why", no_wrap=True, overflow="ellipsis", ratio=1)
     for alert in reversed(view.recent_alerts):
-        why = ", ".join(f"{reason['feature']} = {reason['value']:g}" for reason in alert["reasons"][:3])
+        why = ", ".join(f"{reason['feature']} = {reason['value']:.4g}" for reason in alert["reasons"][:3])
         alerts.add_row(
             alert["transaction_id"],
             f"{alert['amount']:.2f}",

@@ -4,24 +4,25 @@ Reads predictions and labels only. An alert is a true positive once its transact
 when it is labelled genuine or the label delay passed in silence, which is a label too.
 """
 
-import threading
 import time
 from collections import deque
 from dataclasses import dataclass, field
 
 import numpy as np
 import orjson
-from confluent_kafka import OFFSET_END, KafkaException, Message, TopicPartition
+from confluent_kafka import OFFSET_END, Message, TopicPartition
 
 from fraud_core.settings import Settings
 from fraud_core.timestamps import parse_rfc3339_ms
 from fraud_core.topics import FEEDBACK, PREDICTIONS
+from fraud_stack.errors import UserError
 from fraud_stack.records import consumer, end_offsets
 
 _RATE_WINDOW_S = 5.0
 _LONGEST_LATENCY_MS = 60_000
 _SHOWN_ALERTS = 8
 _REMEMBERED = 1_000_000
+_MOST_AT_ONCE = 20_000
 
 
 @dataclass
@@ -119,36 +120,30 @@ class LiveView:
 
 
 class Watcher:
-    """Feeds a LiveView from Kafka in a thread, from the present end of the topics on."""
+    """Feeds a LiveView from Kafka, from the present end of the topics on. It changes in ``look`` only."""
 
     def __init__(self, settings: Settings, label_delay_s: float) -> None:
         self.view = LiveView(label_delay_s)
-        self.failure: KafkaException | None = None
         self._reader = consumer(settings)
         topics = (PREDICTIONS.name, FEEDBACK.name)
         self._reader.assign(
             [TopicPartition(topic, at, OFFSET_END) for topic in topics for at in end_offsets(settings, topic)]
         )
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._follow, name="watcher", daemon=True)
 
     def __enter__(self) -> "Watcher":
-        self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
         self._reader.close()
 
-    def _follow(self) -> None:
-        while not self._stop.is_set():
-            messages = self._reader.consume(5_000, timeout=0.1)
-            failed = next((message for message in messages if message.error()), None)
-            if failed is not None:
-                self.failure = KafkaException(failed.error())
-                return
-            now = time.monotonic()
-            self.view.add_predictions([m for m in messages if m.topic() == PREDICTIONS.name], now)
-            self.view.add_labels([m for m in messages if m.topic() == FEEDBACK.name])
-            self.view.mature(now)
+    def look(self, timeout_s: float) -> LiveView:
+        """Take in what comes within ``timeout_s``. Raises UserError when the topics cannot be read."""
+        messages = self._reader.consume(_MOST_AT_ONCE, timeout_s)
+        failed = next((message.error() for message in messages if message.error()), None)
+        if failed is not None:
+            raise UserError(f"predictions cannot be read: {failed.str()}")
+        now = time.monotonic()
+        self.view.add_predictions([m for m in messages if m.topic() == PREDICTIONS.name], now)
+        self.view.add_labels([m for m in messages if m.topic() == FEEDBACK.name])
+        self.view.mature(now)
+        return self.view

@@ -27,9 +27,10 @@ def instance():
 def tick(settings: Settings, instance: dg.DagsterInstance, labels: int, cursor: str | None = None):
     """One look at a feedback topic that holds ``labels`` messages."""
     kafka = FakeKafka(settings=settings, topics={"fraud_feedback": [""] * labels})
-    sensor = build_defs(settings).resolve_sensor_def("feedback_sensor")
-    context = dg.build_sensor_context(instance, cursor, resources={"kafka": kafka, "settings": settings})
-    return sensor.evaluate_tick(context)
+    code = build_defs(settings).get_repository_def()
+    resources = {"kafka": kafka, "settings": settings}
+    with dg.build_sensor_context(instance, cursor, repository_def=code, resources=resources) as context:
+        return code.get_sensor_def("feedback_sensor").evaluate_tick(context)
 
 
 def read_labels(settings: Settings, count: int) -> None:
