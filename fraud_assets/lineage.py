@@ -1,7 +1,6 @@
 """What goes into the MLflow run of a model: the data it came from, and its metrics under their MLflow names."""
 
 import hashlib
-from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -14,10 +13,15 @@ if TYPE_CHECKING:
 
 
 def digest(frame: pl.DataFrame) -> str:
-    """16 hex digits of the frame's columns and values; the same frame gives the same digest anywhere."""
-    buffer = BytesIO()
-    frame.write_ipc(buffer)
-    return hashlib.sha256(buffer.getbuffer()).hexdigest()[:16]
+    """16 hex digits of the columns' names, types and values, however the frame lies in memory or came from a file."""
+    made = hashlib.sha256(repr(frame.schema).encode())
+    for column in frame:
+        made.update(column.is_null().to_numpy().tobytes())
+        if column.dtype == pl.String:
+            made.update("\0".join(column.fill_null("")).encode())
+        else:
+            made.update(column.fill_null(0 if column.dtype.is_numeric() else False).to_numpy().tobytes())
+    return made.hexdigest()[:16]
 
 
 def log_dataset(mlflow: Any, frame: pl.DataFrame, asset: str, partition: str, use: str) -> None:

@@ -70,9 +70,11 @@ def confusion_matrix(evaluation: "Evaluation") -> "Figure":
         ]
     )
     figure, axes = _figure("Transactions", "flagged", "fraud")
-    axes.imshow(counts / counts.sum(axis=1, keepdims=True), cmap="Blues", vmin=0, vmax=1)
+    shares = counts / counts.sum(axis=1, keepdims=True)
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for (row, column), count in np.ndenumerate(counts):
-        axes.text(column, row, f"{count:,}", ha="center", va="center")
+        color = "white" if shares[row, column] > 0.5 else "black"
+        axes.text(column, row, f"{count:,}", ha="center", va="center", color=color)
     axes.set_xticks([0, 1], ["no", "yes"])
     axes.set_yticks([0, 1], ["no", "yes"])
     return figure

@@ -13,6 +13,9 @@ from pydantic import Field
 from fraud_assets.offset_log import OffsetRange, Offsets
 from fraud_core.settings import Settings
 
+# Dagster sets it on a run that does only what its parent did not finish.
+RESUMED_TAG = "dagster/is_resume_retry"
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -112,7 +115,7 @@ def spark_resource(settings: Settings) -> LazyPySparkResource:
 
 
 def mlflow_resource(settings: Settings) -> dg.ResourceDefinition:
-    """dagster-mlflow's tracking: one MLflow run per Dagster run, which a re-execution of it continues.
+    """dagster-mlflow's tracking: one MLflow run per Dagster run; a re-execution from where it failed continues it.
 
     Fails within seconds, naming the address, when the server does not answer.
     """
@@ -129,12 +132,12 @@ def mlflow_resource(settings: Settings) -> dg.ResourceDefinition:
         quiet = {"MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false", "GIT_PYTHON_REFRESH": "quiet"}
         os.environ.update(fail_fast | quiet)
         mlflow.set_tracking_uri(settings.mlflow_address)
-        first_run_id = context.run.root_run_id or context.run.run_id
+        run = context.run
+        resumed = run.parent_run_id if run.tags.get(RESUMED_TAG) == "true" else None
         try:
             experiment = mlflow.set_experiment(settings.experiment_name)
-            begun = mlflow.MlflowClient().search_runs(
-                [experiment.experiment_id], f"tags.dagster_first_run_id = '{first_run_id}'"
-            )
+            of_parent = f"tags.dagster_run_id = '{resumed}'"
+            begun = mlflow.MlflowClient().search_runs([experiment.experiment_id], of_parent) if resumed else []
         except MlflowException as error:
             raise ConnectionError(
                 f"MLflow at {settings.mlflow_address} does not answer ({str(error).splitlines()[0]}): start it with "
@@ -144,10 +147,7 @@ def mlflow_resource(settings: Settings) -> dg.ResourceDefinition:
             "experiment_name": settings.experiment_name,
             "mlflow_tracking_uri": settings.mlflow_address,
             "mlflow_run_id": begun[0].info.run_id if begun else None,
-            "extra_tags": {
-                "dagster_first_run_id": first_run_id,
-                "dagster_partition": context.run.tags.get("dagster/partition", ""),
-            },
+            "extra_tags": {"dagster_partition": run.tags.get("dagster/partition", "")},
         }
         yield from mlflow_tracking.resource_fn(context.replace_config(config))
         # The hook of the job has ended the MLflow run; of assets materialized by hand nobody else does.

@@ -28,8 +28,8 @@ def feedback_sensor(job: "UnresolvedAssetJobDefinition") -> dg.SensorDefinition:
     ) -> dg.SensorResult | dg.SkipReason:
         """Trains the latest complete day again once 1,000 labels came that no run has read.
 
-        The first model is left to the schedule or to a person, and no two runs of the job, whoever started them, begin
-        within six hours. Looks at the offsets of the topic only: it joins no consumer group and commits nothing.
+        The first model is left to the schedule or to a person, and within six hours of a run of the job, by whomever,
+        no other is asked for. Looks at the topic's offsets only: it joins no consumer group and commits nothing.
         """
         read = OffsetLog(settings.lake / "labels").position()
         if not read:

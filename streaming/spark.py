@@ -22,6 +22,9 @@ def session(settings: Settings) -> SparkSession:
         "spark.jars": ",".join(jars),
         "spark.driver.extraClassPath": ":".join(jars),
         "spark.driver.memory": "1g",
+        # The Java side only reads records and plans batches. The first compiler alone takes half the processor time of
+        # the first minutes; the serial collector takes 100 MB less.
+        "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
         "spark.driver.host": "127.0.0.1",
         "spark.driver.bindAddress": "127.0.0.1",
         "spark.sql.warehouse.dir": str(settings.home.absolute() / "spark-warehouse"),
@@ -33,6 +36,9 @@ def session(settings: Settings) -> SparkSession:
         "spark.sql.streaming.checkpoint.fileChecksum.enabled": "false",
         "spark.hadoop.fs.file.impl": "com.globalmentor.apache.hadoop.fs.BareLocalFileSystem",
         "spark.sql.streaming.noDataMicroBatches.enabled": "false",
+        # Spark's Kafka reader generates the code of its row conversion anew in every task; interpreting it instead
+        # takes a fifth off the processor time of a small micro-batch.
+        "spark.sql.codegen.factoryMode": "NO_CODEGEN",
         # Costs a stack trace per DataFrame call.
         "spark.python.sql.dataFrameDebugging.enabled": "false",
         # A job that runs for months keeps the memory of its first hour.

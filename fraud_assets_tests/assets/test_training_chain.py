@@ -65,7 +65,7 @@ def test_the_second_model_was_compared_with_the_champion_on_the_same_rows(second
 
 def test_a_dagster_run_is_one_mlflow_run_that_says_where_everything_came_from(first, client, materialize, simulated):
     experiment = client.get_experiment_by_name(materialize.settings.experiment_name)
-    [run] = client.search_runs([experiment.experiment_id], f"tags.dagster_first_run_id = '{first.run_id}'")
+    [run] = client.search_runs([experiment.experiment_id], f"tags.dagster_run_id = '{first.run_id}'")
     assert run.info.status == "FINISHED"
     assert run.data.tags["dagster_partition"] == PARTITION
     assert run.data.tags["kafka_transactions"] == f"0: 0..{len(simulated[0])}"
