@@ -17,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 from prometheus_client import start_http_server
+from py4j.protocol import Py4JError
 from pyspark.errors import StreamingQueryException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.streaming import StreamingQuery
@@ -102,9 +103,9 @@ class StreamingJob:
 
     def _micro_batch(self, frame: DataFrame, batch_id: int) -> None:
         with self._running:
-            if self._stop.is_set():
-                raise StoppedError("stopped before a micro-batch")
             try:
+                if self._stop.is_set():
+                    raise StoppedError("stopped before a micro-batch")
                 began = time.perf_counter()
                 records = frame.toArrow()
                 metrics.STAGE_SECONDS.labels("collect").inc(time.perf_counter() - began)
@@ -119,7 +120,7 @@ class StreamingJob:
         """End the job when the stream ends, whyever it does."""
         try:
             query.awaitTermination()
-        except StreamingQueryException as error:
+        except (StreamingQueryException, Py4JError) as error:
             self._error = self._error or error
         finally:
             self._stop.set()
@@ -176,7 +177,7 @@ def main() -> int:
         log.error("refused: %s", refusal, exc_info=is_debugging)
         return 2
     except Exception as error:
-        log.error("failed: %s", str(error).splitlines()[0], exc_info=is_debugging)
+        log.error("failed: %s", f"{type(error).__name__}: {error}".splitlines()[0], exc_info=is_debugging)
         return 1
     log.info("stopped")
     return 0

@@ -14,10 +14,10 @@ ALERTS = Counter("fraud_stream_alerts", "predictions that flag a transaction")
 DEAD_LETTERS = Counter("fraud_stream_dead_letters", "refused records, by kind of reason", ["kind"])
 BATCH_SECONDS = Histogram(
     "fraud_stream_batch_seconds",
-    "time from the call of Spark to the last acknowledgement",
+    "time from having the records to the last acknowledgement",
     buckets=(0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1, 2, 5, 10),
 )
-STAGE_SECONDS = Counter("fraud_stream_stage_seconds", "time spent in the stages of micro-batches", ["stage"])
+STAGE_SECONDS = Counter("fraud_stream_stage_seconds", "time spent to collect, score and deliver", ["stage"])
 LAST_BATCH = Gauge("fraud_stream_last_batch_id", "id of the last finished micro-batch")
 LAG = Gauge("fraud_stream_lag", "records of a partition that are not scored yet", ["partition"])
 MODEL = Gauge("fraud_stream_model", "1 for the model versions in use", ["role", "version"])

@@ -131,6 +131,8 @@ class MicroBatches:
             metrics.DEAD_LETTERS.labels(kind).inc(count)
         metrics.LATENCY.observe(latency_s)
         metrics.BATCH_SECONDS.observe(seconds)
+        metrics.STAGE_SECONDS.labels("score").inc(seconds_to_score)
+        metrics.STAGE_SECONDS.labels("deliver").inc(seconds - seconds_to_score)
         metrics.LAST_BATCH.set(batch_id)
         log.info(
             "batch=%d records=%d predictions=%d alerts=%d dead_letters=%d score_ms=%.0f batch_ms=%.0f latency_ms=%.0f",

@@ -63,7 +63,12 @@ def transactions(
 
 
 def read_range(spark: LazyPySparkResource, settings: Settings, offsets: OffsetRange, folder: Path) -> dict[str, int]:
-    """Decode a range of the topic with Spark into ``folder``; returns how many messages were accepted and refused."""
+    """Decode a range of the topic with Spark into ``folder``; returns how many messages were accepted and refused.
+
+    FileNotFoundError when Spark's Kafka connector is not there.
+    """
+    if not spark.spark_config["spark.driver.extraClassPath"]:
+        raise FileNotFoundError("the jars of Spark's Kafka connector are not in .jars/spark: ./run up fetches them")
     from pyspark.sql import Observation
     from pyspark.sql.functions import count, unix_millis
 

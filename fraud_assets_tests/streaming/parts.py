@@ -11,8 +11,8 @@ import pyarrow as pa
 import xgboost as xgb
 
 from fraud_core.features import FEATURE_HASH, FEATURES
+from fraud_core.merchant_risk import RISK_COLUMNS
 from fraud_core.model import FraudModel, ModelCard
-from fraud_core.timestamps import format_rfc3339_ms
 from fraud_core.transaction import encode_transaction
 from streaming.checkpoint import OffsetRange
 from streaming.scorer import SCHEMA
@@ -166,15 +166,9 @@ class ListSink:
 
 def risk_table(folder: Path, effective_from_ms: int, fraud_rate: float) -> str:
     """Write a merchant risk table with one merchant, m0; returns the file's name."""
-    from fraud_core.merchant_risk import RISK_COLUMNS
-
     numbers = dict.fromkeys(list(RISK_COLUMNS)[2:], fraud_rate)
     table = pl.DataFrame({"effective_from_ms": effective_from_ms, "merchant_id": "m0", **numbers}, schema=RISK_COLUMNS)
     folder.mkdir(parents=True, exist_ok=True)
     name = f"{effective_from_ms}-{int(fraud_rate * 1000):012d}.parquet"
     table.write_parquet(folder / name)
     return name
-
-
-def at(time_ms: int) -> str:
-    return format_rfc3339_ms(time_ms)
