@@ -176,6 +176,9 @@ def main() -> int:
     except OperatorError as refusal:
         log.error("refused: %s", refusal, exc_info=is_debugging)
         return 2
+    except (Py4JError, ConnectionError):
+        log.error("failed: the Java process of Spark is gone", exc_info=is_debugging)
+        return 1
     except Exception as error:
         log.error("failed: %s", f"{type(error).__name__}: {error}".splitlines()[0], exc_info=is_debugging)
         return 1

@@ -45,7 +45,7 @@ def evaluation(
     values, is_fraud = test.select(FEATURES).to_numpy(), test["is_fraud"].to_numpy()
     scores = tuned_model.open().score(values)
     measured = evaluate(test, scores, decision_threshold.value)
-    champion = servable_champion(Registry(settings, f"dagster run {context.run_id}"), context.log)
+    champion = servable_champion(Registry(settings, f"dagster run {context.run.run_id}"), context.log)
     gate = offline_gate(
         is_fraud,
         test["user_id"],

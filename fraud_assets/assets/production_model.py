@@ -19,7 +19,7 @@ def production_model(
     evaluation: GateResult,
 ) -> dg.MaterializeResult:
     """One version at a time: the champion, whose decisions the stream publishes. The first model becomes it at once."""
-    registry = Registry(settings, f"dagster run {context.run_id}")
+    registry = Registry(settings, f"dagster run {context.run.run_id}")
     champion = servable_champion(registry, context.log)
     promotion = next_stage(evaluation, has_champion=champion is not None)
     if promotion.stage == "Production":

@@ -30,7 +30,7 @@ def registered_model(
     evaluation: GateResult,
 ) -> dg.MaterializeResult[RegisteredVersion]:
     """One version per MLflow run: trees, threshold and feature list. In Staging if it passed the offline gate."""
-    registry = Registry(settings, f"dagster run {context.run_id}")
+    registry = Registry(settings, f"dagster run {context.run.run_id}")
     run_id = mlflow.active_run().info.run_id
     # A re-execution finds what the run before it registered.
     version = registry.version_of(run_id)
@@ -39,7 +39,7 @@ def registered_model(
         version = registry.register(
             stored,
             run_id,
-            {"dagster_run_id": context.run_id, "dagster_partition": context.partition_key},
+            {"dagster_run_id": context.run.run_id, "dagster_partition": context.partition_key},
         )
     if evaluation.passed:
         registry.move(version, "Staging", "; ".join(evaluation.reasons))
