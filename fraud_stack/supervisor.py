@@ -15,6 +15,8 @@ from fraud_stack.paths import ROOT, log_file, run_folder, socket_file
 from fraud_stack.services import Service
 
 _STARTED_S = 10  # a service that ends sooner than this after its start has failed to start
+# The streaming job ends so when a person must decide something: starting it again would change nothing.
+_MUST_ACT = 2
 _STARTS = 3  # failed starts before supervisord gives up
 _STOP_S = 20  # from SIGTERM to SIGKILL
 _DEAD = ("BACKOFF", "FATAL", "EXITED", "UNKNOWN")
@@ -131,7 +133,8 @@ class Supervisor:
             directory=ROOT,
             environment=environment,
             autostart="false",
-            autorestart="true",
+            autorestart="unexpected",
+            exitcodes=_MUST_ACT,
             startsecs=_STARTED_S,
             startretries=_STARTS,
             stopwaitsecs=_STOP_S,

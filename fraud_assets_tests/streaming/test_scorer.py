@@ -30,8 +30,8 @@ NO_MODEL = Serving(Models(), NO_TABLES)
 
 
 @cache
-def two_models() -> Serving:
-    return Serving(Models(ServedModel("1", model(1)), ServedModel("2", model(2))), NO_TABLES)
+def two_models(threshold: float = 0.4) -> Serving:
+    return Serving(Models(ServedModel("1", model(1, threshold)), ServedModel("2", model(2))), NO_TABLES)
 
 
 class Stream:
@@ -161,7 +161,8 @@ def test_without_a_model_every_transaction_still_gets_a_prediction(valkey):
 
 
 def test_only_flagged_transactions_carry_reasons_and_all_conform_to_the_schema(valkey):
-    scored = predictions(Stream(valkey, two_models()).score(payments(200)))
+    scores = [p["score"] for p in predictions(Stream(valkey, two_models()).score(payments(200)))]
+    scored = predictions(Stream(valkey, two_models(threshold=max(scores))).score(payments(200)))
     schema = Draft202012Validator(load_schema("prediction.schema.json"))
     for prediction in scored:
         schema.validate(prediction)
