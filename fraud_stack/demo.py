@@ -98,8 +98,9 @@ def _history(stack: Stack, steps: Steps, options: DemoOptions) -> Simulation:
         return simulation
     if any(end > start for start, end in end_offsets(settings, TRANSACTIONS.name).values()):
         raise UserError(
-            f"Kafka at {settings.bootstrap_servers} holds transactions of your own, the demo would mix with them: set "
-            "FRAUD_HOME to a new folder and leave FRAUD_KAFKA_BOOTSTRAP_SERVERS unset; to go on with yours use ./run up"
+            f"Kafka at {settings.bootstrap_servers} holds transactions already, your own or those of a demo that was "
+            f"interrupted, and this one would mix with them: remove {settings.home.absolute()} if it holds nothing of "
+            "worth, or set FRAUD_HOME to a new folder; to go on with your own use ./run up"
         )
     # The live part runs through days as fast as its rate allows; the history ends early enough to leave it room.
     live_days = options.minutes * 60 * options.rate / (options.transactions / HISTORY_DAYS)
