@@ -69,6 +69,8 @@ def history(
                 reported = time.monotonic()
                 print(f"   day {simulation.day - end_day + days:3} of {days}, {counts.transactions:,} sent", flush=True)
     simulation.save(settings.home)
+    simulator.customers().write_parquet(settings.home / "simulation" / "customers.parquet")
+    simulator.merchants().write_parquet(settings.home / "simulation" / "merchants.parquet")
     _finish(counts, time.monotonic() - began, None)
 
 

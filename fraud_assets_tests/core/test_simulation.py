@@ -162,3 +162,13 @@ def test_a_saved_simulation_goes_on_where_it_stopped_with_the_labels_it_owed(tmp
 
 def test_without_a_saved_simulation_there_is_none(tmp_path):
     assert Simulation.load(tmp_path) is None
+
+
+def test_everybody_who_pays_or_is_paid_has_a_name():
+    simulator = Simulator(CUSTOMERS, SEED)
+    transactions = simulator.day(FIRST_DAY).transactions
+    customers, merchants = simulator.customers(), simulator.merchants()
+    assert set(transactions["user_id"]) <= set(customers["user_id"])
+    assert set(transactions["merchant_id"]) <= set(merchants["merchant_id"])
+    assert customers["name"].str.len_chars().min() > 0
+    assert customers["card"].str.contains(r"^\*{4} \d{4}$").all()

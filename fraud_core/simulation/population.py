@@ -57,6 +57,7 @@ class Customers:
 
     ids: pl.Series
     names: pl.Series
+    cards: pl.Series  # masked numbers
     city: np.ndarray  # (n,) home, index of a city
     daily_rate: np.ndarray  # (n,) mean transactions a day
     log_amount: np.ndarray  # (n,) how expensively they buy, in log of a factor
@@ -98,6 +99,7 @@ def make_population(n_customers: int, seed: int) -> Population:
     customers = Customers(
         ids=_ids("u", n_customers),
         names=_names(fake.first_name, fake.last_name, n_customers, rng),
+        cards=pl.Series([f"**** {fake.credit_card_number()[-4:]}" for _ in range(n_customers)]),
         city=city,
         daily_rate=rng.gamma(2.0, TRANSACTIONS_PER_CUSTOMER_DAY / 2.0, n_customers) + 0.02,
         log_amount=rng.normal(0.0, 0.45, n_customers),

@@ -44,6 +44,17 @@ class Simulator:
         self._country = pl.Series(merchants.country)
         self._is_online = np.arange(len(merchants)) >= merchants.first_online
 
+    def customers(self) -> pl.DataFrame:
+        """Who is behind a user_id: name and masked card number. Never part of a transaction."""
+        customers = self._population.customers
+        return pl.DataFrame({"user_id": customers.ids, "name": customers.names, "card": customers.cards})
+
+    def merchants(self) -> pl.DataFrame:
+        """Who is behind a merchant_id, in which category and country."""
+        names = self._population.merchants.names
+        columns = {"name": names, "merchant_category": self._category, "country": self._country}
+        return pl.DataFrame({"merchant_id": self._merchant_ids, **columns})
+
     def day(self, day: int) -> SimulatedDay:
         """All transactions of UTC day ``day`` (days since 1970), and what will become known about them."""
         begun = concat(self._campaigns(start) for start in range(day - LONGEST_DAYS, day + 1))
