@@ -184,7 +184,7 @@ def _sentence(error: Exception) -> str:
     if isinstance(error, UserError):
         return str(error)
     if isinstance(error, typer.TyperException):
-        return f"{error.format_message().rstrip('.')}. See ./run --help"
+        return f"{error.format_message().rstrip('.')} (see ./run --help)"
     if isinstance(error, ValidationError):
         return describe(error)
     if isinstance(error, OSError):
