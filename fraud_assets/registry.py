@@ -7,7 +7,6 @@ only this file changes.
 
 import json
 import logging
-import time
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 
 from fraud_assets.io_managers import StoredModel
 from fraud_core.settings import Settings
-from fraud_core.timestamps import format_rfc3339_ms
+from fraud_core.timestamps import format_rfc3339_ms, now_ms
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
@@ -106,7 +105,7 @@ class Registry:
 
     def _transition(self, version: str, to: Stage, why: str) -> None:
         entry = {
-            "at": format_rfc3339_ms(time.time_ns() // 1_000_000),
+            "at": format_rfc3339_ms(now_ms()),
             "who": self._who,
             "model": self._name,
             "version": str(version),

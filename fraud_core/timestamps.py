@@ -1,5 +1,6 @@
 """RFC 3339 text to UTC milliseconds and back. All times inside the system are int64 milliseconds since 1970, UTC."""
 
+import time
 from datetime import UTC, datetime, timedelta
 
 SECOND_MS = 1000
@@ -8,6 +9,10 @@ DAY_MS = 24 * HOUR_MS
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
+
+
+def now_ms() -> int:
+    return time.time_ns() // 1_000_000
 
 
 def parse_rfc3339_ms(text: str) -> int:

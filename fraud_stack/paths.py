@@ -7,7 +7,6 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 JARS = ROOT / ".jars"
 BROKER_JARS = JARS / "broker"
-SPARK_JARS = JARS / "spark"
 
 _LONGEST_SOCKET_PATH = 90  # the kernel's limit is 104 bytes (macOS), 108 (Linux); a few are left for temporary names
 

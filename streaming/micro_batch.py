@@ -3,14 +3,13 @@
 import logging
 import threading
 import time
-from datetime import UTC, datetime
 from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
 
 from fraud_core.settings import Settings
-from fraud_core.timestamps import SECOND_MS
+from fraud_core.timestamps import SECOND_MS, format_rfc3339_ms, now_ms
 from fraud_core.topics import DEAD_LETTER, PREDICTIONS, TRANSACTIONS
 from streaming import merchant_risk_source, metrics
 from streaming.batch_plan import BatchPlan, PlanLog
@@ -61,9 +60,9 @@ class MicroBatches:
         began = time.perf_counter()
         ranges = self._checkpoint.ranges(batch_id)
         scored = self._score(records, ranges, self._serve(batch_id))
-        scored_at = datetime.now(UTC)
+        scored_at = format_rfc3339_ms(now_ms())
         seconds_to_score = time.perf_counter() - began
-        headers = {"scored_at": scored_at.isoformat(timespec="milliseconds").replace("+00:00", "Z")}
+        headers = {"scored_at": scored_at}
         self._sink.send(PREDICTIONS.name, scored.predictions, headers)
         self._sink.send(DEAD_LETTER.name, scored.dead_letters, headers)
         # While Kafka acknowledges. The order does not matter for a replay, see online_store.

@@ -22,7 +22,7 @@ import typer
 
 from fraud_core.labels import decode_feedback
 from fraud_core.settings import Settings
-from fraud_core.timestamps import DAY_MS, SECOND_MS
+from fraud_core.timestamps import DAY_MS, SECOND_MS, now_ms
 from fraud_core.transaction import decode_transactions
 from streaming.command_line import run
 from streaming.errors import InputFileError
@@ -96,7 +96,7 @@ class Replay:
                 values,
                 [0] * len(values),
                 [0] * len(values),
-                [_now_ms()] * len(values),
+                [now_ms()] * len(values),
                 future_tolerance_ms=self.settings.future_tolerance_s * SECOND_MS,
             )
             for refusal in decoded.refusals:
@@ -143,13 +143,13 @@ class Replay:
     def send_labels_of_others(self) -> None:
         """Undated labels whose transaction is not in the files: known from now on."""
         for transaction_id in list(self.undated):
-            self._send_undated(transaction_id, _now_ms())
+            self._send_undated(transaction_id, now_ms())
 
     def _send_undated(self, transaction_id: str, event_time_ms: int) -> None:
         """When a label without a time became known: after the usual delay, which is what silence is held to as well."""
         is_fraud, source = self.undated.pop(transaction_id)
         usual_ms = event_time_ms + self.settings.label_delay_days * DAY_MS
-        self._send_label(transaction_id, is_fraud, source, min(usual_ms, _now_ms()))
+        self._send_label(transaction_id, is_fraud, source, min(usual_ms, now_ms()))
 
     def _send_label(self, transaction_id: str, is_fraud: bool, source: str, time_ms: int) -> None:
         self.producer.send_label(transaction_id, is_fraud, source, time_ms)
@@ -252,10 +252,6 @@ def _columns(row: dict | str) -> dict:
     if isinstance(row, str):
         raise ValueError(row)
     return row
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ import typer
 from fraud_core.settings import Settings
 from fraud_core.simulation.simulator import Simulator, customers_for
 from fraud_core.simulation.state import Simulation
-from fraud_core.timestamps import DAY_MS
+from fraud_core.timestamps import DAY_MS, now_ms
 from streaming.analysts import Analysts
 from streaming.command_line import run
 from streaming.producer import RecordProducer
@@ -121,7 +121,7 @@ def _stream(
                     return counts
                 if is_fraud:
                     frauds.add(transaction["transaction_id"])
-                transaction["event_time_ms"] = min(transaction["event_time_ms"], _now_ms())
+                transaction["event_time_ms"] = min(transaction["event_time_ms"], now_ms())
                 producer.send_transaction(transaction)
                 simulation.row += 1
                 counts.transactions += 1
@@ -134,7 +134,7 @@ def _stream(
 
 def _tell(producer: RecordProducer, simulation: Simulation, analysts: Analysts, clock_ms: int, frauds: set) -> int:
     """Send the labels due on the stream's clock, the analysts' verdicts among them."""
-    time_ms = min(clock_ms, _now_ms())
+    time_ms = min(clock_ms, now_ms())
     verdicts = analysts.verdicts(clock_ms)
     for name in verdicts:
         producer.send_label(name, name in frauds, "analyst", time_ms)
@@ -144,12 +144,8 @@ def _tell(producer: RecordProducer, simulation: Simulation, analysts: Analysts, 
 def _send_labels(producer: RecordProducer, simulation: Simulation, clock_ms: int) -> int:
     due = simulation.labels_due(clock_ms)
     for label in due.iter_rows(named=True):
-        producer.send_label(**label | {"label_time_ms": min(label["label_time_ms"], _now_ms())})
+        producer.send_label(**label | {"label_time_ms": min(label["label_time_ms"], now_ms())})
     return len(due)
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
 
 
 def _finish(counts: Counts, seconds: float, json_file: Path | None) -> None:
