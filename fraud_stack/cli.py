@@ -114,6 +114,12 @@ def replay(context: typer.Context) -> None:
     _run_module("streaming.replay", *context.args)
 
 
+@app.command(context_settings=_PASS_THROUGH)
+def reproduce(context: typer.Context) -> None:
+    """Train a logged model again from its MLflow run and compare it to the bit (--help says how)."""
+    _run_module("fraud_assets.reproduce", *context.args)
+
+
 @app.command()
 def settings() -> None:
     """List every setting: its environment variable, its present value, what it is."""
