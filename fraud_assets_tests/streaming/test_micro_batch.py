@@ -3,6 +3,7 @@
 import threading
 
 import orjson
+import polars as pl
 import pytest
 
 from fraud_assets_tests.streaming.parts import FolderRegistry, ListSink, SparkCheckpoint, payments, records, risk_table
@@ -103,6 +104,39 @@ def test_the_model_of_a_replay_comes_from_the_cache_while_the_registry_is_down(m
     machine.score(batches, 1)
     assert sink.sent[:10] == before
     assert [version for version, *_ in versions(sink)] == ["1"] * 20
+
+
+def test_predictions_say_when_the_registry_did_not_confirm_their_model_and_a_replay_says_the_same(machine):
+    machine.registry.roles = {"champion": "1"}
+    batches, sink = machine.start_job()
+    machine.score(batches, 0)
+    machine.registry.is_up = False
+    machine.models.look()
+    sink.crash_in = "flush"
+    with pytest.raises(KeyboardInterrupt):
+        machine.score(batches, 1)
+    before = sink.sent
+    assert [orjson.loads(value)["model_is_confirmed"] for _, _, value in before] == [True] * 10 + [False] * 10
+
+    machine.registry.is_up = True
+    batches, sink = machine.start_job()
+    machine.score(batches, 1)
+    assert sink.sent == before[10:]
+    machine.score(batches, 2)
+    assert [orjson.loads(value)["model_is_confirmed"] for _, _, value in sink.sent[10:]] == [True] * 10
+
+
+def test_a_replay_refuses_what_it_refused_before_although_the_setting_has_changed(machine):
+    arrived_early = STREAM.with_columns(pl.col("ingest_time_ms") - 200_000)
+    sent = []
+    for tolerance_s in (100, 300):
+        machine.settings = machine.settings.model_copy(update={"future_tolerance_s": tolerance_s})
+        batches, sink = machine.start_job()
+        machine.spark.plan(0, {0: 10})
+        batches.score(records(arrived_early[:10]), 0)
+        sent.append(sink.sent)
+    assert sent[0] == sent[1]
+    assert {topic for topic, *_ in sent[0]} == {DEAD_LETTER.name}
 
 
 def test_a_replay_whose_merchant_risk_table_is_gone_is_refused(machine):
