@@ -135,6 +135,9 @@ class MicroBatches:
         metrics.STAGE_SECONDS.labels("score").inc(seconds_to_score)
         metrics.STAGE_SECONDS.labels("deliver").inc(seconds - seconds_to_score)
         metrics.LAST_BATCH.set(batch_id)
+        metrics.LAST_BATCH_TIME.set(time.time())
+        if len(latency_s):
+            metrics.LAST_LATENCY.set(np.median(latency_s))
         log.info(
             "batch=%d records=%d predictions=%d alerts=%d dead_letters=%d score_ms=%.0f batch_ms=%.0f latency_ms=%.0f",
             batch_id,
