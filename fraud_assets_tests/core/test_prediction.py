@@ -109,7 +109,9 @@ def test_a_dead_letter_conforms_to_the_schema(key, value):
 
 
 def test_a_record_too_large_to_be_repeated_leaves_its_position_and_size():
-    key, letter = encode_dead_letter("transactions", 3, 12, START_MS, "schema", "amount: x", b"u", b"x" * MAX_ORIGINAL_BYTES)
+    key, letter = encode_dead_letter(
+        "transactions", 3, 12, START_MS, "schema", "amount: x", b"u", b"x" * MAX_ORIGINAL_BYTES
+    )
     DEAD_LETTER.validate(orjson.loads(letter))
     assert key is None
     assert orjson.loads(letter)["value_base64"] is None
