@@ -24,7 +24,7 @@ from pyspark.sql.streaming import StreamingQuery
 
 from fraud_core.settings import Settings
 from fraud_core.topics import DEAD_LETTER, PREDICTIONS, TRANSACTIONS
-from streaming import metrics, spark
+from streaming import log_lines, metrics, spark
 from streaming.checkpoint import Checkpoint
 from streaming.errors import OperatorError, StoppedError
 from streaming.lag import LagReporter
@@ -175,7 +175,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m streaming.job", description=__doc__.splitlines()[0])
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     is_debugging = parser.parse_args().debug
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stdout)
+    log_lines.configure()
     for noisy in ("py4j", "urllib3"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
     settings = Settings()

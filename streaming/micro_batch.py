@@ -15,6 +15,7 @@ from streaming import merchant_risk_source, metrics
 from streaming.batch_plan import BatchPlan, PlanLog
 from streaming.checkpoint import Checkpoint, OffsetRange
 from streaming.errors import OperatorError, StoppedError
+from streaming.log_lines import BATCH
 from streaming.merchant_risk_source import MerchantRiskSource
 from streaming.model_source import Models, ModelSource
 from streaming.online_store import HistoriesLostError, OnlineStore
@@ -57,6 +58,7 @@ class MicroBatches:
         """Score a micro-batch's records (scorer.SCHEMA). On return its predictions are acknowledged by Kafka."""
         if self._stop.is_set():
             raise StoppedError("stopped before a micro-batch")
+        BATCH.set(str(batch_id))
         began = time.perf_counter()
         ranges = self._checkpoint.ranges(batch_id)
         scored = self._score(records, ranges, self._serve(batch_id))
@@ -103,7 +105,7 @@ class MicroBatches:
         if plan != self._plan:
             self._plans.write(batch_id, plan)
             self._plan, self._serving = plan, None
-            log.info("batch=%d is decided by %s", batch_id, plan)
+            log.info("decided by %s", plan)
         if self._serving is None:
             self._serving = Serving(models, tables, plan.future_tolerance_ms)
             _report_models(models)
@@ -139,8 +141,7 @@ class MicroBatches:
         if len(latency_s):
             metrics.LAST_LATENCY.set(np.median(latency_s))
         log.info(
-            "batch=%d records=%d predictions=%d alerts=%d dead_letters=%d score_ms=%.0f batch_ms=%.0f latency_ms=%.0f",
-            batch_id,
+            "records=%d predictions=%d alerts=%d dead_letters=%d score_ms=%.0f batch_ms=%.0f latency_ms=%.0f",
             records,
             len(scored.predictions),
             scored.alerts,

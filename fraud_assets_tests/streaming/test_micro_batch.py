@@ -6,12 +6,21 @@ import orjson
 import polars as pl
 import pytest
 
-from fraud_assets_tests.streaming.parts import FolderRegistry, ListSink, SparkCheckpoint, payments, records, risk_table
+from fraud_assets_tests.streaming.parts import (
+    FolderRegistry,
+    ListSink,
+    SparkCheckpoint,
+    messages,
+    payments,
+    records,
+    risk_table,
+)
 from fraud_core.settings import Settings
 from fraud_core.timestamps import DAY_MS
 from fraud_core.topics import DEAD_LETTER, PREDICTIONS
 from streaming.checkpoint import Checkpoint
 from streaming.errors import OperatorError, StoppedError
+from streaming.log_lines import add_batch
 from streaming.merchant_risk_source import MerchantRiskSource
 from streaming.micro_batch import MicroBatches
 from streaming.model_source import ModelSource
@@ -173,6 +182,22 @@ def test_bad_records_go_to_the_dead_letters_topic(machine):
     machine.spark.plan(0, {0: 10})
     batches.score(records(STREAM[:10], [b"{"] * 10), 0)
     assert [topic for topic, *_ in sink.sent] == [DEAD_LETTER.name] * 10
+
+
+def test_log_lines_carry_the_batch_and_nothing_of_a_record(machine, caplog):
+    names = ("transaction_id", "user_id", "merchant_id")
+    private = STREAM[:10].with_columns(pl.format("secret-{}", pl.col(name)).alias(name) for name in names)
+    values = messages(private)
+    values[3], values[4] = b'{"amount": "secret-', values[4].replace(b'"EUR"', b'"secret-currency"')
+    caplog.handler.addFilter(add_batch)
+    machine.registry.roles = {"champion": "1"}
+    with caplog.at_level("DEBUG", logger="streaming"):
+        batches, _ = machine.start_job()
+        machine.spark.plan(0, {0: 10})
+        batches.score(records(private, values), 0)
+    assert "secret" not in caplog.text
+    assert {line.batch for line in caplog.records if line.name == "streaming.micro_batch"} == {"0"}
+    assert "records=10 predictions=8" in caplog.text
 
 
 def test_no_micro_batch_begins_after_a_stop(machine):
