@@ -111,7 +111,12 @@ def test_every_hour_a_run_publishes_merchant_risk_as_of_that_hour_once_there_are
 def _hourly(settings: Settings, hour: datetime) -> dg.SensorResult:
     definitions = build_defs(settings)
     with dg.DagsterInstance.ephemeral() as instance:
-        context = dg.build_schedule_context(instance, scheduled_execution_time=hour, resources={"settings": settings})
+        context = dg.build_schedule_context(
+            instance,
+            scheduled_execution_time=hour,
+            resources={"settings": settings},
+            repository_def=definitions.get_repository_def(),
+        )
         return definitions.resolve_schedule_def("merchant_risk_refresh_schedule").evaluate_tick(context)
 
 
