@@ -11,7 +11,7 @@ import pyarrow as pa
 from fraud_core.settings import Settings
 from fraud_core.timestamps import SECOND_MS, format_rfc3339_ms, now_ms
 from fraud_core.topics import DEAD_LETTER, PREDICTIONS, TRANSACTIONS
-from streaming import merchant_risk_source, metrics
+from streaming import failpoints, merchant_risk_source, metrics
 from streaming.batch_plan import BatchPlan, PlanLog
 from streaming.checkpoint import Checkpoint, OffsetRange
 from streaming.errors import OperatorError, StoppedError
@@ -19,7 +19,7 @@ from streaming.merchant_risk_source import MerchantRiskSource
 from streaming.model_source import Models, ModelSource
 from streaming.online_store import HistoriesLostError, OnlineStore
 from streaming.rebuild import HistoryRebuilder
-from streaming.scorer import ScoredBatch, Scorer, Serving
+from streaming.scorer import Histories, ScoredBatch, Scorer, Serving
 from streaming.sink import KafkaSink
 
 log = logging.getLogger(__name__)
@@ -66,8 +66,9 @@ class MicroBatches:
         self._sink.send(PREDICTIONS.name, scored.predictions, headers)
         self._sink.send(DEAD_LETTER.name, scored.dead_letters, headers)
         # While Kafka acknowledges. The order does not matter for a replay, see online_store.
-        self._store.write(ranges, scored.histories.users, scored.histories.blobs)
+        self._remember(ranges, scored.histories)
         self._sink.flush()
+        failpoints.reach("after_sink")
         self._report(batch_id, len(records), scored, seconds_to_score, time.perf_counter() - began)
 
     @cached_property
@@ -84,9 +85,19 @@ class MicroBatches:
             try:
                 return self._scorer.score(records, ranges, serving)
             except HistoriesLostError as lost:
-                kafka = self._settings.confluent_kafka()
-                rebuilder = HistoryRebuilder(kafka, TRANSACTIONS.name, self._scorer, self._store)
-                rebuilder.rebuild(lost.partition, ranges[lost.partition], self._stop)
+                self._rebuild(lost.partition, ranges)
+
+    def _remember(self, ranges: dict[int, OffsetRange], histories: Histories) -> None:
+        while True:
+            try:
+                return self._store.write(ranges, histories.users, histories.blobs)
+            except HistoriesLostError as lost:
+                self._rebuild(lost.partition, ranges)
+
+    def _rebuild(self, partition: int, ranges: dict[int, OffsetRange]) -> None:
+        kafka = self._settings.confluent_kafka()
+        rebuilder = HistoryRebuilder(kafka, TRANSACTIONS.name, self._scorer, self._store)
+        rebuilder.rebuild(partition, ranges[partition], self._stop)
 
     def _serve(self, batch_id: int) -> Serving:
         """What decides this micro-batch; durable before it is used."""
