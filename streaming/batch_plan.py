@@ -6,9 +6,10 @@ batch id replaces it: an unchanged plan costs no write.
 """
 
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+from streaming.durable_file import write_durably
 
 _KEPT = 10
 
@@ -38,18 +39,7 @@ class PlanLog:
 
     def write(self, batch_id: int, plan: BatchPlan) -> None:
         """Let ``plan`` govern micro-batch ``batch_id`` and the following; durable when this returns."""
-        self._folder.mkdir(parents=True, exist_ok=True)
-        temporary = self._folder / "new"
-        with temporary.open("w") as file:
-            json.dump(asdict(plan), file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(self._file(batch_id))
-        folder = os.open(self._folder, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        write_durably(self._file(batch_id), json.dumps(asdict(plan)))
         for old in self._ids()[:-_KEPT]:
             self._file(old).unlink()
 

@@ -170,6 +170,7 @@ def main() -> int:
     checkpoint = Checkpoint(settings.checkpoint, TRANSACTIONS.name)
     try:
         with checkpoint.locked():
+            checkpoint.check()
             _serve_metrics(settings)
             StreamingJob(settings, checkpoint, stop).run()
     except StoppedError:
