@@ -1,17 +1,17 @@
-"""``python -m streaming.repair``: makes a checkpoint usable again of which Spark's files of micro-batches are not whole.
+"""``python -m streaming.repair``: makes a checkpoint usable again of which files of micro-batches are not whole.
 
-How far the stream is does not have to be guessed: every decision names the partition and offset it is about. Let K be the
-newest micro-batch whose two files are whole; all before its end is decided. Of what follows,
+How far the stream is does not have to be guessed: every decision names the partition and offset it is about. Let K be
+the newest micro-batch whose two files are whole; all before its end is decided. Of what follows,
 
 - records up to the first one that has no decision in the topics are decided: they become a finished micro-batch;
 - records from there to the last one that has a decision, or whose history is in the online store, belong to the one
   micro-batch that was running, because a micro-batch begins when the one before is acknowledged. They become a
-  micro-batch that was planned and not finished. The job runs it again with the plan in force when it ended (batch_plan),
-  which is the plan of the attempt that was cut short: the same bytes.
+  micro-batch that was planned and not finished. The job runs it again with the plan in force when it ended
+  (batch_plan), which is the plan of the attempt that was cut short: the same bytes.
 
-Nothing is skipped, nothing is decided with anything but what decided it before. The two micro-batches get ids above all
-that were used. The broken files are removed last, so that a repair that is interrupted leaves a checkpoint that is still
-refused, and can be repaired again.
+Nothing is skipped, nothing is decided with anything but what decided it before. The two micro-batches get ids above
+all that were used. The broken files are removed last, so that a repair that is interrupted leaves a checkpoint that is
+still refused, and can be repaired again.
 """
 
 import json
