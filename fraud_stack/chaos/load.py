@@ -1,6 +1,7 @@
 """The seeded load: simulated payments that happen now, through each workload of the table in turn, and what each
 message must become."""
 
+import logging
 import threading
 import time
 from collections import Counter
@@ -16,6 +17,11 @@ from fraud_core.topics import TRANSACTIONS
 from fraud_core.transaction import encode_transaction
 from fraud_stack.chaos.workloads import WORKLOADS, Fate
 from fraud_stack.errors import UserError
+
+# librdkafka reports every failed connection attempt to a broker that a fault has stopped.
+log = logging.getLogger(__name__)
+log.addHandler(logging.NullHandler())
+log.propagate = False
 
 RATE = 200  # payments a second
 _CUSTOMERS = 500
@@ -48,7 +54,8 @@ class Load:
                 "compression.type": "lz4",
                 "partitioner": "murmur2_random",
                 "queue.buffering.max.messages": 200_000,
-            }
+            },
+            logger=log,
         )
 
     def __enter__(self) -> "Load":
