@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from signal import SIGCONT, SIGKILL, SIGSTOP
 
-from fraud_core.timestamps import now_ms
 from fraud_stack.chaos.system import NotPossibleError, System
 from fraud_stack.errors import UserError
+
+_LONGEST_DRAIN_S = 120.0
 
 
 @dataclass(frozen=True)
@@ -119,16 +120,23 @@ def _see_it_refused_and_repair_it(system: System) -> None:
 
 
 def _flood(system: System, rng: random.Random) -> None:
-    before_mib, decided, began = system.memory_mib("stream"), system.answers.count, now_ms()
+    before_mib, decided, began = system.memory_mib("stream"), system.answers.count, time.monotonic()
     sent = system.load.flood(system.hold_s)
-    seconds = (now_ms() - began) / 1000
-    decided_per_s = (system.answers.count - decided) / seconds
+    seconds, decided = time.monotonic() - began, system.answers.count - decided
     system.notes["overload"] = {
         "seconds": round(seconds, 1),
         "sent_per_s": round(sent / seconds),
-        "decided_per_s": round(decided_per_s),
-        "memory_before_mib": round(before_mib),
+        "decided_per_s": round(decided / seconds),
+        "lag": sent - decided,
+        "memory_mib": {"before": round(before_mib), "flooded": round(system.memory_mib("stream"))},
     }
+
+
+def _watch_it_drain(system: System) -> None:
+    note, decided, began = system.notes["overload"], system.answers.count, time.monotonic()
+    system.answers.wait(_LONGEST_DRAIN_S)
+    note["drained_per_s"] = round((system.answers.count - decided) / (time.monotonic() - began))
+    note["memory_mib"]["drained"] = round(system.memory_mib("stream"))
 
 
 FAULTS = (
@@ -201,5 +209,6 @@ FAULTS = (
         "payments as fast as they can be sent, beyond what the job decides",
         "the lag drains, memory stays",
         _flood,
+        _watch_it_drain,
     ),
 )

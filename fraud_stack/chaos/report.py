@@ -14,8 +14,10 @@ if TYPE_CHECKING:
 class Struck:
     """A fault that was injected ``at`` seconds after the first could have been.
 
-    recovered_after_s : from the strike to the first decision on a transaction that arrived after it, the time a fault
-        was held included. skipped : why it could not be injected. problem : what was wrong with the recovery."""
+    recovered_after_s : from the end of the strike to the first decision on a transaction that arrived after it; the
+        time the fault was held counts.
+    skipped : why it could not be injected. problem : what was wrong with the recovery.
+    """
 
     name: str
     at: float

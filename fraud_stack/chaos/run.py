@@ -96,10 +96,10 @@ def _strike_all(system: System, faults: Sequence[Fault], rng: Random, seconds: f
 
 
 def _strike(system: System, fault: Fault, rng: Random, at_s: float) -> Struck:
-    struck_ms = now_ms()
     try:
         fault.strike(system, rng)
-        system.answers.expect(now_ms())
+        struck_ms = now_ms()
+        system.answers.expect(struck_ms)
         fault.heal(system)
     except NotPossibleError as reason:
         return Struck(fault.name, at_s, None, str(reason))
