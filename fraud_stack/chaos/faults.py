@@ -121,7 +121,7 @@ def _see_it_refused_and_repair_it(system: System) -> None:
 
 def _flood(system: System, rng: random.Random) -> None:
     before_mib, decided, began = system.memory_mib("stream"), system.answers.count, time.monotonic()
-    sent = system.load.flood(system.hold_s)
+    sent = system.load.flood(system.hold_s, lambda: system.answers.count)
     seconds, decided = time.monotonic() - began, system.answers.count - decided
     system.notes["overload"] = {
         "seconds": round(seconds, 1),
@@ -206,7 +206,7 @@ FAULTS = (
     ),
     Fault(
         "overload",
-        "payments as fast as they can be sent, beyond what the job decides",
+        "twice as many payments as the job decides, on top of a backlog",
         "the lag drains, memory stays",
         _flood,
         _watch_it_drain,

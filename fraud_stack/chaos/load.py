@@ -5,7 +5,7 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from random import Random
 
 from confluent_kafka import KafkaError, Message, Producer
@@ -28,6 +28,7 @@ _CUSTOMERS = 500
 _FIRST_DAY = 20_500
 _TICK_S = 0.02
 _TEMPLATES = 2_000
+_HEAD_START = 100_000  # of a flood: more than a micro-batch takes, so that the job is never without a backlog
 _FLUSH_S = 120.0
 
 Position = tuple[int, int]  # partition, offset
@@ -75,12 +76,16 @@ class Load:
         if self._undelivered is not None:
             raise UserError(f"Kafka refused a message of the load: {self._undelivered.str()}")
 
-    def flood(self, seconds: float) -> int:
-        """Send plain payments as fast as it goes, from this thread; how many."""
+    def flood(self, seconds: float, decided: Callable[[], int]) -> int:
+        """Send twice as many plain payments as are ``decided`` meanwhile, from this thread; how many they were."""
         templates = [next(self._payments) for _ in range(_TEMPLATES)]
         parts = [(row["user_id"], encode_transaction(row).split(row["transaction_id"].encode())) for row in templates]
         count, until = 0, time.monotonic() + seconds
+        before = decided()
         while time.monotonic() < until:
+            if count > 2 * (decided() - before) + _HEAD_START:
+                time.sleep(_TICK_S)
+                continue
             for user, (head, tail) in parts:
                 self._send(b"%bflood-%d%b" % (head, count, tail), user, "decided")
                 count += 1
