@@ -6,6 +6,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from itertools import islice
 from random import Random
 
 from confluent_kafka import KafkaError, Message, Producer
@@ -42,6 +43,7 @@ class Load:
         self.positions: dict[Fate, set[Position]] = {"refused": set(), "either": set()}
         self._undelivered: KafkaError | None = None
         self._reports = {fate: self._keeper(fate) for fate in ("decided", "refused", "either")}
+        self._seed = seed
         self._rng = Random(seed)
         self._slice_s = seconds / len(WORKLOADS)
         self._payments = _payments(seed)
@@ -68,7 +70,9 @@ class Load:
         self._thread.join()
 
     def finish(self) -> None:
-        """Stop sending and wait for all deliveries. Raises UserError when Kafka did not take a message."""
+        """Stop sending and wait for all deliveries. Raises UserError when a message was not sent or not taken."""
+        if not self._thread.is_alive():
+            raise UserError("the load ended before the faults did: see the error above")
         self._stop.set()
         self._thread.join()
         if left := self._producer.flush(_FLUSH_S):
@@ -78,7 +82,7 @@ class Load:
 
     def flood(self, seconds: float, decided: Callable[[], int]) -> int:
         """Send twice as many plain payments as are ``decided`` meanwhile, from this thread; how many they were."""
-        templates = [next(self._payments) for _ in range(_TEMPLATES)]
+        templates = list(islice(_payments(self._seed + 1), _TEMPLATES))
         parts = [(row["user_id"], encode_transaction(row).split(row["transaction_id"].encode())) for row in templates]
         count, until = 0, time.monotonic() + seconds
         before = decided()
