@@ -45,6 +45,7 @@ class Settings(BaseSettings):
     future_tolerance_s: int = Field(300, ge=0, description="how far event time may lie ahead of arrival, in seconds")
     model_poll_s: float = Field(2.0, gt=0, description="seconds between two looks at the registry for a new model")
 
+    failpoints: Path | None = Field(None, description="for chaos tests: folder whose files kill the job at their point")
     setup_seconds: float = Field(0.0, ge=0, description="set by ./run: how long it installed before this command")
 
     # Training.

@@ -66,8 +66,12 @@ def decode_transactions(
         except orjson.JSONDecodeError as error:
             refusals.append(Refusal.of(index, "not JSON", f"not JSON: {error}"))
             continue
-        if not is_valid(message):
-            refusals.append(Refusal.of(index, "schema", explain(TRANSACTIONS.schema, message)))
+        try:
+            if not is_valid(message):
+                refusals.append(Refusal.of(index, "schema", explain(TRANSACTIONS.schema, message)))
+                continue
+        except ValueError as error:  # the validator follows nesting less deep than the parser
+            refusals.append(Refusal.of(index, "schema", f"cannot be validated: {error}"))
             continue
         try:
             time_ms = parse_rfc3339_ms(message["timestamp"])

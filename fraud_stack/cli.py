@@ -153,6 +153,25 @@ def explain(context: typer.Context) -> None:
     _run_module("streaming.explain", *context.args)
 
 
+@app.command(context_settings=_PASS_THROUGH)
+def repair(context: typer.Context) -> None:
+    """Repair a checkpoint of the stream that has a file which is not whole."""
+    _run_module("streaming.repair", *context.args)
+
+
+@app.command()
+def chaos(
+    seed: Annotated[int, typer.Option(help="The same seed gives the same load and the same order of faults.")] = 7,
+    minutes: Annotated[float, typer.Option(min=0.1, help="How long the load lasts at least.")] = 5.0,
+    fault: Annotated[list[str] | None, typer.Option(help="Only this one; may be given again (default: all).")] = None,
+    json: Annotated[Path | None, typer.Option(dir_okay=False, help="Write the report to this file.")] = None,
+) -> None:
+    """Break a stack of its own under load, fault by fault, and prove that nothing was lost."""
+    from fraud_stack.chaos.run import ChaosOptions, run_chaos
+
+    run_chaos(ChaosOptions(seed, minutes, fault or (), json))
+
+
 @app.command()
 def settings() -> None:
     """List every setting: its environment variable, its present value, what it is."""

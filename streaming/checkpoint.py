@@ -47,6 +47,58 @@ class Checkpoint:
             lock.flush()
             yield
 
+    def check(self) -> None:
+        """Raises OperatorError, naming it, when a file is not whole: what a power cut or a full disk may leave."""
+        self.check_identity()
+        if broken := self.broken_files():
+            raise OperatorError(
+                f"the checkpoint's file {broken[-1]} is not whole: ./run repair works out from the topics how far the "
+                "stream is, nothing is skipped or decided differently (docs/reliability.md)"
+            )
+
+    def check_identity(self) -> None:
+        """As ``check``, of the files that tell which stream this is and where it began: they cannot be worked out."""
+        for file in (self.folder / "metadata", self.folder / "sources" / "0" / "0"):
+            if file.exists() and not self._is_whole(file):
+                raise OperatorError(
+                    f"the checkpoint's file {file} is not whole, and nothing else tells what stood in it: restore the "
+                    "checkpoint from a copy, or see docs/reliability.md on beginning anew"
+                )
+
+    def broken_files(self) -> list[Path]:
+        """Files of micro-batches that cannot be read as Spark wrote them, oldest first."""
+        return [file for kind in ("offsets", "commits") for file in self._log(kind) if not self._is_whole(file)]
+
+    def last_id(self) -> int | None:
+        """The highest id of a micro-batch that has any file."""
+        ids = [int(file.name) for kind in ("offsets", "commits") for file in self._log(kind)]
+        return max(ids, default=None)
+
+    def last_whole_batch(self) -> int | None:
+        """The newest micro-batch whose end and whose commit can both be read: all before its end is decided."""
+        whole = [{int(f.name) for f in self._log(kind) if self._is_whole(f)} for kind in ("offsets", "commits")]
+        return max(whole[0] & whole[1], default=None)
+
+    def end_of(self, batch_id: int) -> dict[int, int]:
+        """Per partition the offset at which a micro-batch ends."""
+        return self._offsets(self.folder / "offsets" / str(batch_id))
+
+    def beginning(self) -> dict[int, int]:
+        """Per partition the offset at which the stream itself began."""
+        return self._offsets(self.folder / "sources" / "0" / "0")
+
+    def _log(self, kind: str) -> list[Path]:
+        files = (file for file in (self.folder / kind).glob("*") if file.name.isdecimal())
+        return sorted(files, key=lambda file: int(file.name))
+
+    def _is_whole(self, file: Path) -> bool:
+        try:
+            last = json.loads(file.read_text().splitlines()[-1])
+        except (ValueError, IndexError):
+            return False
+        # The line before the last of a file of offsets is JSON too.
+        return isinstance(last, dict) and (file.parent.name in ("commits", self.folder.name) or self.topic in last)
+
     @property
     def query_id(self) -> str:
         """Identity of the stream that this checkpoint belongs to; a new checkpoint is another stream."""

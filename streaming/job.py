@@ -24,7 +24,7 @@ from pyspark.sql.streaming import StreamingQuery
 
 from fraud_core.settings import Settings
 from fraud_core.topics import DEAD_LETTER, PREDICTIONS, TRANSACTIONS
-from streaming import log_lines, metrics, spark
+from streaming import failpoints, log_lines, metrics, spark
 from streaming.checkpoint import Checkpoint
 from streaming.errors import OperatorError, StoppedError
 from streaming.lag import LagReporter
@@ -179,12 +179,14 @@ def main() -> int:
     for noisy in ("py4j", "urllib3"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
     settings = Settings()
+    failpoints.use(settings.failpoints)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     checkpoint = Checkpoint(settings.checkpoint, TRANSACTIONS.name)
     try:
         with checkpoint.locked():
+            checkpoint.check()
             check_format(checkpoint)
             _serve_metrics(settings)
             StreamingJob(settings, checkpoint, stop).run()

@@ -6,7 +6,7 @@ A file ``<effective from, ms>-<digest>.parquet`` is immutable and appears under 
 import logging
 import threading
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -19,10 +19,18 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class RiskTables:
-    """Loaded tables: file names, oldest first, and the lookup in them."""
+    """Loaded tables by file name, oldest first: of each the merchants' rows and their values."""
 
-    names: tuple[str, ...]
-    risk: MerchantRisk
+    tables: dict[str, tuple[dict[str, int], np.ndarray]]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(self.tables)
+
+    @cached_property
+    def risk(self) -> MerchantRisk:
+        """The lookup in them."""
+        return MerchantRisk({_effective_from_ms(name): table for name, table in self.tables.items()})
 
     def used_for(self, event_time_ms: list[int]) -> list[str | None]:
         """Name of the table that each event time is looked up in; None when no table is that old."""
@@ -30,18 +38,14 @@ class RiskTables:
         return [None if time_ms is None else name_of[time_ms] for time_ms in self.risk.effective_from(event_time_ms)]
 
 
-NO_TABLES = RiskTables((), MerchantRisk.empty())
+NO_TABLES = RiskTables({})
 
 
-def load(folder: Path, names: tuple[str, ...]) -> RiskTables:
-    """Load the named tables. Raises FileNotFoundError when one is gone."""
-    return RiskTables(names, MerchantRisk({_effective_from_ms(name): _table(folder / name) for name in names}))
-
-
-@lru_cache(maxsize=2 * KEPT_TABLES)
-def _table(file: Path) -> tuple[dict[str, int], np.ndarray]:
-    """Kept, because every hour one table is new and the others are those of the hour before."""
-    return rows_of_table(pl.read_parquet(file))
+def load(folder: Path, names: tuple[str, ...], loaded: RiskTables = NO_TABLES) -> RiskTables:
+    """Read the named tables, but for those that are ``loaded`` already. Raises FileNotFoundError when one is gone."""
+    return RiskTables(
+        {name: loaded.tables.get(name) or rows_of_table(pl.read_parquet(folder / name)) for name in names}
+    )
 
 
 def newest(folder: Path) -> tuple[str, ...]:
@@ -67,7 +71,7 @@ class MerchantRiskSource:
         """Load the newest tables when they are others than the current ones."""
         names = newest(self.folder)
         if names != self.current.names:
-            self.current = load(self.folder, names)
+            self.current = load(self.folder, names, self.current)
             log.info("merchant risk tables in use: %d, newest %s", len(names), names[-1] if names else None)
 
     def _follow(self, stop: threading.Event) -> None:

@@ -11,7 +11,7 @@ import pyarrow as pa
 from fraud_core.settings import Settings
 from fraud_core.timestamps import SECOND_MS, format_rfc3339_ms, now_ms
 from fraud_core.topics import DEAD_LETTER, PREDICTIONS, TRANSACTIONS
-from streaming import merchant_risk_source, metrics
+from streaming import failpoints, merchant_risk_source, metrics
 from streaming.batch_plan import BatchPlan, PlanLog
 from streaming.checkpoint import Checkpoint, OffsetRange
 from streaming.errors import OperatorError, StoppedError
@@ -20,7 +20,7 @@ from streaming.merchant_risk_source import MerchantRiskSource
 from streaming.model_source import Models, ModelSource
 from streaming.online_store import HistoriesLostError, OnlineStore
 from streaming.rebuild import HistoryRebuilder
-from streaming.scorer import ScoredBatch, Scorer, Serving
+from streaming.scorer import Histories, ScoredBatch, Scorer, Serving
 from streaming.sink import KafkaSink
 
 log = logging.getLogger(__name__)
@@ -61,15 +61,17 @@ class MicroBatches:
         BATCH.set(str(batch_id))
         began = time.perf_counter()
         ranges = self._checkpoint.ranges(batch_id)
-        scored = self._score(records, ranges, self._serve(batch_id))
+        serving = self._serve(batch_id)
+        scored = self._score(records, ranges, serving)
         scored_at = format_rfc3339_ms(now_ms())
         seconds_to_score = time.perf_counter() - began
         headers = {"scored_at": scored_at}
         self._sink.send(PREDICTIONS.name, scored.predictions, headers)
         self._sink.send(DEAD_LETTER.name, scored.dead_letters, headers)
         # While Kafka acknowledges. The order does not matter for a replay, see online_store.
-        self._store.write(ranges, scored.histories.users, scored.histories.blobs)
+        self._remember(ranges, scored.histories, serving)
         self._sink.flush()
+        failpoints.reach("after_sink")
         self._report(batch_id, len(records), scored, seconds_to_score, time.perf_counter() - began)
 
     @cached_property
@@ -86,9 +88,19 @@ class MicroBatches:
             try:
                 return self._scorer.score(records, ranges, serving)
             except HistoriesLostError as lost:
-                kafka, tolerance_ms = self._settings.confluent_kafka(), serving.future_tolerance_ms
-                rebuilder = HistoryRebuilder(kafka, TRANSACTIONS.name, tolerance_ms, self._scorer, self._store)
-                rebuilder.rebuild(lost.partition, ranges[lost.partition], self._stop)
+                self._rebuild(lost.partition, ranges, serving)
+
+    def _remember(self, ranges: dict[int, OffsetRange], histories: Histories, serving: Serving) -> None:
+        while True:
+            try:
+                return self._store.write(ranges, histories.users, histories.blobs)
+            except HistoriesLostError as lost:
+                self._rebuild(lost.partition, ranges, serving)
+
+    def _rebuild(self, partition: int, ranges: dict[int, OffsetRange], serving: Serving) -> None:
+        kafka, tolerance_ms = self._settings.confluent_kafka(), serving.future_tolerance_ms
+        rebuilder = HistoryRebuilder(kafka, TRANSACTIONS.name, tolerance_ms, self._scorer, self._store)
+        rebuilder.rebuild(partition, ranges[partition], self._stop)
 
     def _serve(self, batch_id: int) -> Serving:
         """What decides this micro-batch; durable before it is used."""

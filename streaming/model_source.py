@@ -20,7 +20,7 @@ import xgboost as xgb
 
 from fraud_core.features import FEATURES
 from fraud_core.model import FraudModel, ModelCard
-from streaming import metrics
+from streaming import failpoints, metrics
 from streaming.errors import StoppedError
 
 log = logging.getLogger(__name__)
@@ -205,6 +205,7 @@ class ModelSource:
         with tempfile.TemporaryDirectory(dir=self._cache, prefix="new-") as temporary:
             folder = Path(temporary) / version
             folder.mkdir()
+            failpoints.reach("before_model_load")
             card = self._registry.download(version, folder)
             (folder / "model.json").write_text(json.dumps({"run_id": run_id, "card": card.to_dict()}))
             model = _load(folder, version)

@@ -9,7 +9,8 @@ On a crash it does not matter whether histories were written before or after the
 state before the micro-batch that wrote it, so the same micro-batch computes the same bits whether it finds the store
 before or after its own write. What does matter is that the store is never *further* behind or ahead than that, and the
 position tells: wiped or rolled back to an older copy means rebuild from the topic, ahead or of another stream means
-refuse.
+refuse. A write asks for the position too: a store that was wiped since the read would else look complete with the
+histories of one micro-batch in it.
 
 An unreachable store is waited for, with a line in the log every few seconds; nothing is skipped.
 """
@@ -73,7 +74,10 @@ class OnlineStore:
     def write(
         self, ranges: Mapping[int, OffsetRange], users: Mapping[int, Sequence[str]], histories: Sequence[bytes]
     ) -> None:
-        """Store the histories, aligned with the users as in ``read``, as those at the end of ``ranges``."""
+        """Store the histories, aligned with the users as in ``read``, as those at the end of ``ranges``.
+
+        Raises as ``read`` does, and has then written nothing: what it adds to must still be there.
+        """
         values = {
             partition: {_position_key(partition): f"{self._stream_id} {covered.end}"}
             for partition, covered in ranges.items()
@@ -82,13 +86,21 @@ class OnlineStore:
         for partition, of_partition in users.items():
             values[partition].update((key, next(blobs)) for key in _history_keys(partition, of_partition))
 
-        def attempt() -> None:
-            pipeline = self._client.pipeline(transaction=False)
-            for of_partition in values.values():
-                pipeline.mset(of_partition)
-            pipeline.execute()
+        positions = [_position_key(partition) for partition in ranges]
 
-        self._until_reachable(attempt)
+        def attempt() -> None:
+            with self._client.pipeline() as pipeline:
+                # Whoever changes a position between this look and the write makes the write fail, and it is tried anew.
+                pipeline.watch(*positions)
+                for partition, position in zip(ranges, pipeline.mget(positions), strict=True):
+                    self._check(partition, ranges[partition], position)
+                pipeline.multi()
+                for of_partition in values.values():
+                    pipeline.mset(of_partition)
+                pipeline.execute()
+
+        if positions:
+            self._until_reachable(attempt)
 
     def position(self, partition: int) -> int | None:
         """The offset up to which this stream's histories of a partition go; None when there are none."""

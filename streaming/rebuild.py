@@ -15,7 +15,7 @@ from fraud_core.merchant_risk import MerchantRisk
 from fraud_core.transaction import decode_transactions
 from streaming.checkpoint import OffsetRange
 from streaming.errors import StoppedError
-from streaming.online_store import OnlineStore
+from streaming.online_store import HistoriesLostError, OnlineStore
 from streaming.scorer import Scorer
 
 log = logging.getLogger(__name__)
@@ -38,6 +38,13 @@ class HistoryRebuilder:
 
     def rebuild(self, partition: int, covered: OffsetRange, stop: threading.Event) -> None:
         """Fold the records up to where ``covered`` starts. Interrupted, it goes on from there the next time."""
+        while True:
+            try:
+                return self._rebuild(partition, covered, stop)
+            except HistoriesLostError:
+                log.warning("the online store lost the histories of partition %d again", partition)
+
+    def _rebuild(self, partition: int, covered: OffsetRange, stop: threading.Event) -> None:
         position = self._store.position(partition)
         if position is None:
             self._store.clear(partition)
@@ -51,7 +58,7 @@ class HistoryRebuilder:
                 [message.timestamp()[1] for message in messages],
                 future_tolerance_ms=self._future_tolerance_ms,
             ).transactions
-            chunk = {partition: OffsetRange(position, position, end)}
+            chunk = {partition: OffsetRange(covered.initial, position, end)}
             _, histories = self._scorer.features(transactions, chunk, MerchantRisk.empty())
             self._store.write(chunk, histories.users, histories.blobs)
             position = end

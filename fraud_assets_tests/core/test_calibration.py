@@ -12,7 +12,7 @@ N = 20_000
 TRUTH = RNG.beta(0.3, 10, N)
 IS_FRAUD = RNG.random(N) < TRUTH
 CARDS = pl.Series(RNG.integers(2_000, size=N)).cast(pl.String)
-CROOKED = np.where(TRUTH < 0.1, TRUTH * 5, 0.5 + (TRUTH - 0.1) / 2)  # no logistic curve straightens this
+CROOKED = np.where(TRUTH < 0.1, TRUTH / 10, 0.9 + TRUTH / 10)  # no logistic curve straightens this
 TOO_SURE = 1 / (1 + np.exp(-(2 * np.log(TRUTH / (1 - TRUTH)) + 1)))
 
 

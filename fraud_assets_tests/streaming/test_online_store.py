@@ -48,6 +48,15 @@ def test_a_wiped_store_is_noticed(store, valkey):
         store.read(SECOND, USERS)
 
 
+def test_a_store_that_was_wiped_since_it_was_read_does_not_take_the_next_micro_batch_for_everything(store, valkey):
+    store.write(FIRST, USERS, [b"A", b"B"])
+    store.read(SECOND, USERS)
+    valkey.client.flushdb()
+    with pytest.raises(HistoriesLostError):
+        store.write(SECOND, {0: ["a"]}, [b"AA"])
+    assert valkey.contents() == {}
+
+
 def test_an_older_copy_of_the_store_is_noticed(store):
     store.write(FIRST, USERS, [b"A", b"B"])
     with pytest.raises(HistoriesLostError):

@@ -1,0 +1,71 @@
+"""Watches the predictions for the first one about a transaction that arrived after a given moment."""
+
+import threading
+
+import orjson
+from confluent_kafka import OFFSET_END, TopicPartition
+
+from fraud_core.settings import Settings
+from fraud_core.timestamps import parse_rfc3339_ms
+from fraud_core.topics import PREDICTIONS
+from fraud_stack.records import consumer, end_offsets
+
+_FIELD = b'"ingest_time":"'
+_AT_ONCE = 10_000
+
+
+class Answers:
+    """A context manager: while entered, a thread reads the predictions from their present end on."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._reader = consumer(settings)
+        ends = end_offsets(settings, PREDICTIONS.name)
+        self._reader.assign([TopicPartition(PREDICTIONS.name, partition, OFFSET_END) for partition in ends])
+        self._stop = threading.Event()
+        self._changed = threading.Condition()
+        self._arrived_after_ms: int | None = None
+        self._answered_ms: int | None = None
+        self.count = 0
+        self.model_version: str | None = None  # that decided last
+        self._thread = threading.Thread(target=self._follow, name="answers", daemon=True)
+
+    def __enter__(self) -> "Answers":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+        self._reader.close()
+
+    def expect(self, arrived_after_ms: int) -> None:
+        """Look for the prediction of a transaction whose record time is at least this, Unix time in ms."""
+        with self._changed:
+            self._arrived_after_ms, self._answered_ms = arrived_after_ms, None
+
+    def wait(self, timeout_s: float) -> int | None:
+        """Record time of that prediction, Unix time in ms; None when none came in time."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._answered_ms is not None, timeout_s)
+            return self._answered_ms
+
+    def _follow(self) -> None:
+        while not self._stop.is_set():
+            # An error is a broker that is down: predictions come again when it is back, and that is what is measured.
+            messages = [message for message in self._reader.consume(_AT_ONCE, 0.1) if not message.error()]
+            self.count += len(messages)
+            if messages:
+                self.model_version = orjson.loads(messages[-1].value())["model_version"]
+            with self._changed:
+                if self._arrived_after_ms is None or self._answered_ms is not None:
+                    continue
+                for message in messages:
+                    if _ingest_time_ms(message.value()) >= self._arrived_after_ms:
+                        self._answered_ms = message.timestamp()[1]
+                        self._changed.notify_all()
+                        break
+
+
+def _ingest_time_ms(prediction: bytes) -> int:
+    begin = prediction.index(_FIELD) + len(_FIELD)
+    return parse_rfc3339_ms(prediction[begin : prediction.index(b'"', begin)].decode())

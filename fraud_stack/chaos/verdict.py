@@ -1,0 +1,87 @@
+"""What a chaos run ends with: the ledger, features against a clean recomputation, and each message's fate."""
+
+from collections import defaultdict
+from dataclasses import dataclass
+
+import numpy as np
+import orjson
+
+from fraud_core.features import FEATURES, compute_features
+from fraud_core.merchant_risk import MerchantRisk
+from fraud_core.settings import Settings
+from fraud_core.timestamps import SECOND_MS
+from fraud_core.topics import DEAD_LETTER, PREDICTIONS, TRANSACTIONS
+from fraud_core.transaction import decode_transactions
+from fraud_stack.chaos.load import Load
+from fraud_stack.ledger import Ledger, take_ledger
+from fraud_stack.records import read
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """features_differing : served predictions of which a feature is not, bit for bit, that of a clean run.
+    misjudged : messages that must be refused and were decided, or the other way round.
+    without_reason : dead letters that do not say why."""
+
+    ledger: Ledger
+    features_differing: int
+    refused: int
+    misjudged: int
+    without_reason: int
+
+    @property
+    def is_good(self) -> bool:
+        """Decisions repeated after a crash are allowed with the same bytes: delivery is at least once."""
+        return self.ledger.is_balanced and self.features_differing == self.misjudged == self.without_reason == 0
+
+
+def reach_verdict(settings: Settings, load: Load) -> Verdict:
+    """Once everything is decided, or nothing more comes. Call it when the load is finished."""
+    ledger = take_ledger(settings)
+    letters, without_reason = set(), 0
+    for record in read(settings, DEAD_LETTER.name):
+        letter = orjson.loads(record.value())
+        letters.add((letter["partition"], letter["offset"]))
+        without_reason += not letter["reason"]
+    must, may = load.positions["refused"], load.positions["either"]
+    return Verdict(
+        ledger, features_differing(settings), len(letters), len(must - letters | letters - must - may), without_reason
+    )
+
+
+def features_differing(settings: Settings) -> int:
+    """Predictions whose features are not those of training's call over the whole topic.
+
+    No merchant risk table is made in a chaos run, so the recomputation uses none. Memory: the features of all
+    transactions; predictions are read one at a time.
+    """
+    expected = _recomputed(settings)
+    differing = 0
+    for record in read(settings, PREDICTIONS.name):
+        served = orjson.loads(record.value())
+        values, row_of = expected[served["partition"]]
+        row = values[row_of[served["offset"]]]
+        differing += not np.array_equal([served["features"][name] for name in FEATURES], row)
+    return differing
+
+
+def _recomputed(settings: Settings) -> dict[int, tuple[np.ndarray, dict[int, int]]]:
+    """By partition: feature values (n, len(FEATURES)), and the row of each offset."""
+    columns = defaultdict(lambda: ([], [], []))
+    for record in read(settings, TRANSACTIONS.name):
+        for column, item in zip(
+            columns[record.partition()], (record.value(), record.offset(), record.timestamp()[1]), strict=True
+        ):
+            column.append(item)
+    found = {}
+    for partition, (values, offsets, times_ms) in columns.items():
+        arrived = decode_transactions(
+            values,
+            [partition] * len(values),
+            offsets,
+            times_ms,
+            future_tolerance_ms=settings.future_tolerance_s * SECOND_MS,
+        ).transactions
+        features = compute_features(arrived, None, MerchantRisk.empty()).values
+        found[partition] = features, {offset: row for row, offset in enumerate(arrived["offset"].to_list())}
+    return found
