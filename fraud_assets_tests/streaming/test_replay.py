@@ -14,12 +14,13 @@ import orjson
 import polars as pl
 import pytest
 
+from fraud_core.files.errors import InputFileError
+from fraud_core.files.input_files import columns_of, input_files, rows_of
+from fraud_core.files.input_rows import transaction_message
+from fraud_core.files.refused import Refused
 from fraud_core.settings import Settings
 from fraud_core.timestamps import DAY_MS, parse_rfc3339_ms
-from streaming.errors import InputFileError
-from streaming.input_files import columns_of, input_files, rows_of
-from streaming.input_rows import transaction_message
-from streaming.replay import Refused, Replay
+from streaming.replay import Replay
 
 pytestmark = pytest.mark.streaming
 
@@ -119,10 +120,10 @@ def test_the_format_is_told_by_the_content_and_not_by_the_name(tmp_path):
         ("t-1,u-1,m-1,nan,EUR,2026-01-31T12:00:00Z", "amount", "nan"),
         ("t-1,u-1,m-1,1_000,EUR,2026-01-31T12:00:00Z", "amount", "1_000"),
         ("t-1,u-1,m-1,3,euro,2026-01-31T12:00:00Z", "currency", "euro"),
-        ("t-1,u-1,m-1,3,EUR,2026-01-31T12:00:00", "timestamp", "has no zone"),
-        ("t-1,u-1,m-1,3,EUR,2026-01-31 12:00:00", "timestamp", "has no zone"),
+        ("t-1,u-1,m-1,3,EUR,2026-01-31T12:00:00", "time without a zone", "has no zone"),
+        ("t-1,u-1,m-1,3,EUR,2026-01-31 12:00:00", "time without a zone", "has no zone"),
         ("t-1,u-1,m-1,3,EUR,yesterday", "timestamp", "yesterday"),
-        ("t-1,u-1,m-1,3,EUR,2999-01-31T12:00:00Z", "timestamp", "after the record's arrival"),
+        ("t-1,u-1,m-1,3,EUR,2999-01-31T12:00:00Z", "timestamp in the future", "after the record's arrival"),
         ("t-1,,m-1,3,EUR,2026-01-31T12:00:00Z", '"user_id" is a required property', "user_id"),
         ("t-1,u-1", "number of fields", "2, but the header names 6"),
         ("\udcff,u-1,m-1,3,EUR,2026-01-31T12:00:00Z", "not JSON", "UTF-8"),
@@ -162,8 +163,8 @@ def test_a_parquet_time_without_a_zone_is_refused_row_by_row(tmp_path):
     run = replay()
     run.send_transactions(tmp_path / "a.parquet")
     assert run.producer.transactions == []
-    assert run.refused.counts == {"timestamp": 2}
-    assert run.refused.examples["timestamp"][1] == (
+    assert run.refused.counts == {"time without a zone": 2}
+    assert run.refused.examples["time without a zone"][1] == (
         "a.parquet, row 2: timestamp: '2026-01-31 12:00:00' has no zone: end it with Z or an offset such as +01:00"
     )
 
