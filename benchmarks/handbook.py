@@ -1,9 +1,9 @@
 """Transactions as chapter 3 of the handbook describes them: data on which published results exist.
 
-Le Borgne, Siblini, Lebichot and Bontempi, Reproducible Machine Learning for Credit Card Fraud Detection (2022), "Transaction
-data simulator". Only the description is followed, so the rows are not theirs but of the same kind: customers and terminals in
-a square of 100 x 100, each customer with amounts, a frequency and the terminals within reach of their own, and three kinds of
-fraud. About 0.8 % of the transactions are fraud; a quarter to a third of that cannot be found by anybody on the day.
+Le Borgne, Siblini, Lebichot and Bontempi, Reproducible Machine Learning for Credit Card Fraud Detection (2022),
+"Transaction data simulator". Only the description is followed, so the rows are not theirs but of the same kind:
+customers and terminals in a square of 100 x 100, each customer with amounts, a frequency and the terminals within reach
+of their own, and three kinds of fraud. About 0.8 % of the transactions are fraud.
 """
 
 from dataclasses import dataclass
@@ -68,7 +68,7 @@ def handbook(sizes: Handbook) -> pl.DataFrame:
     moments = pl.from_epoch(pl.Series(time_ms), time_unit="ms")
     rows = pl.DataFrame(
         {
-            "user_id": pl.format("c{}", pl.Series(customer)) if False else [f"c{c}" for c in customer],
+            "user_id": [f"c{c}" for c in customer],
             "merchant_id": [f"m{t}" for t in terminal],
             "amount": np.maximum(np.round(amount, 2), 0.01),
             "currency": CURRENCY,

@@ -1,7 +1,8 @@
 """From a model's raw score to a probability: of so many transactions scored 0.3, three in ten should be fraud.
 
-Fitted on validation, because the trees have seen their own training rows. Isotonic regression follows any rising shape but
-needs many frauds; Platt's method (a logistic curve) needs few. Whichever predicts cards it has not seen better is taken.
+Fitted on validation, because the trees have seen their own training rows. Isotonic regression follows any rising shape
+but needs many frauds; Platt's method (a logistic curve) needs few. Whichever predicts cards it has not seen better is
+taken.
 """
 
 from dataclasses import dataclass

@@ -14,8 +14,8 @@ from fraud_core.threshold import Threshold
 class FoldResult:
     """One training and the later period it is judged on.
 
-    scored : the test rows in order of event time: transaction_id, user_id, event_time_ms, amount_cents, is_fraud Boolean,
-        score Float64 (calibrated), is_flagged Boolean.
+    scored : the test rows in order of event time: transaction_id, user_id, event_time_ms, amount_cents, is_fraud
+        Boolean, score Float64 (calibrated), is_flagged Boolean.
     search : the table of tuning.Tuning. importance : total gain by feature.
     cpu_seconds, wall_seconds : by step (features, smote ratio, search, fit, threshold, score).
     excluded_cards, excluded_rows : left out of ``scored`` because the card's fraud was known before.
