@@ -49,6 +49,8 @@ def make_folds(protocol: Protocol, event_time_ms: pl.Series) -> list[Fold]:
             f"with a label delay of {protocol.label_delay_days} days, later labels are not known when the test starts "
             f"on {iso_date(protocol.test_start_ms)}. Bring the end of training forward, or start the test later"
         )
+    if protocol.folds > 1 and protocol.step_days < 1:
+        raise ValueError("folds a step of 0 days apart are one and the same: take a step of a day at least")
     return [_fold(protocol, number, covered) for number in range(1, protocol.folds + 1)]
 
 
@@ -60,8 +62,9 @@ def _fold(protocol: Protocol, number: int, covered: Interval) -> Fold:
     validation = (train_end - protocol.validation_days * DAY_MS, train_end)
     train = (max(train_end - protocol.train_days * DAY_MS, covered[0]), validation[0] - delay_ms)
     where = f"fold {number}: " if protocol.folds > 1 else ""
-    for name, (start, end) in (("training", (train[0], train_end)), ("test", test)):
-        if start < covered[0] or end > covered[1] or start >= end:
+    for name, (start, end) in (("training", (train_end - protocol.train_days * DAY_MS, train_end)), ("test", test)):
+        # Training may reach back further than the data do.
+        if end > covered[1] or end <= covered[0]:
             raise ValueError(
                 f"{where}the {name} period {iso_date(start)} to {iso_date(end)} (end exclusive) is not in the data, "
                 f"which cover {iso_date(covered[0])} to {iso_date(covered[1])} (end exclusive): take other dates"

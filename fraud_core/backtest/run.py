@@ -46,8 +46,10 @@ def run_backtest(
     The truth about a test row is its last label, whenever that came; without one it is genuine.
     ValueError, naming dates and counts, when a period lacks a class or rows.
     """
-    arrived = transactions.filter(pl.col("event_time_ms") < max(fold.split.test[1] for fold in folds))
-    truth = label_transactions(arrived, labels, EVER_MS, settings.label_delay_days)
+    is_needed = transactions["event_time_ms"] < max(fold.split.test[1] for fold in folds)
+    truth = label_transactions(transactions, labels, EVER_MS, settings.label_delay_days)
+    frauds = int(truth.sum())
+    arrived, truth = transactions.filter(is_needed), truth.filter(is_needed)
     for fold in folds:
         _labelled(arrived, labels, truth, fold, settings)  # what cannot be trained is known before the work begins
     cost = Cost()
@@ -71,7 +73,7 @@ def run_backtest(
     finally:
         # The search's idle worker processes would keep this one, and its memory, for five minutes.
         get_reusable_executor().shutdown()
-    return BacktestResult(tuple(results), {}, transactions.height, int(truth.sum()))
+    return BacktestResult(tuple(results), {}, transactions.height, frauds)
 
 
 def _labelled(
