@@ -21,6 +21,7 @@ from fraud_core.features import FEATURES
 from fraud_core.labels import label_transactions
 from fraud_core.model import FraudModel, ModelCard
 from fraud_core.settings import Settings
+from fraud_core.split import iso_date
 from fraud_core.threshold import choose_threshold
 from fraud_core.timestamps import DAY_MS
 from fraud_core.training_set import ROW_COLUMNS, feature_rows
@@ -127,7 +128,11 @@ def _run_fold(
     progress(f"score {test.height:,} transactions")
     with cost.of("score"):
         scores = calibration.apply(_score(model, test))
-        evaluation = evaluate(test, scores, threshold.value)
+        try:
+            evaluation = evaluate(test, scores, threshold.value)
+        except ValueError as error:
+            days = " to ".join(map(iso_date, fold.split.test))
+            raise ValueError(f"the test period {days} (end exclusive) cannot be judged: {error}") from error
     return FoldResult(
         fold=fold.number,
         split=fold.split,
