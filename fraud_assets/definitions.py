@@ -11,6 +11,7 @@ from fraud_assets.assets.labels import labels
 from fraud_assets.assets.merchant_risk import merchant_risk
 from fraud_assets.assets.production_model import production_model
 from fraud_assets.assets.registered_model import registered_model
+from fraud_assets.assets.score_calibration import score_calibration
 from fraud_assets.assets.training_set import training_set
 from fraud_assets.assets.transactions import transactions
 from fraud_assets.assets.tuned_model import tuned_model
@@ -27,6 +28,7 @@ ASSETS = (
     training_set,
     balanced_training_set,
     tuned_model,
+    score_calibration,
     decision_threshold,
     evaluation,
     registered_model,

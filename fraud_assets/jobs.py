@@ -1,5 +1,6 @@
 """The daily run and the hourly one: which assets, in which process, at what time."""
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -52,8 +53,8 @@ def hourly_schedule(job: "UnresolvedAssetJobDefinition") -> dg.ScheduleDefinitio
         if not OffsetLog(settings.lake / "transactions").position():
             return dg.SkipReason("no run has read transactions yet: the first one is not this schedule's to start")
         hour = context.scheduled_execution_time
-        partition = job.partitions_def.get_last_partition_key(hour)
-        if partition is None:
+        partition = (hour - timedelta(days=1)).date().isoformat()
+        if partition < settings.partitions_start:
             return dg.SkipReason("no day is complete yet")
         as_of = hour.isoformat()
         return dg.RunRequest(run_key=as_of, partition_key=partition, tags={AS_OF_TAG: as_of})

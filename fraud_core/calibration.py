@@ -5,16 +5,15 @@ but needs many frauds; Platt's method (a logistic curve) needs few. Whichever pr
 taken.
 """
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Literal, Self
 
 import numpy as np
 import polars as pl
-from scipy.special import expit, logit
-from sklearn.isotonic import IsotonicRegression
-from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import log_loss
-from sklearn.model_selection import GroupKFold, cross_val_predict
+
+if TYPE_CHECKING:
+    from sklearn.isotonic import IsotonicRegression
+    from sklearn.linear_model import LogisticRegression
 
 Method = Literal["none", "isotonic", "platt"]
 
@@ -29,13 +28,13 @@ class Calibration:
     """A rising map from [0, 1] to [0, 1] that keeps different scores different.
 
     x, y : isotonic: the corners of the curve. platt: x = (slope, intercept) in log-odds, y = (). none: both empty.
-    log_loss : of each method tried, "none" included, on cards left out of its fit.
+    log_loss : of each method compared, "none" included, on cards left out of its fit.
     """
 
     method: Method = "none"
     x: tuple[float, ...] = ()
     y: tuple[float, ...] = ()
-    log_loss: dict[str, float] | None = None
+    log_loss: dict[str, float] = field(default_factory=dict)
 
     def apply(self, scores: np.ndarray) -> np.ndarray:
         """(n,) float64 raw scores to (n,) float64; each element on its own, in whatever batch it comes."""
@@ -43,8 +42,16 @@ class Calibration:
             return (1 - ORDER_KEPT) * np.interp(scores, self.x, self.y) + ORDER_KEPT * scores
         if self.method == "platt":
             slope, intercept = self.x
-            return expit(slope * logit(np.clip(scores, _CLIP, 1 - _CLIP)) + intercept)
+            return 1 / (1 + np.exp(-(slope * _log_odds(scores) + intercept)))
         return scores
+
+    def to_dict(self) -> dict:
+        """Plain JSON types."""
+        return {**asdict(self), "x": list(self.x), "y": list(self.y)}
+
+    @classmethod
+    def from_dict(cls, stored: dict) -> Self:
+        return cls(**{**stored, "x": tuple(stored["x"]), "y": tuple(stored["y"])})
 
 
 def calibrate(is_fraud: np.ndarray, scores: np.ndarray, user_ids: pl.Series) -> Calibration:
@@ -53,9 +60,17 @@ def calibrate(is_fraud: np.ndarray, scores: np.ndarray, user_ids: pl.Series) -> 
     is_fraud (n,) bool, scores (n,) float64 raw, user_ids (n,): the rows of a card are left out together.
     With fewer cards or frauds than folds nothing can be compared, and Platt is taken.
     """
+    # Here and not above: the import takes a second, and whoever serves a model needs none of it.
+    from sklearn.isotonic import IsotonicRegression
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.metrics import log_loss
+
     y = is_fraud.astype(np.int8)
-    curves = {"isotonic": _isotonic(), "platt": LogisticRegression(C=1e6)}
-    inputs = {"isotonic": scores, "platt": logit(np.clip(scores, _CLIP, 1 - _CLIP))}
+    curves = {
+        "isotonic": IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip"),
+        "platt": LogisticRegression(C=1e6),  # in effect without a penalty
+    }
+    inputs = {"isotonic": scores, "platt": _log_odds(scores)}
     cards = user_ids.rank("dense").to_numpy()
     losses = {}
     if user_ids.filter(pl.Series(is_fraud)).n_unique() >= _FOLDS:
@@ -69,14 +84,17 @@ def calibrate(is_fraud: np.ndarray, scores: np.ndarray, user_ids: pl.Series) -> 
     return Calibration(chosen, (float(fitted.coef_[0, 0]), float(fitted.intercept_[0])), (), losses)
 
 
-def _isotonic() -> IsotonicRegression:
-    return IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip")
+def _log_odds(scores: np.ndarray) -> np.ndarray:
+    inside = np.clip(scores, _CLIP, 1 - _CLIP)
+    return np.log(inside / (1 - inside))
 
 
 def _left_out(
-    curve: IsotonicRegression | LogisticRegression, inputs: np.ndarray, y: np.ndarray, cards: np.ndarray
+    curve: "IsotonicRegression | LogisticRegression", inputs: np.ndarray, y: np.ndarray, cards: np.ndarray
 ) -> np.ndarray:
-    method = "predict_proba" if isinstance(curve, LogisticRegression) else "predict"
+    from sklearn.model_selection import GroupKFold, cross_val_predict
+
+    method = "predict_proba" if hasattr(curve, "predict_proba") else "predict"
     folds = GroupKFold(_FOLDS, shuffle=True, random_state=0)
     predicted = cross_val_predict(curve, inputs.reshape(-1, 1), y, groups=cards, cv=folds, method=method)
     return np.clip(predicted[:, 1] if predicted.ndim == 2 else predicted, _CLIP, 1 - _CLIP)

@@ -42,6 +42,7 @@ class Serving:
 
     models: Models
     tables: RiskTables
+    future_tolerance_ms: int
 
 
 @dataclass(frozen=True)
@@ -65,10 +66,9 @@ class ScoredBatch:
 class Scorer:
     """Scores records of ``topic`` with the histories of ``store``, which it reads but does not write."""
 
-    def __init__(self, store: OnlineStore, topic: str, future_tolerance_ms: int) -> None:
+    def __init__(self, store: OnlineStore, topic: str) -> None:
         self._store = store
         self._topic = topic
-        self.future_tolerance_ms = future_tolerance_ms
 
     def score(self, records: pa.Table, ranges: dict[int, OffsetRange], serving: Serving) -> ScoredBatch:
         """Score ``records`` (SCHEMA), which are all there are in ``ranges`` (by partition), in any order.
@@ -76,26 +76,16 @@ class Scorer:
         Raises what OnlineStore.read raises.
         """
         records = in_arrival_order(records)
-        decoded = decode(records, self.future_tolerance_ms)
+        decoded = decode(records, serving.future_tolerance_ms)
         transactions = decoded.transactions
         values, histories = self.features(transactions, ranges, serving.tables.risk)
-        champion = _scored(serving.models.champion, values)
-        challenger = _scored(serving.models.challenger, values)
-        flagged = np.flatnonzero(champion.is_flagged) if champion else np.zeros(0, np.int64)
-        values_json = encode_predictions(
-            transactions,
-            values,
-            champion,
-            challenger,
-            _reasons(serving.models.champion, values, flagged),
-            serving.tables.used_for(transactions["event_time_ms"].to_numpy()),
-        )
+        values_json, alerts = decide(transactions, values, serving)
         keys = [user.encode() for user in transactions["user_id"].to_list()]
         return ScoredBatch(
             predictions=list(zip(keys, values_json, strict=True)),
             dead_letters=self._dead_letters(records, decoded),
             refused=Counter(refusal.kind for refusal in decoded.refusals),
-            alerts=len(flagged),
+            alerts=alerts,
             ingest_time_ms=transactions["ingest_time_ms"].to_numpy(),
             histories=histories,
         )
@@ -131,12 +121,30 @@ class Scorer:
                 record["partition"],
                 record["offset"],
                 record["timestamp"],
+                refusal.kind,
                 refusal.reason,
                 record["key"],
                 record["value"],
             )
             for record, refusal in zip(refused, decoded.refusals, strict=True)
         ]
+
+
+def decide(transactions: pl.DataFrame, values: np.ndarray, serving: Serving) -> tuple[list[bytes], int]:
+    """The predictions of the rows, encoded, and how many of them are alerts. ``values``: (n, len(FEATURES)) float64."""
+    champion = _scored(serving.models.champion, values)
+    challenger = _scored(serving.models.challenger, values)
+    flagged = np.flatnonzero(champion.is_flagged) if champion else np.zeros(0, np.int64)
+    encoded = encode_predictions(
+        transactions,
+        values,
+        champion,
+        challenger,
+        _reasons(serving.models.champion, values, flagged),
+        serving.tables.used_for(transactions["event_time_ms"].to_numpy()),
+        model_is_confirmed=serving.models.is_confirmed,
+    )
+    return encoded, len(flagged)
 
 
 def in_arrival_order(records: pa.Table) -> pa.Table:

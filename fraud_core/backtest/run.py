@@ -121,13 +121,13 @@ def _run_fold(
         booster = refit(balanced, FEATURES, tuning.params, settings.seed)
     model = FraudModel(booster, ModelCard(1.0, train["is_fraud"].mean(), fold.split.train))
     with cost.of("threshold"):
-        is_fraud, raw = validation["is_fraud"].to_numpy(), _score(model, validation)
+        is_fraud, raw = validation["is_fraud"].to_numpy(), _raw_score(model, validation)
         calibration = calibrate(is_fraud, raw, validation["user_id"])
         threshold = choose_threshold(is_fraud, calibration.apply(raw), validation["user_id"], seed=settings.seed)
 
     progress(f"score {test.height:,} transactions")
     with cost.of("score"):
-        scores = calibration.apply(_score(model, test))
+        scores = calibration.apply(_raw_score(model, test))
         try:
             evaluation = evaluate(test, scores, threshold.value)
         except ValueError as error:
@@ -153,5 +153,5 @@ def _run_fold(
     )
 
 
-def _score(model: FraudModel, rows: pl.DataFrame) -> np.ndarray:
-    return model.score(rows.select(FEATURES).to_numpy())
+def _raw_score(model: FraudModel, rows: pl.DataFrame) -> np.ndarray:
+    return model.raw_score(rows.select(FEATURES).to_numpy())
