@@ -43,7 +43,7 @@ class BacktestOptions:
     out: Path
 
     def shown(self) -> dict[str, str]:
-        """Each option that was given, under its name on the command line."""
+        """Each option that has a value, under its name on the command line."""
         given = {f.name: getattr(self, f.name) for f in fields(self)}
         return {f"--{name.replace('_', '-')}": str(value) for name, value in given.items() if value is not None}
 
@@ -97,7 +97,10 @@ def _backtest(options: BacktestOptions, settings: Settings, steps: Steps) -> Bac
             exclude_known_compromised=options.exclude_known_compromised,
             progress=show,
         )
-    return replace(result, options=options.shown(), warnings=loaded.warnings, columns_used=loaded.columns_used)
+    for warning, count in result.warnings.items():
+        steps.show(f"{count:,} {warning}")
+    warnings = {**loaded.warnings, **result.warnings}
+    return replace(result, options=options.shown(), warnings=warnings, columns_used=loaded.columns_used)
 
 
 def predictions(result: BacktestResult) -> pl.DataFrame:

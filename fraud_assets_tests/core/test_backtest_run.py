@@ -102,6 +102,16 @@ def test_no_transaction_of_the_test_changes_what_is_learned(result):
     assert learned(backtest(changed, LABELS).folds[0]) == learned(result.folds[0])
 
 
+def test_a_single_fold_learns_the_same_and_a_test_younger_than_the_labels_is_pointed_out(result):
+    assert result.warnings == {}
+    early = backtest(TRANSACTIONS, LABELS.filter(pl.col("label_time_ms") < AS_OF_MS + 3 * DAY_MS))
+    assert learned(early.folds[0]) == learned(result.folds[0])
+    (warning,) = early.warnings
+    assert warning.startswith(
+        "test transactions after 2026-02-14, whose labels may not all have come (the newest label"
+    )
+
+
 def test_a_period_of_one_class_is_refused_before_anything_is_computed():
     lines = []
     genuine = LABELS.filter(~pl.col("is_fraud"))
@@ -151,4 +161,3 @@ def test_each_fold_trains_for_itself(result):
         3 * DAY_MS
     ] * 2
     assert learned(second) != learned(first)
-    assert learned(backtest(TRANSACTIONS, LABELS).folds[0]) == learned(first)

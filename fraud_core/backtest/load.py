@@ -1,6 +1,7 @@
 """Somebody's files as the columns a training run works on: checked like the stream's messages, counted where not good.
 
-Files are read by chunks; what is held is the columns alone, about 200 bytes a transaction.
+Files are read by chunks; what is held is the columns alone: 220 bytes a transaction with its label, 290 while they
+are put in order (measured on 10.8 million from Parquet).
 """
 
 from collections.abc import Callable, Iterator

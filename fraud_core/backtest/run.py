@@ -74,7 +74,20 @@ def run_backtest(
     finally:
         # The search's idle worker processes would keep this one, and its memory, for five minutes.
         get_reusable_executor().shutdown()
-    return BacktestResult(tuple(results), {}, transactions.height, frauds)
+    warnings = _unripe(results, labels, settings.label_delay_days)
+    return BacktestResult(tuple(results), {}, transactions.height, frauds, warnings)
+
+
+def _unripe(folds: Sequence[FoldResult], labels: pl.DataFrame, label_delay_days: int) -> dict[str, int]:
+    """A warning where the labels end before those of the test can all have come. A day without labels is no sign."""
+    newest_ms = labels["label_time_ms"].max()
+    complete_ms = newest_ms - (label_delay_days - 1) * DAY_MS
+    young = folds[-1].scored.filter(pl.col("event_time_ms") > complete_ms).height
+    why = (
+        f"test transactions after {iso_date(complete_ms)}, whose labels may not all have come (the newest label is of "
+        f"{iso_date(newest_ms)}): without one they are taken as genuine"
+    )
+    return {why: young} if young else {}
 
 
 def _labelled(
