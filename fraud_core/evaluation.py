@@ -39,6 +39,7 @@ class Evaluation:
     value_caught: float
     k: int
     card_precision_at_k: float
+    repeated_card_precision_at_k: float
     alert_precision_at_k: float
     alert_recall_at_k: float
     curve: pl.DataFrame = field(compare=False)
@@ -59,6 +60,8 @@ def evaluate(rows: pl.DataFrame, scores: np.ndarray, threshold: float, *, k: int
     k : cards, or alerts, that can be looked into each day (UTC).
     ``curve`` has threshold, precision, recall, f2, from the highest threshold down, thinned out to about 500 points.
     ``calibration`` has score_from, transactions, mean_score, fraud_rate for each tenth of [0, 1] that holds rows.
+    ``card_precision_at_k`` is the handbook's: a card found on one day is blocked. In ``repeated_card_precision_at_k``
+    it is looked into, and counted, again on later days.
     ``value_caught`` is the flagged share of the frauds' amount; amounts of all currencies are added as they are.
     ValueError when the rows are of one class, a score is outside [0, 1], or no score reaches the threshold.
     """
@@ -90,7 +93,8 @@ def evaluate(rows: pl.DataFrame, scores: np.ndarray, threshold: float, *, k: int
         true_negatives=rows.height - frauds - flagged + caught,
         value_caught=float(fraud_cents[is_flagged[is_fraud]].sum() / fraud_cents.sum()),
         k=k,
-        card_precision_at_k=card_precision_at_k(rows, scores, k),
+        card_precision_at_k=card_precision_at_k(rows, scores, k, without_detected=True),
+        repeated_card_precision_at_k=card_precision_at_k(rows, scores, k),
         alert_precision_at_k=alert_precision,
         alert_recall_at_k=alert_recall,
         curve=_curve(ranking),

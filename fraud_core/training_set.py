@@ -8,6 +8,8 @@ from fraud_core.merchant_risk import MerchantHistory
 from fraud_core.settings import Settings
 from fraud_core.split import TimeSplit
 
+ROW_COLUMNS = ("transaction_id", "user_id", "event_time_ms", "amount_cents")
+
 
 def build_training_set(
     transactions: pl.DataFrame, labels: pl.DataFrame, as_of_ms: int, settings: Settings
@@ -23,21 +25,30 @@ def build_training_set(
     """
     split = time_split(as_of_ms, settings)
     arrived = transactions.sort("partition", "offset")
-    risk = MerchantHistory(arrived, labels, settings.label_delay_days)
-    values = compute_features(arrived, None, risk).values
     rows = (
-        arrived.select("transaction_id", "user_id", "event_time_ms", "amount_cents")
+        feature_rows(arrived, labels, settings.label_delay_days)
         .with_columns(
             is_fraud=label_transactions(arrived, labels, as_of_ms, settings.label_delay_days),
             split=split.assign(arrived["event_time_ms"]),
-            **{name: pl.Series(values[:, column], dtype=pl.Float32) for column, name in enumerate(FEATURES)},
         )
         .filter(pl.col("is_fraud").is_not_null() & pl.col("split").is_not_null())
         .unique("transaction_id", keep="first", maintain_order=True)
         .sort("event_time_ms", maintain_order=True)
+        .select(*ROW_COLUMNS, "is_fraud", "split", *FEATURES)
     )
     split.require_both_classes(rows)
     return rows
+
+
+def feature_rows(arrived: pl.DataFrame, labels: pl.DataFrame, label_delay_days: int) -> pl.DataFrame:
+    """ROW_COLUMNS, then FEATURES as Float32, of each transaction, as it was when it arrived.
+
+    arrived : transaction.COLUMNS, all there is, sorted by partition and offset. labels : labels.LABEL_COLUMNS.
+    """
+    values = compute_features(arrived, None, MerchantHistory(arrived, labels, label_delay_days)).values
+    return arrived.select(
+        *ROW_COLUMNS, **{name: pl.Series(values[:, column], dtype=pl.Float32) for column, name in enumerate(FEATURES)}
+    )
 
 
 def time_split(as_of_ms: int, settings: Settings) -> TimeSplit:

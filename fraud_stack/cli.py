@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,6 +19,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+_DATE = {"formats": ["%Y-%m-%d"], "metavar": "YYYY-MM-DD"}
 _PASS_THROUGH = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
 
 
@@ -115,6 +117,71 @@ def produce(context: typer.Context) -> None:
 def replay(context: typer.Context) -> None:
     """Send your own CSV, JSON Lines or Parquet file through the topics (--help lists the options)."""
     _run_module("streaming.replay", *context.args)
+
+
+def _days(text: str) -> int:
+    number = text.removesuffix("d")
+    if not number.isascii() or not number.isdecimal():
+        raise typer.BadParameter(f"{text!r} is no number of days: write 7d")
+    return int(number)
+
+
+@app.command()
+def backtest(
+    transactions: Annotated[Path, typer.Option(help="CSV, JSON Lines or Parquet file, or a folder of them.")],
+    labels: Annotated[Path, typer.Option(help="The same with transaction_id, is_fraud and perhaps label_time.")],
+    train_end: Annotated[datetime, typer.Option(help="End of the days that are learned from.", **_DATE)],
+    test_start: Annotated[datetime, typer.Option(help="First day that is scored: the day of the training.", **_DATE)],
+    test_days: Annotated[int, typer.Option(min=1, help="Days that are scored and judged.")],
+    train_days: Annotated[
+        int | None, typer.Option(min=1, help="Days up to --train-end (default: FRAUD_TRAINING_WINDOW_DAYS).")
+    ] = None,
+    label_delay: Annotated[int, typer.Option(parser=_days, metavar="DAYS", help="When silence means genuine.")] = "7d",
+    folds: Annotated[int, typer.Option(min=1, help="Trainings, each --step after the one before.")] = 1,
+    step: Annotated[int, typer.Option(parser=_days, metavar="DAYS", help="Between two folds.")] = "7d",
+    exclude_known_compromised: Annotated[
+        bool, typer.Option("--exclude-known-compromised", help="Leave cards out of the test once their fraud is known.")
+    ] = False,
+    search: Annotated[int, typer.Option(min=1, help="Settings that the search tries.")] = 24,
+    out: Annotated[Path | None, typer.Option(file_okay=False, help="Folder (default: ./backtest-TEST_START).")] = None,
+) -> None:
+    """Train on your own files as on a past day, score the days after it, and report what was caught. No service needed.
+
+    Six columns are needed (transaction_id, user_id, merchant_id, amount, currency, timestamp with zone); the optional
+    ones help. Writes predictions.parquet, report.json and report.html to --out.
+
+    The protocol, all days UTC, ends exclusive. The model is trained as on --test-start, with the labels known on that
+    day: those whose label_time, or else event time plus --label-delay, had come. Backwards from --train-end: seven days
+    of validation (FRAUD_VALIDATION_DAYS), which calibrate the scores and choose the threshold; one label delay that
+    nothing is trained on, because its labels came during validation; before that, training, back to --train-days before
+    --train-end. --train-end is a label delay before --test-start, or earlier. Test rows are judged by their last label,
+    whenever it came; without a label a transaction is genuine.
+
+    --folds trains again, each time --step later, and judges every training on the days after it (prequential).
+
+    --exclude-known-compromised leaves out of each day of the test the cards with a fraud between the start of
+    validation and a label delay before that day, if it was labelled by then.
+
+    docs/evaluation.md says why.
+    """
+    from fraud_stack.backtest import BacktestOptions, run_and_report
+
+    run_and_report(
+        BacktestOptions(
+            transactions,
+            labels,
+            train_end.date(),
+            test_start.date(),
+            test_days,
+            train_days,
+            label_delay,
+            folds,
+            step,
+            exclude_known_compromised,
+            search,
+            out or Path(f"backtest-{test_start.date()}"),
+        )
+    )
 
 
 @app.command(context_settings=_PASS_THROUGH)

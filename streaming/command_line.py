@@ -5,8 +5,9 @@ import sys
 import typer
 from pydantic import ValidationError
 
+from fraud_core.files.errors import InputFileError
 from fraud_core.settings import describe
-from streaming.errors import InputFileError, OperatorError
+from streaming.errors import OperatorError
 
 
 def run(app: typer.Typer) -> None:

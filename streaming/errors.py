@@ -7,7 +7,3 @@ class OperatorError(Exception):
 
 class StoppedError(Exception):
     """A stop was asked for while something waited or before a micro-batch began. Nothing was scored half."""
-
-
-class InputFileError(Exception):
-    """A file that cannot be used at all: the message says which, and why."""

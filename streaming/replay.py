@@ -5,12 +5,10 @@ without a word. Only labels without a time are held in memory, until their trans
 accepted, 1 some refused or not sent, 2 nothing usable was given.
 """
 
-import json
 import signal
 import sys
 import threading
 import time
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -20,52 +18,25 @@ from typing import Annotated, TextIO
 
 import typer
 
-from fraud_core.labels import decode_feedback
-from fraud_core.settings import Settings
-from fraud_core.timestamps import DAY_MS, SECOND_MS, now_ms
-from fraud_core.transaction import decode_transactions
-from streaming.command_line import run
-from streaming.errors import InputFileError
-from streaming.input_files import Row, columns_of, input_files, rows_of
-from streaming.input_rows import (
+from fraud_core.files.decoded_rows import checked_files, decode_label_rows, decode_transaction_rows
+from fraud_core.files.errors import InputFileError
+from fraud_core.files.input_files import Row, rows_of
+from fraud_core.files.input_rows import (
     LABEL_COLUMNS,
     REQUIRED_LABEL_COLUMNS,
     REQUIRED_TRANSACTION_COLUMNS,
     TRANSACTION_COLUMNS,
-    label_message,
-    transaction_message,
 )
+from fraud_core.files.refused import Refused
+from fraud_core.settings import Settings
+from fraud_core.timestamps import DAY_MS, SECOND_MS, now_ms
+from streaming.command_line import run
 from streaming.producer import RecordProducer
 
 _BATCH_ROWS = 2000
-_SHOWN_PER_REASON = 3
 _REPORT_EVERY_S = 2.0
 
 app = typer.Typer(add_completion=False)
-
-
-@dataclass
-class Refused:
-    """Counts refused rows by what is wrong, keeps the first few as examples; writes all to ``file`` if there is one."""
-
-    file: TextIO | None = None
-    counts: Counter[str] = field(default_factory=Counter)
-    examples: dict[str, list[str]] = field(default_factory=dict)
-
-    def add(self, source: Path, number: int, kind: str, reason: str, row: dict | None) -> None:
-        self.counts[kind] += 1
-        examples = self.examples.setdefault(kind, [])
-        if len(examples) < _SHOWN_PER_REASON:
-            examples.append(f"{source.name}, row {number}: {reason}")
-        if self.file is not None:
-            record = {"file": str(source), "row": number, "reason": reason, "values": row}
-            self.file.write(json.dumps(record, default=str) + "\n")
-
-    def show(self) -> None:
-        for kind, count in self.counts.most_common():
-            print(f"   {count:,} refused, {kind}:")
-            for example in self.examples[kind]:
-                print(f"      {example}")
 
 
 @dataclass
@@ -84,31 +55,18 @@ class Replay:
     _reported: float = field(default_factory=time.monotonic)
 
     def send_transactions(self, file: Path) -> None:
+        tolerance_ms = self.settings.future_tolerance_s * SECOND_MS
         for batch in _batches(rows_of(file)):
-            readable, values = [], []
-            for number, row in batch:
-                try:
-                    values.append(transaction_message(_columns(row)))
-                    readable.append((number, row))
-                except ValueError as error:
-                    self._refuse(file, number, row, str(error))
-            decoded = decode_transactions(
-                values,
-                [0] * len(values),
-                [0] * len(values),
-                [now_ms()] * len(values),
-                future_tolerance_ms=self.settings.future_tolerance_s * SECOND_MS,
+            accepted, values = decode_transaction_rows(
+                file, batch, self.refused, now_ms=now_ms(), future_tolerance_ms=tolerance_ms
             )
-            for refusal in decoded.refusals:
-                number, row = readable[refusal.index]
-                self._refuse(file, number, row, refusal.reason)
-            names = decoded.transactions.select("user_id", "transaction_id", "event_time_ms").iter_rows()
-            for index, (user_id, transaction_id, time_ms) in zip(decoded.accepted, names, strict=True):
+            names = accepted.select("user_id", "transaction_id", "event_time_ms").iter_rows()
+            for value, (user_id, transaction_id, time_ms) in zip(values, names, strict=True):
                 if self.speed is not None:
                     self._wait_for(time_ms)
                 if self.stop.is_set():
                     return
-                self.producer.send_encoded_transaction(user_id, values[index])
+                self.producer.send_encoded_transaction(user_id, value)
                 self.transactions += 1
                 if transaction_id in self.undated:
                     self._send_undated(transaction_id, time_ms)
@@ -118,21 +76,10 @@ class Replay:
     def send_labels(self, file: Path) -> None:
         """Those that say when they became known; the others are kept until their transaction has passed."""
         for batch in _batches(rows_of(file)):
-            readable, values, is_dated = [], [], []
-            for number, row in batch:
-                try:
-                    value, dated = label_message(_columns(row))
-                    values.append(value)
-                    is_dated.append(dated)
-                    readable.append((number, row))
-                except ValueError as error:
-                    self._refuse(file, number, row, str(error))
-            labels, refusals = decode_feedback(values, [0] * len(values), list(range(len(values))))
-            for refusal in refusals:
-                number, row = readable[refusal.index]
-                self._refuse(file, number, row, refusal.reason)
-            for transaction_id, is_fraud, source, time_ms, _, index in labels.iter_rows():
-                if is_dated[index]:
+            labels, dated = decode_label_rows(file, batch, self.refused)
+            for label, is_dated in zip(labels.iter_rows(), dated, strict=True):
+                transaction_id, is_fraud, source, time_ms, *_ = label
+                if is_dated:
                     self._send_label(transaction_id, is_fraud, source, time_ms)
                 else:
                     self.undated[transaction_id] = (is_fraud, source)
@@ -154,11 +101,6 @@ class Replay:
     def _send_label(self, transaction_id: str, is_fraud: bool, source: str, time_ms: int) -> None:
         self.producer.send_label(transaction_id, is_fraud, source, time_ms)
         self.labels += 1
-
-    def _refuse(self, file: Path, number: int, row: dict | str, reason: str) -> None:
-        # Reasons begin with the field where there is one: "amount: -3 is less than the minimum of 0.01".
-        kind = "timestamp" if reason.startswith("timestamp lies") else reason.partition(":")[0][:80]
-        self.refused.add(file, number, kind, reason, row if isinstance(row, dict) else None)
 
     def _wait_for(self, time_ms: int) -> None:
         """Until the transaction is due: spaced as event times are, ``speed`` times faster; one from before, at once."""
@@ -214,24 +156,16 @@ def main(
         f"   {replay.transactions:,} transactions and {replay.labels:,} labels sent, {report.counts.total():,} rows "
         f"refused in {seconds:.1f} s ({replay.transactions / seconds:,.0f}/s)" + (", stopped" if stop.is_set() else "")
     )
-    report.show()
+    for line in report.lines():
+        print(f"   {line}")
     return 1 if report.counts or stop.is_set() else 0
 
 
 def _checked(path: Path, required: tuple[str, ...], known: tuple[str, ...]) -> list[Path]:
     """The files of ``path``, all of which have the required columns. Raises InputFileError before anything is sent."""
-    files, unused = input_files(path), set()
-    for file in files:
-        columns = columns_of(file)
-        missing = [name for name in required if name not in columns]
-        if missing:
-            raise InputFileError(
-                f"{file} lacks the column{'s' if len(missing) > 1 else ''} {', '.join(missing)}; "
-                f"it has {', '.join(columns)}"
-            )
-        unused.update(set(columns) - set(known))
+    files, unused = checked_files(path, required, known)
     if unused:
-        print(f"   not used in {path.name}: {', '.join(sorted(unused))}")
+        print(f"   not used in {path.name}: {', '.join(unused)}")
     return files
 
 
@@ -246,12 +180,6 @@ def _batches(rows: Iterable[Row]) -> Iterator[list[Row]]:
     iterator = iter(rows)
     while batch := list(islice(iterator, _BATCH_ROWS)):
         yield batch
-
-
-def _columns(row: dict | str) -> dict:
-    if isinstance(row, str):
-        raise ValueError(row)
-    return row
 
 
 if __name__ == "__main__":

@@ -45,6 +45,7 @@ def test_the_metrics_of_a_small_period_are_those_worked_out_by_hand():
         "true_negatives": 2.0,
         "value_caught": 6_000 / 17_000,
         "card_precision_at_2": 2 / 4,
+        "repeated_card_precision_at_2": 2 / 4,
         "alert_precision_at_2": 2 / 4,
         "alert_recall_at_2": 2 / 4,
     }
@@ -59,6 +60,12 @@ def test_a_card_found_on_one_day_can_be_left_out_of_later_days():
     assert card_precision_at_k(*TWO_DAYS, 1) == 1.0
     assert card_precision_at_k(*TWO_DAYS, 1, without_detected=True) == 0.5  # day 1 then starts with bob
     assert card_precision_at_k(*TWO_DAYS, 2, without_detected=True) == 0.5  # bob and dan
+
+
+def test_the_reported_card_precision_blocks_the_cards_that_were_found():
+    evaluation = evaluate(*TWO_DAYS, threshold=0.7, k=1)
+    assert evaluation.card_precision_at_k == 0.5
+    assert evaluation.repeated_card_precision_at_k == 1.0
 
 
 def test_a_day_with_fewer_cards_than_the_budget_is_divided_by_the_budget():

@@ -11,7 +11,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from streaming.errors import InputFileError
+from fraud_core.files.errors import InputFileError
 
 Row = tuple[int, dict | str]  # line of a text file or row of a Parquet file, from 1; its columns or why it has none
 
@@ -34,7 +34,7 @@ def input_files(path: Path) -> list[Path]:
 
 def columns_of(file: Path) -> list[str]:
     """Names of the columns; of a JSON Lines file those that its first lines have."""
-    if _is_parquet(file):
+    if is_parquet(file):
         return _parquet(file).schema_arrow.names
     if _is_json(file):
         first = [row for _, row in islice(_json_rows(file), _LOOKED_AT) if isinstance(row, dict)]
@@ -47,7 +47,7 @@ def columns_of(file: Path) -> list[str]:
 
 def rows_of(file: Path) -> Iterator[Row]:
     """All rows in their order. An empty CSV field is None."""
-    if _is_parquet(file):
+    if is_parquet(file):
         return _parquet_rows(file)
     return _json_rows(file) if _is_json(file) else _csv_rows(file)
 
@@ -60,7 +60,7 @@ def _beginning(file: Path) -> bytes:
         raise InputFileError(f"{file} cannot be read: {error.strerror}") from error
 
 
-def _is_parquet(file: Path) -> bool:
+def is_parquet(file: Path) -> bool:
     return _beginning(file).startswith(b"PAR1")
 
 
@@ -80,12 +80,21 @@ def _parquet(file: Path) -> pq.ParquetFile:
         raise InputFileError(f"{file} begins like Parquet but cannot be read: {error}") from error
 
 
+def parquet_batches(file: Path, rows: int) -> Iterator[pa.RecordBatch]:
+    return _parquet(file).iter_batches(batch_size=rows)
+
+
 def _parquet_rows(file: Path) -> Iterator[Row]:
     number = 1
-    for batch in _parquet(file).iter_batches(batch_size=_BATCH_ROWS):
-        for row in pa.table([_plain(column) for column in batch.columns], names=batch.schema.names).to_pylist():
+    for batch in parquet_batches(file, _BATCH_ROWS):
+        for row in plain_rows(batch):
             yield number, row
             number += 1
+
+
+def plain_rows(batch: pa.RecordBatch) -> list[dict]:
+    """The rows of a Parquet batch with values of Python's own types."""
+    return pa.table([_plain(column) for column in batch.columns], names=batch.schema.names).to_pylist()
 
 
 def _plain(column: pa.Array) -> pa.Array:

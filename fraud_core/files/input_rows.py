@@ -18,12 +18,12 @@ TRANSACTION_COLUMNS = tuple(load_schema(TRANSACTIONS.schema)["properties"])
 REQUIRED_TRANSACTION_COLUMNS = tuple(load_schema(TRANSACTIONS.schema)["required"])
 LABEL_COLUMNS = tuple(load_schema(FEEDBACK.schema)["properties"])
 REQUIRED_LABEL_COLUMNS = ("transaction_id", "is_fraud")
+BOOLEANS = {"0": False, "1": True, "0.0": False, "1.0": True, "false": False, "true": True}
+DEFAULT_SOURCE = "analyst"
 
 _NUMBERS = frozenset(name for name, rule in load_schema(TRANSACTIONS.schema)["properties"].items() if "minimum" in rule)
 _IDS = frozenset(("transaction_id", "user_id", "merchant_id", "device_id"))
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
-_BOOLEANS = {"0": False, "1": True, "0.0": False, "1.0": True, "false": False, "true": True}
-_DEFAULT_SOURCE = "analyst"
 
 
 def transaction_message(row: Mapping[str, object]) -> bytes:
@@ -48,7 +48,7 @@ def label_message(row: Mapping[str, object]) -> tuple[bytes, bool]:
     message = {
         "transaction_id": _id(row.get("transaction_id")),
         "is_fraud": _boolean(row.get("is_fraud")),
-        "source": row.get("source") or _DEFAULT_SOURCE,
+        "source": row.get("source") or DEFAULT_SOURCE,
     }
     label_time = row.get("label_time")
     message["label_time"] = format_rfc3339_ms(0) if label_time is None else _timestamp("label_time", label_time)
@@ -78,7 +78,7 @@ def _id(value: object) -> object:
 def _boolean(value: object) -> object:
     if isinstance(value, bool) or value is None:
         return value
-    return _BOOLEANS.get(str(value).strip().lower(), value)
+    return BOOLEANS.get(str(value).strip().lower(), value)
 
 
 def _timestamp(name: str, value: object) -> object:

@@ -1,0 +1,163 @@
+"""A backtest on simulated payments: what a fold learns is what was known on its day, and nothing else."""
+
+from dataclasses import replace
+
+import polars as pl
+import pytest
+
+from fraud_core.backtest.known_cards import has_known_fraud
+from fraud_core.backtest.periods import Protocol, make_folds
+from fraud_core.backtest.result import BacktestResult, FoldResult
+from fraud_core.backtest.run import run_backtest
+from fraud_core.labels import LABEL_COLUMNS
+from fraud_core.settings import Settings
+from fraud_core.simulation.simulator import Simulator
+from fraud_core.timestamps import DAY_MS
+from fraud_core.transaction import COLUMNS
+
+FIRST_DAY, DAYS = 20_454, 55
+PROTOCOL = Protocol(
+    train_end_ms=(FIRST_DAY + 41) * DAY_MS,
+    test_start_ms=(FIRST_DAY + 48) * DAY_MS,
+    test_days=4,
+    train_days=60,
+    label_delay_days=7,
+    validation_days=7,
+)
+AS_OF_MS = PROTOCOL.test_start_ms
+SETTINGS = Settings(search_candidates=2, search_folds=2)
+
+
+def simulated() -> tuple[pl.DataFrame, pl.DataFrame]:
+    simulator = Simulator(800, seed=1)
+    days = [simulator.day(FIRST_DAY + day) for day in range(DAYS)]
+    arrival = {"partition": pl.lit(0, pl.Int32), "offset": pl.int_range(pl.len(), dtype=pl.Int64)}
+    transactions = pl.concat(day.transactions for day in days).with_columns(
+        **arrival, ingest_time_ms=pl.col("event_time_ms")
+    )
+    labels = pl.concat(day.labels for day in days).sort("label_time_ms").with_columns(**arrival)
+    return transactions.select(list(COLUMNS)), labels.select(list(LABEL_COLUMNS))
+
+
+TRANSACTIONS, LABELS = simulated()
+
+
+def backtest(transactions: pl.DataFrame, labels: pl.DataFrame, protocol: Protocol = PROTOCOL) -> BacktestResult:
+    folds = make_folds(protocol, transactions["event_time_ms"])
+    return run_backtest(
+        transactions, labels, folds, SETTINGS, exclude_known_compromised=False, progress=lambda line: None
+    )
+
+
+@pytest.fixture(scope="module")
+def result() -> BacktestResult:
+    """Two folds, three days apart; the first is PROTOCOL's."""
+    return backtest(TRANSACTIONS, LABELS, replace(PROTOCOL, folds=2, step_days=3))
+
+
+def learned(fold: FoldResult) -> tuple:
+    """All that a training brings forth."""
+    return fold.params, fold.smote_ratio, fold.importance, fold.calibration, fold.threshold, fold.train_frauds
+
+
+def test_the_test_period_is_scored_once_and_judged(result):
+    fold = result.folds[0]
+    tested = TRANSACTIONS.filter(pl.col("event_time_ms").is_between(*fold.split.test, closed="left"))
+    assert fold.scored["transaction_id"].equals(tested["transaction_id"])
+    assert fold.scored["is_flagged"].equals(fold.scored["score"] >= fold.threshold.value, check_names=False)
+    assert fold.evaluation.average_precision > 10 * fold.evaluation.base_rate
+    assert 0 < fold.threshold.value < 1
+    assert fold.search.height == 2
+    assert set(fold.cpu_seconds) == {"features", "smote ratio", "search", "fit", "threshold", "score"}
+    assert result.transactions == TRANSACTIONS.height
+
+
+def test_the_truth_is_the_last_label_whenever_it_came(result):
+    fold = result.folds[0]
+    last = LABELS.sort("label_time_ms").unique("transaction_id", keep="last")
+    frauds = set(last.filter("is_fraud")["transaction_id"])
+    assert [name in frauds for name in fold.scored["transaction_id"]] == fold.scored["is_fraud"].to_list()
+    assert (LABELS.filter(pl.col("transaction_id").is_in(frauds))["label_time_ms"] > AS_OF_MS + 4 * DAY_MS).any()
+
+
+def test_no_later_label_changes_what_is_learned_or_a_score_from_before_it(result):
+    later_ms = AS_OF_MS + 2 * DAY_MS
+    is_later = pl.col("label_time_ms") > later_ms
+    turned = LABELS.with_columns(is_fraud=pl.when(is_later).then(~pl.col("is_fraud")).otherwise("is_fraud"))
+    new = TRANSACTIONS.sample(500, seed=1).select("transaction_id", is_fraud=True, source=pl.lit("customer"))
+    new = new.with_columns(label_time_ms=later_ms + 1, partition=0, offset=pl.int_range(pl.len()) + LABELS.height)
+    fold = result.folds[0]
+    (other,) = backtest(TRANSACTIONS, pl.concat([turned, new.select(LABELS.columns).cast(LABELS.schema)])).folds
+    assert learned(other) == learned(fold)
+    before = pl.col("event_time_ms") < later_ms
+    assert other.scored.filter(before)["score"].equals(fold.scored.filter(before)["score"])
+    assert other.evaluation != fold.evaluation
+
+
+def test_no_transaction_of_the_test_changes_what_is_learned(result):
+    is_tested = pl.col("event_time_ms") >= AS_OF_MS
+    changed = TRANSACTIONS.filter(~is_tested | (pl.col("offset") % 3 > 0)).with_columns(
+        amount_cents=pl.when(is_tested).then(pl.col("amount_cents") * 3).otherwise("amount_cents"),
+    )
+    assert learned(backtest(changed, LABELS).folds[0]) == learned(result.folds[0])
+
+
+def test_a_single_fold_learns_the_same_and_a_test_younger_than_the_labels_is_pointed_out(result):
+    assert result.warnings == {}
+    early = backtest(TRANSACTIONS, LABELS.filter(pl.col("label_time_ms") < AS_OF_MS + 3 * DAY_MS))
+    assert learned(early.folds[0]) == learned(result.folds[0])
+    (warning,) = early.warnings
+    assert warning.startswith(
+        "test transactions after 2026-02-14, whose labels may not all have come (the newest label"
+    )
+
+
+def test_a_period_of_one_class_is_refused_before_anything_is_computed():
+    lines = []
+    genuine = LABELS.filter(~pl.col("is_fraud"))
+    folds = make_folds(PROTOCOL, TRANSACTIONS["event_time_ms"])
+    with pytest.raises(ValueError, match=r"the train period .* 0 of them fraud; it needs both classes"):
+        run_backtest(TRANSACTIONS, genuine, folds, SETTINGS, exclude_known_compromised=False, progress=lines.append)
+    assert lines == []
+
+
+def test_the_cards_left_out_are_those_of_the_handbook_when_labels_come_a_delay_after_their_transactions():
+    frauds = set(LABELS.filter("is_fraud")["transaction_id"])
+    labels = TRANSACTIONS.filter(pl.col("transaction_id").is_in(frauds)).select(
+        "transaction_id",
+        is_fraud=True,
+        source=pl.lit("analyst"),
+        label_time_ms=pl.col("event_time_ms") + 7 * DAY_MS,
+        partition=pl.lit(0, pl.Int32),
+        offset=pl.int_range(pl.len(), dtype=pl.Int64),
+    )
+    (fold,) = make_folds(replace(PROTOCOL, test_days=7), TRANSACTIONS["event_time_ms"])
+    test = TRANSACTIONS.filter(pl.col("event_time_ms") >= AS_OF_MS)
+    is_known = has_known_fraud(test, TRANSACTIONS, labels, fold, 7)
+
+    days = [(user, time_ms // DAY_MS - FIRST_DAY) for user, time_ms in TRANSACTIONS["user_id", "event_time_ms"].rows()]
+    fraud_days = [at for at, name in zip(days, TRANSACTIONS["transaction_id"], strict=True) if name in frauds]
+    # The handbook's training week ends with train_end; each test day adds the frauds of one more day.
+    defrauded = {user for user, day in fraud_days if 34 <= day < 41}
+    expected = []
+    for test_day in range(7):
+        defrauded |= {user for user, day in fraud_days if day == 41 + test_day - 1}
+        expected += [user in defrauded for user, day in days if day == 48 + test_day]
+    assert is_known.to_list() == expected
+    assert 0 < sum(expected) < len(expected)
+
+
+def test_a_card_whose_fraud_was_labelled_too_late_stays():
+    (fold,) = make_folds(PROTOCOL, TRANSACTIONS["event_time_ms"])
+    test = TRANSACTIONS.filter(pl.col("event_time_ms") >= AS_OF_MS)
+    late = LABELS.with_columns(label_time_ms=pl.lit(fold.split.test[1]))
+    assert not has_known_fraud(test, TRANSACTIONS, late, fold, 7).any()
+
+
+def test_each_fold_trains_for_itself(result):
+    first, second = result.folds
+    assert (first.fold, second.fold) == (1, 2)
+    assert [later - earlier for earlier, later in zip(first.split.test, second.split.test, strict=True)] == [
+        3 * DAY_MS
+    ] * 2
+    assert learned(second) != learned(first)

@@ -1,0 +1,158 @@
+"""``./run backtest``: somebody's files in, a trained and judged model's report out."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, fields, replace
+from datetime import UTC, date, datetime
+from pathlib import Path
+from statistics import mean
+
+import polars as pl
+
+from fraud_core.backtest.load import load
+from fraud_core.backtest.periods import Protocol, make_folds
+from fraud_core.backtest.report import write_report
+from fraud_core.backtest.result import BacktestResult
+from fraud_core.backtest.run import run_backtest
+from fraud_core.files.errors import InputFileError
+from fraud_core.settings import Settings
+from fraud_core.split import iso_date
+from fraud_core.timestamps import SECOND_MS, now_ms
+from fraud_stack.errors import UserError
+from fraud_stack.steps import Steps
+
+_LINE_EVERY_S = 2.0
+
+
+@dataclass(frozen=True)
+class BacktestOptions:
+    """As on the command line; ``train_days`` None: as far back as a daily run."""
+
+    transactions: Path
+    labels: Path
+    train_end: date
+    test_start: date
+    test_days: int
+    train_days: int | None
+    label_delay: int
+    folds: int
+    step: int
+    exclude_known_compromised: bool
+    search: int
+    out: Path
+
+    def shown(self) -> dict[str, str]:
+        """Each option that has a value, under its name on the command line."""
+        given = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {f"--{name.replace('_', '-')}": str(value) for name, value in given.items() if value is not None}
+
+
+def run_and_report(options: BacktestOptions) -> None:
+    """Write predictions.parquet and the report to ``out``. UserError when files or periods cannot be used."""
+    settings = Settings(label_delay_days=options.label_delay, search_candidates=options.search)
+    steps = Steps()
+    try:
+        result = _backtest(options, settings, steps)
+    except (InputFileError, ValueError) as error:
+        raise UserError(str(error)) from error
+    with steps.step("report", "Write the report"):
+        predictions(result).write_parquet(options.out / "predictions.parquet")
+        write_report(result, options.out)
+    for line in summary(result):
+        steps.show(line)
+    steps.show(f"Report: {options.out / 'report.html'}")
+
+
+def _backtest(options: BacktestOptions, settings: Settings, steps: Steps) -> BacktestResult:
+    with steps.step("load", f"Read {options.transactions} and {options.labels}"), _live(steps, _LINE_EVERY_S) as show:
+        loaded = load(
+            options.transactions,
+            options.labels,
+            label_delay_days=options.label_delay,
+            now_ms=now_ms(),
+            progress=show,
+        )
+    for warning, count in loaded.warnings.items():
+        steps.show(f"{count:,} {warning}")
+    protocol = Protocol(
+        train_end_ms=_midnight_ms(options.train_end),
+        test_start_ms=_midnight_ms(options.test_start),
+        test_days=options.test_days,
+        train_days=options.train_days or settings.training_window_days,
+        label_delay_days=options.label_delay,
+        validation_days=settings.validation_days,
+        folds=options.folds,
+        step_days=options.step,
+    )
+    folds = make_folds(protocol, loaded.transactions["event_time_ms"])
+    options.out.mkdir(parents=True, exist_ok=True)  # before the work: it may not be writable
+    title = f"Train and judge on {loaded.transactions.height:,} transactions"
+    with steps.step("backtest", title), _live(steps, 0.0) as show:
+        result = run_backtest(
+            loaded.transactions,
+            loaded.labels,
+            folds,
+            settings,
+            exclude_known_compromised=options.exclude_known_compromised,
+            progress=show,
+        )
+    for warning, count in result.warnings.items():
+        steps.show(f"{count:,} {warning}")
+    warnings = {**loaded.warnings, **result.warnings}
+    return replace(result, options=options.shown(), warnings=warnings, columns_used=loaded.columns_used)
+
+
+def predictions(result: BacktestResult) -> pl.DataFrame:
+    """transaction_id, score, prediction (0 or 1), threshold and fold of each judged transaction, fold by fold."""
+    return pl.concat(
+        fold.scored.select(
+            "transaction_id",
+            "score",
+            prediction=pl.col("is_flagged").cast(pl.Int8),
+            threshold=pl.lit(fold.threshold.value),
+            fold=pl.lit(fold.fold, pl.Int32),
+        )
+        for fold in result.folds
+    )
+
+
+def summary(result: BacktestResult) -> list[str]:
+    """A table: a line for each fold, and their mean."""
+    columns = {
+        "AP": "average_precision",
+        "AUC": "roc_auc",
+        "CP@100": "card_precision_at_100",
+        "F2": "f2",
+        "precision": "precision",
+        "recall": "recall",
+        "value caught": "value_caught",
+    }
+    metrics = [fold.evaluation.metrics() for fold in result.folds]
+    lines = [f"{'test':24}" + "".join(f"{name:>13}" for name in columns)]
+    rows = [(" to ".join(map(iso_date, fold.split.test)), of) for fold, of in zip(result.folds, metrics, strict=True)]
+    if len(rows) > 1:
+        rows.append(("mean", {name: mean(of[name] for of in metrics) for name in columns.values()}))
+    return lines + [f"{days:24}" + "".join(f"{of[name]:13.3f}" for name in columns.values()) for days, of in rows]
+
+
+@contextmanager
+def _live(steps: Steps, every_s: float) -> Iterator[Callable[[str], None]]:
+    """What is being done now: in place on a terminal, else as lines, one in ``every_s`` at most."""
+    if steps.console.is_terminal:
+        with steps.console.status("") as status:
+            yield status.update
+        return
+    shown = time.monotonic()
+
+    def show(line: str) -> None:
+        nonlocal shown
+        if time.monotonic() - shown >= every_s:
+            shown = time.monotonic()
+            steps.show(line)
+
+    yield show
+
+
+def _midnight_ms(day: date) -> int:
+    return int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()) * SECOND_MS
