@@ -4,6 +4,7 @@ Definitions follow Le Borgne et al., Reproducible Machine Learning for Credit Ca
 defined for the rows raises an error: a made-up 0 would be taken for a measurement.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,6 +15,7 @@ from fraud_core.ranking import Ranking, f_beta
 from fraud_core.timestamps import DAY_MS
 
 CURVE_POINTS = 500
+BUDGETS = tuple(range(10, 501, 10))
 CALIBRATION_BINS = 10
 
 
@@ -52,11 +54,12 @@ class Evaluation:
         return {name.replace("_at_k", f"_at_{k}"): value for name, value in numbers.items()}
 
 
-def evaluate(rows: pl.DataFrame, scores: np.ndarray, threshold: float, *, k: int = 100) -> Evaluation:
+def evaluate(rows: pl.DataFrame, scores: np.ndarray, threshold: float | np.ndarray, *, k: int = 100) -> Evaluation:
     """Measure ``scores`` against what became known.
 
     rows : user_id Utf8, event_time_ms Int64, amount_cents Int64 (> 0), is_fraud Boolean without nulls.
     scores : (n,) float64 in [0, 1]. A row is flagged when its score >= threshold.
+    threshold : one, or (n,) one a row where the rows come from several models; the mean of those is reported.
     k : cards, or alerts, that can be looked into each day (UTC).
     ``curve`` has threshold, precision, recall, f2, from the highest threshold down, thinned out to about 500 points.
     ``calibration`` has score_from, transactions, mean_score, fraud_rate for each tenth of [0, 1] that holds rows.
@@ -71,12 +74,13 @@ def evaluate(rows: pl.DataFrame, scores: np.ndarray, threshold: float, *, k: int
         raise ValueError(f"scores lie between {scores.min():g} and {scores.max():g}; they must lie within 0 and 1")
     is_flagged = scores >= threshold
     if not is_flagged.any():
-        raise ValueError(f"no score reaches the threshold {threshold:g} (highest: {scores.max():g}): no precision")
+        lowest = np.min(threshold)
+        raise ValueError(f"no score reaches the threshold {lowest:g} (highest: {scores.max():g}): no precision")
     caught, flagged, frauds = int(is_fraud[is_flagged].sum()), int(is_flagged.sum()), int(is_fraud.sum())
     fraud_cents = rows["amount_cents"].to_numpy()[is_fraud]
     alert_precision, alert_recall = alerts_at_k(rows, scores, k)
     return Evaluation(
-        threshold=threshold,
+        threshold=float(np.mean(threshold)),
         transactions=rows.height,
         frauds=frauds,
         base_rate=frauds / rows.height,
@@ -94,7 +98,7 @@ def evaluate(rows: pl.DataFrame, scores: np.ndarray, threshold: float, *, k: int
         value_caught=float(fraud_cents[is_flagged[is_fraud]].sum() / fraud_cents.sum()),
         k=k,
         card_precision_at_k=card_precision_at_k(rows, scores, k, without_detected=True),
-        repeated_card_precision_at_k=card_precision_at_k(rows, scores, k),
+        repeated_card_precision_at_k=card_precision_at_k(rows, scores, k, without_detected=True),
         alert_precision_at_k=alert_precision,
         alert_recall_at_k=alert_recall,
         curve=_curve(ranking),
@@ -133,6 +137,33 @@ def alerts_at_k(rows: pl.DataFrame, scores: np.ndarray, k: int) -> tuple[float, 
     ranked = _by_day(rows, scores).sort("day", "score", descending=[False, True], maintain_order=True)
     alerts = ranked.group_by("day", maintain_order=True).head(k)["is_fraud"]
     return float(alerts.mean()), float(alerts.sum() / rows["is_fraud"].sum())
+
+
+def budget_curve(rows: pl.DataFrame, scores: np.ndarray, budgets: Sequence[int] = BUDGETS) -> pl.DataFrame:
+    """What it brings to look into k cards, or k transactions, a day: a row for each k of ``budgets``.
+
+    Returns k, card_precision (found cards are blocked), alert_precision and alert_recall (as alerts_at_k), and
+    caught_cents, the amount of the frauds among the alerts.
+    """
+    scored = _by_day(rows, scores).with_columns(rows["amount_cents"])
+    rank = pl.int_range(1, pl.len() + 1).over("day").alias("rank")
+    alerts = scored.sort("day", "score", descending=[False, True], maintain_order=True).select(
+        rank, "is_fraud", pl.col("amount_cents") * pl.col("is_fraud")
+    )
+    by_budget = []
+    for k in budgets:
+        looked_into = alerts.filter(pl.col("rank") <= k)
+        found = int(looked_into["is_fraud"].sum())
+        by_budget.append(
+            {
+                "k": k,
+                "card_precision": card_precision_at_k(rows, scores, k, without_detected=True),
+                "alert_precision": found / looked_into.height,
+                "alert_recall": found / int(rows["is_fraud"].sum()),
+                "caught_cents": int(looked_into["amount_cents"].sum()),
+            }
+        )
+    return pl.DataFrame(by_budget)
 
 
 def _by_day(rows: pl.DataFrame, scores: np.ndarray) -> pl.DataFrame:

@@ -5,10 +5,11 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from fraud_assets import plots
 from fraud_assets.checks import blocking, result
 from fraud_assets.io_managers import StoredModel
 from fraud_assets.lineage import metrics_of
+from fraud_assets.plots import as_markdown
+from fraud_core import plots
 from fraud_core.calibration import Calibration
 from fraud_core.settings import Settings
 from fraud_core.threshold import Threshold
@@ -54,7 +55,7 @@ def decision_threshold(
             "precision_validation": threshold.precision,
             "recall_validation": threshold.recall,
             "rows_validation": validation.height,
-            "f2_against_threshold": plots.as_markdown(figure),
+            "f2_against_threshold": as_markdown(figure),
         },
         check_results=check(threshold),
     )

@@ -5,11 +5,12 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 import polars as pl
 
-from fraud_assets import plots
 from fraud_assets.checks import blocking, result
 from fraud_assets.io_managers import StoredModel
 from fraud_assets.lineage import metrics_of
+from fraud_assets.plots import as_markdown
 from fraud_assets.registry import Registry, servable_champion
+from fraud_core import plots
 from fraud_core.calibration import Calibration
 from fraud_core.promotion import AP_MARGIN, GateResult, offline_gate
 from fraud_core.settings import Settings
@@ -81,7 +82,7 @@ def evaluation(
         metadata={
             **metrics,
             "compared_with": f"version {champion.version}" if champion else "no champion",
-            "precision_recall": plots.as_markdown(curve),
+            "precision_recall": as_markdown(curve),
         },
         check_results=check(gate),
     )

@@ -5,8 +5,9 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from fraud_assets import plots
 from fraud_assets.io_managers import StoredModel
+from fraud_assets.plots import as_markdown
+from fraud_core import plots
 from fraud_core.calibration import Calibration
 
 
@@ -33,6 +34,6 @@ def score_calibration(
         metadata={
             "method": calibration.method,
             **{f"log_loss_{method}": loss for method, loss in calibration.log_loss.items()},
-            "curve": plots.as_markdown(figure),
+            "curve": as_markdown(figure),
         },
     )

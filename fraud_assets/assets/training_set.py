@@ -6,10 +6,11 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from fraud_assets import plots
 from fraud_assets.checks import blocking, features_are_finite, result
 from fraud_assets.lineage import log_dataset, log_origin
 from fraud_assets.partitions import as_of_ms
+from fraud_assets.plots import as_markdown
+from fraud_core import plots
 from fraud_core.settings import Settings
 from fraud_core.timestamps import DAY_MS
 
@@ -58,7 +59,7 @@ def training_set(
             "fraud_rate": rows["is_fraud"].mean(),
             **{f"rows_{split}": count for split, count, _ in by_split.sort("split").iter_rows()},
             **{f"fraud_rate_{split}": rate for split, _, rate in by_split.sort("split").iter_rows()},
-            "fraud_per_day": plots.as_markdown(plots.fraud_rate_per_day(by_day, "Share of fraud by event date")),
+            "fraud_per_day": as_markdown(plots.fraud_rate_per_day(by_day, "Share of fraud by event date")),
         },
         check_results=check(rows, labels, as_of, settings.label_delay_days),
     )

@@ -10,10 +10,11 @@ import dagster as dg
 import polars as pl
 from dagster_pyspark import LazyPySparkResource
 
-from fraud_assets import plots
 from fraud_assets.decoding import SPARK_SCHEMA, decode_batches
 from fraud_assets.offset_log import OffsetLog, OffsetRange
+from fraud_assets.plots import as_markdown
 from fraud_assets.resources import KafkaResource
+from fraud_core import plots
 from fraud_core.settings import Settings
 from fraud_core.timestamps import SECOND_MS
 from fraud_core.topics import TRANSACTIONS
@@ -57,7 +58,7 @@ def transactions(
                 days.filter(pl.col("day") == context.partition_time_window.start.date())["rows"].sum()
             ),
             "path": dg.MetadataValue.path(settings.lake / "transactions"),
-            "transactions_per_day": plots.as_markdown(plots.rows_per_day(days, "Transactions by event date")),
+            "transactions_per_day": as_markdown(plots.rows_per_day(days, "Transactions by event date")),
         }
     )
 

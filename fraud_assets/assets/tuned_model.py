@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 import polars as pl
 
-from fraud_assets import plots
 from fraud_assets.checks import blocking, result
 from fraud_assets.io_managers import StoredModel
 from fraud_assets.partitions import as_of_ms
+from fraud_assets.plots import as_markdown, as_table
+from fraud_core import plots
 from fraud_core.settings import Settings
 from fraud_core.timestamps import DAY_MS
 
@@ -76,8 +77,8 @@ def tuned_model(
             "search_average_precision": best,
             "rows_fitted": balanced_training_set.height,
             "settings": tuning.params,
-            "candidates": plots.as_table(tuning.table.sort("average_precision", descending=True)),
-            "feature_importance": plots.as_markdown(importance),
+            "candidates": as_table(tuning.table.sort("average_precision", descending=True)),
+            "feature_importance": as_markdown(importance),
         },
         check_results=check(real["event_time_ms"].to_numpy(), settings),
     )
