@@ -98,7 +98,7 @@ def evaluate(rows: pl.DataFrame, scores: np.ndarray, threshold: float | np.ndarr
         value_caught=float(fraud_cents[is_flagged[is_fraud]].sum() / fraud_cents.sum()),
         k=k,
         card_precision_at_k=card_precision_at_k(rows, scores, k, without_detected=True),
-        repeated_card_precision_at_k=card_precision_at_k(rows, scores, k, without_detected=True),
+        repeated_card_precision_at_k=card_precision_at_k(rows, scores, k),
         alert_precision_at_k=alert_precision,
         alert_recall_at_k=alert_recall,
         curve=_curve(ranking),
