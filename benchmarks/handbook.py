@@ -8,6 +8,7 @@ of their own, and three kinds of fraud. About 0.8 % of the transactions are frau
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Self
 
 import numpy as np
 import polars as pl
@@ -15,6 +16,7 @@ import polars as pl
 from fraud_core.timestamps import DAY_MS
 
 SIDE = 100
+PUBLISHED_TRANSACTIONS = 1_754_155
 CURRENCY = "USD"
 
 
@@ -27,7 +29,23 @@ class Handbook:
     days: int = 183
     start: datetime = datetime(2018, 4, 1, tzinfo=UTC)
     reach: float = 5.0
+    compromised_a_day: float = 2.0
+    stolen_a_day: float = 3.0
     seed: int = 0
+
+    @classmethod
+    def of_transactions(cls, transactions: int, seed: int = 0) -> Self:
+        """About that many transactions in 183 days; frauds and terminals in the published proportion."""
+        scale = transactions / PUBLISHED_TRANSACTIONS
+        return cls(
+            customers=max(1, round(scale * cls.customers)),
+            terminals=max(2, round(scale * cls.terminals)),
+            compromised_a_day=scale * cls.compromised_a_day,
+            stolen_a_day=scale * cls.stolen_a_day,
+            # As many terminals within reach as in the published data.
+            reach=cls.reach / scale**0.5,
+            seed=seed,
+        )
 
 
 def handbook(sizes: Handbook) -> pl.DataFrame:
@@ -54,12 +72,17 @@ def handbook(sizes: Handbook) -> pl.DataFrame:
     terminal = np.concatenate(near)[chosen]
 
     is_fraud = amount > 220
+    first_row = np.searchsorted(day, np.arange(sizes.days + 1))
+    compromised_a_day, stolen_a_day = (
+        _a_day(rate, sizes.days) for rate in (sizes.compromised_a_day, sizes.stolen_a_day)
+    )
     for today in range(sizes.days):
-        compromised = rng.choice(sizes.terminals, 2, replace=False)
-        is_fraud |= (day >= today) & (day < today + 28) & np.isin(terminal, compromised)
-        stolen = np.flatnonzero(
-            (day >= today) & (day < today + 14) & np.isin(customer, rng.choice(sizes.customers, 3, replace=False))
-        )
+        in_28_days = slice(first_row[today], first_row[min(today + 28, sizes.days)])
+        compromised = rng.choice(sizes.terminals, compromised_a_day[today], replace=False)
+        is_fraud[in_28_days] |= np.isin(terminal[in_28_days], compromised)
+        in_14_days = slice(first_row[today], first_row[min(today + 14, sizes.days)])
+        victims = rng.choice(sizes.customers, stolen_a_day[today], replace=False)
+        stolen = first_row[today] + np.flatnonzero(np.isin(customer[in_14_days], victims))
         stolen = rng.choice(stolen, len(stolen) // 3, replace=False)
         amount[stolen] *= 5
         is_fraud[stolen] = True
@@ -77,3 +100,8 @@ def handbook(sizes: Handbook) -> pl.DataFrame:
         }
     )
     return rows.sort("timestamp").select(pl.format("h{}", pl.int_range(pl.len())).alias("transaction_id"), pl.all())
+
+
+def _a_day(rate: float, days: int) -> np.ndarray:
+    """Whole numbers, (days,) int64, whose mean is ``rate``."""
+    return np.diff(np.floor(rate * np.arange(days + 1)).astype(np.int64))
