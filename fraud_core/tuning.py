@@ -3,8 +3,8 @@
 Candidates are judged on later, label-complete rows (purged time-ordered folds) by average precision. SMOTE runs inside
 each fold. Only the search works on a sample of the genuine rows; the final model is fitted on all of them.
 
-Weights: a genuine row of the sample stands for ``genuine_weight`` transactions, and a synthetic fraud for as many, so
-that a high ratio costs no more rows than it must.
+Weights: a genuine row of the sample stands for several transactions, and a synthetic fraud for as many, so that a high
+ratio costs no more rows than it must.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,6 +14,7 @@ from itertools import islice
 
 import numpy as np
 import polars as pl
+from joblib import parallel_config
 from scipy.stats import loguniform, randint, uniform
 from sklearn.metrics import average_precision_score
 from sklearn.model_selection import ParameterSampler, RandomizedSearchCV
@@ -62,7 +63,10 @@ FINAL_MAX_BIN = 1024
 # Trees that tell SMOTE ratios apart.
 RATIO_TREES = 100
 
-# Candidates evaluated between two reports of progress: enough to keep the processes busy, few enough to see it move.
+# A difference in average precision that folds cannot measure: of candidates so near the best the cheapest is taken.
+TOLERANCE = 0.003
+
+# Candidates evaluated between two reports of progress: enough to keep the cores busy, few enough to see it move.
 CANDIDATES_A_CALL = 2
 
 Progress = Callable[[int, int, float], None]
@@ -96,7 +100,7 @@ def choose_smote_ratio(
     n_jobs: int = 2,
     progress: Progress | None = None,
 ) -> RatioChoice:
-    """The ratio with the best mean average precision at default settings of fewer trees; of equals, the smallest.
+    """The smallest ratio within TOLERANCE of the best mean average precision, at default settings of fewer trees.
 
     train : real training rows; event_time_ms, is_fraud, features. No SMOTE (ratio 0) is always among the candidates.
     gap_ms : between training and validation of a fold; the label delay.
@@ -108,7 +112,7 @@ def choose_smote_ratio(
     search.fit(*_matrix(sample.rows, features))
     tried = [params.get("smote_ratio", 0.0) for params in search.cv_results_["params"]]
     table = pl.DataFrame({"ratio": tried}).hstack(_scores(search)).sort("ratio")
-    return RatioChoice(table["ratio"][table["average_precision"].arg_max()], table)
+    return RatioChoice(table.filter(_is_good(table))["ratio"].min(), table)
 
 
 def tune(
@@ -124,15 +128,19 @@ def tune(
 ) -> Tuning:
     """The best of ``candidates`` settings (DEFAULTS and random ones), with the SMOTE ratio of the balanced set.
 
+    Of those within TOLERANCE of the best, the one with the fewest levels of trees: the stream pays for each.
+
     balanced : as ``balancing.balance`` returns it. Its synthetic rows are left out here: each fold makes its own.
-    n_jobs : processes, of one thread each. ValueError when a fold lacks frauds.
+    n_jobs : threads, each with a fit of its own. ValueError when a fold lacks frauds.
     """
     sample = search_sample(balanced.filter(~pl.col("is_synthetic")), seed)
     ratio = ratio_of(balanced)
     search = _search(sample, DEFAULTS, ratio, SPACE, candidates - 1, folds, gap_ms, seed, n_jobs, progress)
     search.fit(*_matrix(sample.rows, features))
     settings = pl.DataFrame([DEFAULTS | params for params in search.cv_results_["params"]])
-    return Tuning(settings.row(search.best_index_, named=True), settings.hstack(_scores(search)))
+    table = settings.hstack(_scores(search))
+    cheapest = table.filter(_is_good(table)).sort(pl.col("n_estimators") * pl.col("max_depth"), maintain_order=True)
+    return Tuning(cheapest.select(settings.columns).row(0, named=True), table)
 
 
 def refit(balanced: pl.DataFrame, features: Sequence[str], params: dict[str, float | int], seed: int) -> Booster:
@@ -147,25 +155,34 @@ def refit(balanced: pl.DataFrame, features: Sequence[str], params: dict[str, flo
 class BalancingXGBClassifier(XGBClassifier):
     """XGBClassifier that adds synthetic frauds to its training rows up to ``smote_ratio`` per genuine transaction.
 
-    genuine_weight : transactions that a genuine row, or a synthetic fraud, stands for.
+    genuine_weight : transactions that a genuine row stands for.
+    fitted_every : of the genuine rows it is given, it is fitted on every so many, which stand for the others. A
+        synthetic fraud weighs as much as one of them.
     """
 
-    def __init__(self, *, smote_ratio: float = 0.0, genuine_weight: float = 1.0, **params: object) -> None:
+    def __init__(
+        self, *, smote_ratio: float = 0.0, genuine_weight: float = 1.0, fitted_every: int = 1, **params: object
+    ) -> None:
         super().__init__(**params)
         self.smote_ratio = smote_ratio
         self.genuine_weight = genuine_weight
+        self.fitted_every = fitted_every
 
     def fit(self, X: np.ndarray, y: np.ndarray) -> "BalancingXGBClassifier":  # noqa: N803 (scikit-learn's names)
-        frauds = np.count_nonzero(y)
-        missing = frauds_to_add(frauds, (len(y) - frauds) * self.genuine_weight, self.smote_ratio)
-        made = synthetic_frauds(X, y == 1, round(missing / self.genuine_weight), self.random_state)
-        weights = np.append(_weights(y, self.genuine_weight), np.full(len(made), self.genuine_weight))
+        genuine = np.flatnonzero(y == 0)
+        fitted = genuine[:: self.fitted_every]
+        weight = self.genuine_weight * len(genuine) / len(fitted)
+        kept = np.sort(np.concatenate([np.flatnonzero(y), fitted]))
+        X, y = X[kept], y[kept]  # noqa: N806
+        missing = frauds_to_add(len(y) - len(fitted), len(fitted) * weight, self.smote_ratio)
+        made = synthetic_frauds(X, y == 1, round(missing / weight), self.random_state)
+        weights = np.append(_weights(y, weight), np.full(len(made), weight))
         labels = np.append(y, np.ones(len(made), y.dtype))
         return super().fit(np.concatenate([X, made]), labels, sample_weight=weights)
 
     def get_xgb_params(self) -> dict[str, object]:
         params = super().get_xgb_params()
-        del params["smote_ratio"], params["genuine_weight"]
+        del params["smote_ratio"], params["genuine_weight"], params["fitted_every"]
         return params
 
 
@@ -186,9 +203,10 @@ class _ProgressingSearchCV(RandomizedSearchCV):
             if self.progress:
                 self.progress(done, self.n_iter + 1, float(results["mean_test_score"].max()))
 
-    def __getstate__(self) -> dict:
-        # scikit-learn sends the search along to the worker processes; the callback may hold what cannot be pickled.
-        return super().__getstate__() | {"progress": None}
+    def fit(self, X: np.ndarray, y: np.ndarray) -> "_ProgressingSearchCV":  # noqa: N803 (scikit-learn's names)
+        # XGBoost computes without the interpreter's lock, and a process would spend seconds on imports first.
+        with parallel_config(backend="threading"):
+            return super().fit(X, y)
 
 
 def _search(
@@ -209,7 +227,12 @@ def _search(
     purged.require_frauds(sample.rows["is_fraud"].to_numpy(), at_least=NEIGHBOURS + 1)
     return _ProgressingSearchCV(
         estimator=BalancingXGBClassifier(
-            smote_ratio=ratio, genuine_weight=weight, max_bin=SEARCH_MAX_BIN, **base, **_fixed(seed)
+            smote_ratio=ratio,
+            genuine_weight=weight,
+            fitted_every=sample.fitted_every,
+            max_bin=SEARCH_MAX_BIN,
+            **base,
+            **_fixed(seed),
         ),
         param_distributions=space,
         n_iter=drawn,
@@ -229,6 +252,10 @@ def _average_precision(model: XGBClassifier, rows: np.ndarray, y: np.ndarray, ge
     return average_precision_score(y, scores, sample_weight=_weights(y, genuine_weight))
 
 
+def _is_good(table: pl.DataFrame) -> pl.Series:
+    return table["average_precision"] >= table["average_precision"].max() - TOLERANCE
+
+
 def _weights(y: np.ndarray, genuine_weight: float) -> np.ndarray:
     return np.where(y == 1, 1.0, genuine_weight)
 
@@ -238,7 +265,7 @@ def _matrix(rows: pl.DataFrame, features: Sequence[str]) -> tuple[np.ndarray, np
 
 
 def _fixed(seed: int) -> dict[str, object]:
-    # One thread: processes share the cores better than threads do, and the sums come out the same every time.
+    # One thread: fits beside each other share the cores better, and the sums come out the same every time.
     return {"tree_method": "hist", "n_jobs": 1, "random_state": seed}
 
 
