@@ -3,8 +3,9 @@
 Candidates are judged on later, label-complete rows (purged time-ordered folds) by average precision. SMOTE runs inside
 each fold. Only the search works on a sample of the genuine rows; the final model is fitted on all of them.
 
-Weights: a genuine row of the sample stands for ``genuine_weight`` transactions, and a synthetic fraud for as many, so
-that a high ratio costs no more rows than it must.
+Weights: a genuine row of the sample stands for ``genuine_weight`` transactions, a fraud, real or synthetic, for one.
+The weight thus follows from the label alone, so the classifier and the scorer derive it where they need it. Passing a
+weight per row instead would break at SMOTE, which returns rows that have none.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,22 +15,17 @@ from itertools import islice
 
 import numpy as np
 import polars as pl
+from imblearn.pipeline import Pipeline
 from scipy.stats import loguniform, randint, uniform
 from sklearn.metrics import average_precision_score
 from sklearn.model_selection import ParameterSampler, RandomizedSearchCV
+from sklearn.preprocessing import StandardScaler
 from xgboost import Booster, XGBClassifier
 
-from fraud_core.balancing import (
-    NEIGHBOURS,
-    SearchSample,
-    frauds_to_add,
-    ratio_of,
-    search_sample,
-    synthetic_frauds,
-)
+from fraud_core.balancing import NEIGHBOURS, FraudTarget, SearchSample, ratio_of, search_sample, smote
 from fraud_core.split import PurgedTimeSeriesSplit
 
-RATIOS = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+RATIOS = (0.0, 0.02, 0.05, 0.1)
 
 # The first candidate of every search, so that a short search is never worse (in its folds) than these.
 # min_child_weight is a sum of p (1 - p). At a base rate of 0.5 % a value of 5 asks for a thousand rows a leaf: trees
@@ -55,15 +51,12 @@ SPACE = {
     "reg_lambda": loguniform(0.3, 20.0),
 }
 
-# Few bins order candidates well enough and cost half; the final fit gains from more than the usual 256.
-SEARCH_MAX_BIN = 64
+# 256 bins order candidates well enough; the final fit gains from more.
 FINAL_MAX_BIN = 1024
-
-# Trees that tell SMOTE ratios apart.
-RATIO_TREES = 100
 
 # Candidates evaluated between two reports of progress: enough to keep the processes busy, few enough to see it move.
 CANDIDATES_A_CALL = 2
+TARGET = "smote__sampling_strategy"
 
 Progress = Callable[[int, int, float], None]
 """Called with candidates done, candidates in all, and the best average precision so far."""
@@ -96,17 +89,16 @@ def choose_smote_ratio(
     n_jobs: int = 2,
     progress: Progress | None = None,
 ) -> RatioChoice:
-    """The ratio with the best mean average precision at default settings of fewer trees; of equals, the smallest.
+    """The ratio with the best mean average precision at default tree settings; of equals, the smallest.
 
     train : real training rows; event_time_ms, is_fraud, features. No SMOTE (ratio 0) is always among the candidates.
     gap_ms : between training and validation of a fold; the label delay.
     """
     sample = search_sample(train, seed)
-    others = [ratio for ratio in ratios if ratio > 0]
-    base = {**DEFAULTS, "n_estimators": RATIO_TREES}
-    search = _search(sample, base, 0.0, {"smote_ratio": others}, len(others), folds, gap_ms, seed, n_jobs, progress)
+    targets = [FraudTarget(ratio, sample.genuine_weight) for ratio in ratios if ratio > 0]
+    search = _search(sample, 0.0, {TARGET: targets}, len(targets), folds, gap_ms, seed, n_jobs, progress)
     search.fit(*_matrix(sample.rows, features))
-    tried = [params.get("smote_ratio", 0.0) for params in search.cv_results_["params"]]
+    tried = [params[TARGET].ratio if params else 0.0 for params in search.cv_results_["params"]]
     table = pl.DataFrame({"ratio": tried}).hstack(_scores(search)).sort("ratio")
     return RatioChoice(table["ratio"][table["average_precision"].arg_max()], table)
 
@@ -128,10 +120,14 @@ def tune(
     n_jobs : processes, of one thread each. ValueError when a fold lacks frauds.
     """
     sample = search_sample(balanced.filter(~pl.col("is_synthetic")), seed)
-    ratio = ratio_of(balanced)
-    search = _search(sample, DEFAULTS, ratio, SPACE, candidates - 1, folds, gap_ms, seed, n_jobs, progress)
+    space = {f"classifier__{name}": distribution for name, distribution in SPACE.items()}
+    search = _search(sample, ratio_of(balanced), space, candidates - 1, folds, gap_ms, seed, n_jobs, progress)
     search.fit(*_matrix(sample.rows, features))
-    settings = pl.DataFrame([DEFAULTS | params for params in search.cv_results_["params"]])
+    tried = [
+        DEFAULTS | {name.removeprefix("classifier__"): value for name, value in params.items()}
+        for params in search.cv_results_["params"]
+    ]
+    settings = pl.DataFrame(tried)
     return Tuning(settings.row(search.best_index_, named=True), settings.hstack(_scores(search)))
 
 
@@ -144,28 +140,19 @@ def refit(balanced: pl.DataFrame, features: Sequence[str], params: dict[str, flo
     return booster
 
 
-class BalancingXGBClassifier(XGBClassifier):
-    """XGBClassifier that adds synthetic frauds to its training rows up to ``smote_ratio`` per genuine transaction.
+class GenuineWeightedXGBClassifier(XGBClassifier):
+    """XGBClassifier in whose fit a genuine row (label 0) counts ``genuine_weight`` times."""
 
-    genuine_weight : transactions that a genuine row, or a synthetic fraud, stands for.
-    """
-
-    def __init__(self, *, smote_ratio: float = 0.0, genuine_weight: float = 1.0, **params: object) -> None:
+    def __init__(self, *, genuine_weight: float = 1.0, **params: object) -> None:
         super().__init__(**params)
-        self.smote_ratio = smote_ratio
         self.genuine_weight = genuine_weight
 
-    def fit(self, X: np.ndarray, y: np.ndarray) -> "BalancingXGBClassifier":  # noqa: N803 (scikit-learn's names)
-        frauds = np.count_nonzero(y)
-        missing = frauds_to_add(frauds, (len(y) - frauds) * self.genuine_weight, self.smote_ratio)
-        made = synthetic_frauds(X, y == 1, round(missing / self.genuine_weight), self.random_state)
-        weights = np.append(_weights(y, self.genuine_weight), np.full(len(made), self.genuine_weight))
-        labels = np.append(y, np.ones(len(made), y.dtype))
-        return super().fit(np.concatenate([X, made]), labels, sample_weight=weights)
+    def fit(self, X: np.ndarray, y: np.ndarray) -> "GenuineWeightedXGBClassifier":  # noqa: N803
+        return super().fit(X, y, sample_weight=_weights(y, self.genuine_weight))
 
     def get_xgb_params(self) -> dict[str, object]:
         params = super().get_xgb_params()
-        del params["smote_ratio"], params["genuine_weight"]
+        del params["genuine_weight"]
         return params
 
 
@@ -193,7 +180,6 @@ class _ProgressingSearchCV(RandomizedSearchCV):
 
 def _search(
     sample: SearchSample,
-    base: dict[str, float | int],
     ratio: float,
     space: dict,
     drawn: int,
@@ -203,13 +189,18 @@ def _search(
     n_jobs: int,
     progress: Progress | None,
 ) -> _ProgressingSearchCV:
-    """A search over the whole recipe: ``base`` and ``ratio`` first, then ``drawn`` candidates from ``space``."""
+    """A search over the whole recipe: DEFAULTS and ``ratio`` first, then ``drawn`` candidates from ``space``."""
     weight = sample.genuine_weight
+    classifier = GenuineWeightedXGBClassifier(genuine_weight=weight, **DEFAULTS, **_fixed(seed))
     purged = PurgedTimeSeriesSplit(sample.rows["event_time_ms"].to_numpy(), folds, gap_ms)
     purged.require_frauds(sample.rows["is_fraud"].to_numpy(), at_least=NEIGHBOURS + 1)
     return _ProgressingSearchCV(
-        estimator=BalancingXGBClassifier(
-            smote_ratio=ratio, genuine_weight=weight, max_bin=SEARCH_MAX_BIN, **base, **_fixed(seed)
+        estimator=Pipeline(
+            [
+                ("scale", StandardScaler()),
+                ("smote", smote(FraudTarget(ratio, weight), seed)),
+                ("classifier", classifier),
+            ]
         ),
         param_distributions=space,
         n_iter=drawn,
@@ -223,9 +214,9 @@ def _search(
     )
 
 
-def _average_precision(model: XGBClassifier, rows: np.ndarray, y: np.ndarray, genuine_weight: float) -> float:
+def _average_precision(pipeline: Pipeline, rows: np.ndarray, y: np.ndarray, genuine_weight: float) -> float:
     """At the true base rate, although genuine rows were under-sampled."""
-    scores = model.predict_proba(rows)[:, 1]
+    scores = pipeline.predict_proba(rows)[:, 1]
     return average_precision_score(y, scores, sample_weight=_weights(y, genuine_weight))
 
 

@@ -8,9 +8,9 @@ from sklearn.metrics import average_precision_score
 from xgboost import XGBClassifier
 
 from fraud_assets_tests.core.training_rows import NAMES, training_rows
-from fraud_core.balancing import balance, search_sample
+from fraud_core.balancing import FraudTarget, balance, search_sample
 from fraud_core.timestamps import DAY_MS
-from fraud_core.tuning import DEFAULTS, BalancingXGBClassifier, choose_smote_ratio, refit, tune
+from fraud_core.tuning import DEFAULTS, GenuineWeightedXGBClassifier, choose_smote_ratio, refit, tune
 
 TRAIN = training_rows(4_000)
 SMALL = {**DEFAULTS, "n_estimators": 20}
@@ -68,7 +68,7 @@ def test_a_weighted_sample_of_genuine_rows_fits_as_repeating_them_would():
         "n_jobs": 1,
         "base_score": 0.1,
     }
-    weighted = BalancingXGBClassifier(genuine_weight=3.0, **deterministic).fit(rows, y)
+    weighted = GenuineWeightedXGBClassifier(genuine_weight=3.0, **deterministic).fit(rows, y)
     times = np.where(y, 1, 3)
     repeated = XGBClassifier(**deterministic).fit(np.repeat(rows, times, axis=0), np.repeat(y, times))
     assert weighted.predict_proba(rows) == pytest.approx(repeated.predict_proba(rows), abs=1e-4)
@@ -86,20 +86,11 @@ def test_average_precision_of_a_weighted_sample_means_average_precision_of_all_r
     assert unweighted > 2 * of_all
 
 
-def test_synthetic_frauds_of_a_sample_weigh_as_much_as_those_of_all_rows_would(monkeypatch):
-    fitted = {}
-
-    def fit(_, rows, y, sample_weight):
-        fitted.update(y=y, weight=sample_weight)
-
-    monkeypatch.setattr(XGBClassifier, "fit", fit)
-    rows, y = matrix(TRAIN)
-    genuine, frauds = 10.0 * np.count_nonzero(~y), np.count_nonzero(y)
-    for ratio, weighed in ((0.0, frauds), (0.001, frauds), (0.1, 0.1 * genuine), (1.0, genuine)):
-        BalancingXGBClassifier(smote_ratio=ratio, genuine_weight=10.0, random_state=7).fit(rows, y.astype(np.int8))
-        assert len(fitted["y"]) == len(fitted["weight"])
-        assert fitted["weight"][fitted["y"] == 1].sum() == pytest.approx(weighed, abs=10)
-        assert fitted["weight"][fitted["y"] == 0].sum() == genuine
+def test_smote_on_a_sample_brings_frauds_to_the_ratio_of_all_genuine_transactions():
+    y = np.array([0] * 1_000 + [1] * 50)
+    assert FraudTarget(0.1, genuine_weight=10.0)(y) == {1: 1_000}
+    assert FraudTarget(0.1)(y) == {1: 100}
+    assert FraudTarget(0.0)(y) == {1: 50}
 
 
 def test_the_same_data_and_seed_give_the_same_model_bytes():
@@ -118,6 +109,6 @@ def test_a_refitted_model_finds_frauds_of_rows_it_has_not_seen():
 
 
 def test_folds_without_enough_frauds_are_refused_before_anything_is_fitted():
-    late = TRAIN.with_columns(is_fraud=pl.col("is_fraud") & (pl.col("event_time_ms") > 15 * DAY_MS))
+    late = TRAIN.with_columns(is_fraud=pl.col("is_fraud") & (pl.col("event_time_ms") > 10 * DAY_MS))
     with pytest.raises(ValueError, match=r"fold 1 of 3: the training period .* 0 of them fraud; it needs at least 6"):
         choose_smote_ratio(late, NAMES, **IN_PROCESS)
