@@ -73,7 +73,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     try:
         demo = run(
             environment,
-            *("demo", "--transactions", "60000", "--minutes", "0.7", "--rate", "100", "--keep", "--json", str(summary)),
+            *("demo", "--transactions", "60000", "--minutes", "0.7", "--rate", "200", "--keep", "--json", str(summary)),
             timeout_s=540,
         )
         assert demo.returncode == 0, demo.stdout[-5000:] + demo.stderr[-5000:]
