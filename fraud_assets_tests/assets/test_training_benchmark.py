@@ -21,7 +21,7 @@ LEAK = 0.9
 
 @pytest.fixture(scope="module")
 def rows() -> tuple[pl.DataFrame, pl.DataFrame]:
-    return arrivals(Handbook.of_transactions(80_000, seed=1))
+    return arrivals(Handbook.of_transactions(50_000, seed=1))
 
 
 def test_the_data_has_the_size_asked_for_whatever_it_is_and_always_the_published_share_of_fraud():
