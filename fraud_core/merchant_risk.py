@@ -47,7 +47,10 @@ def newest_effective_times(known_ms: int) -> list[int]:
 
 
 class MerchantRisk:
-    """Looks merchants up in the newest table whose effective time is not after the transaction's event time."""
+    """Looks merchants up in the newest table whose effective time is not after the transaction's event time.
+
+    tables : by effective time, as ``rows_of_table`` gives them.
+    """
 
     def __init__(self, tables: dict[int, tuple[dict[str, int], np.ndarray]]) -> None:
         self._times = np.array(sorted(tables), dtype=np.int64)
@@ -56,12 +59,6 @@ class MerchantRisk:
     @classmethod
     def empty(cls) -> "MerchantRisk":
         return cls({})
-
-    @classmethod
-    def from_table(cls, table: pl.DataFrame) -> "MerchantRisk":
-        """From a frame with RISK_COLUMNS that holds one or more effective times."""
-        parts = table.partition_by("effective_from_ms", as_dict=True)
-        return cls({time_ms: rows_of_table(part) for (time_ms,), part in parts.items()})
 
     def effective_from(self, event_time_ms: Iterable[int]) -> list[int | None]:
         """Effective time of the table each event time falls to; None when no table is that old."""

@@ -58,7 +58,7 @@ class Checkpoint:
 
     def check_identity(self) -> None:
         """As ``check``, of the files that tell which stream this is and where it began: they cannot be worked out."""
-        for file in (self.folder / "metadata", self.folder / "sources" / "0" / "0"):
+        for file in (self.folder / "metadata", self._beginning):
             if file.exists() and not self._is_whole(file):
                 raise OperatorError(
                     f"the checkpoint's file {file} is not whole, and nothing else tells what stood in it: restore the "
@@ -71,8 +71,8 @@ class Checkpoint:
 
     def last_id(self) -> int | None:
         """The highest id of a micro-batch that has any file."""
-        ids = [int(file.name) for kind in ("offsets", "commits") for file in self._log(kind)]
-        return max(ids, default=None)
+        ids = (self._last_id(kind) for kind in ("offsets", "commits"))
+        return max((batch_id for batch_id in ids if batch_id is not None), default=None)
 
     def last_whole_batch(self) -> int | None:
         """The newest micro-batch whose end and whose commit can both be read: all before its end is decided."""
@@ -85,11 +85,19 @@ class Checkpoint:
 
     def beginning(self) -> dict[int, int]:
         """Per partition the offset at which the stream itself began."""
-        return self._offsets(self.folder / "sources" / "0" / "0")
+        return self._offsets(self._beginning)
+
+    @property
+    def _beginning(self) -> Path:
+        return self.folder / "sources" / "0" / "0"
 
     def _log(self, kind: str) -> list[Path]:
         files = (file for file in (self.folder / kind).glob("*") if file.name.isdecimal())
         return sorted(files, key=lambda file: int(file.name))
+
+    def _last_id(self, kind: str) -> int | None:
+        files = self._log(kind)
+        return int(files[-1].name) if files else None
 
     def _is_whole(self, file: Path) -> bool:
         try:
@@ -106,23 +114,22 @@ class Checkpoint:
 
     def replayed_batch(self) -> int | None:
         """The micro-batch that was planned but not committed when the last job ended: Spark runs it again."""
-        planned = _last_id(self.folder / "offsets")
-        return planned if planned is not None and planned != _last_id(self.folder / "commits") else None
+        planned = self._last_id("offsets")
+        return planned if planned is not None and planned != self._last_id("commits") else None
 
     def committed_offsets(self) -> dict[int, int]:
         """Per partition the offset up to which records are scored; empty before the first micro-batch ended."""
-        batch_id = _last_id(self.folder / "commits")
-        return {} if batch_id is None else self._offsets(self.folder / "offsets" / str(batch_id))
+        batch_id = self._last_id("commits")
+        return {} if batch_id is None else self.end_of(batch_id)
 
     def planned_offsets(self) -> dict[int, int]:
         """Per partition the offset up to which records were handed out, scored or not; empty for a new checkpoint."""
-        batch_id = _last_id(self.folder / "offsets")
-        return {} if batch_id is None else self._offsets(self.folder / "offsets" / str(batch_id))
+        batch_id = self._last_id("offsets")
+        return {} if batch_id is None else self.end_of(batch_id)
 
     def begins(self) -> dict[int, int]:
         """Per partition the offset at which scoring goes on; empty for a new checkpoint."""
-        initial = self.folder / "sources" / "0" / "0"
-        return (self._offsets(initial) if initial.exists() else {}) | self.committed_offsets()
+        return (self.beginning() if self._beginning.exists() else {}) | self.committed_offsets()
 
     def is_committed(self, batch_id: int) -> bool:
         return (self.folder / "commits" / str(batch_id)).exists()
@@ -132,18 +139,14 @@ class Checkpoint:
 
         A partition created later begins at offset 0: that is where Spark begins reading it.
         """
-        initial = self._offsets(self.folder / "sources" / "0" / "0")
-        start = self._offsets(self.folder / "offsets" / str(batch_id - 1)) if batch_id > 0 else initial
+        initial = self.beginning()
+        start = self.end_of(batch_id - 1) if batch_id > 0 else initial
         return {
             partition: OffsetRange(initial.get(partition, 0), start.get(partition, 0), end)
-            for partition, end in self._offsets(self.folder / "offsets" / str(batch_id)).items()
+            for partition, end in self.end_of(batch_id).items()
             if end > start.get(partition, 0)
         }
 
     def _offsets(self, log: Path) -> dict[int, int]:
         offsets = json.loads(log.read_text().splitlines()[-1])
         return {int(partition): offset for partition, offset in offsets[self.topic].items()}
-
-
-def _last_id(folder: Path) -> int | None:
-    return max((int(path.name) for path in folder.glob("*") if path.name.isdecimal()), default=None)

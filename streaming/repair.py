@@ -19,11 +19,9 @@ import logging
 import shutil
 import sys
 import threading
-from collections.abc import Iterator
 
 import orjson
 import typer
-from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 from fraud_core.settings import Settings
 from fraud_core.timestamps import HOUR_MS, now_ms
@@ -32,12 +30,10 @@ from streaming.checkpoint import Checkpoint
 from streaming.command_line import run
 from streaming.durable_file import write_durably
 from streaming.online_store import OnlineStore
-
-log = logging.getLogger(__name__)
+from streaming.topic_records import TopicReader
 
 app = typer.Typer(help="Repair a checkpoint that the streaming job refuses because a file is not whole.")
 
-_TIMEOUT_S = 15.0
 _NO_METADATA = '{"batchWatermarkMs":0,"batchTimestampMs":0,"conf":{}}'
 _COMMITTED = 'v1\n{"nextBatchWatermarkMs":0}'
 
@@ -76,10 +72,10 @@ def positions(settings: Settings, checkpoint: Checkpoint, store: OnlineStore) ->
     if last is not None:
         begin |= checkpoint.end_of(last)
         since_ms = json.loads(_metadata(checkpoint))["batchTimestampMs"] - HOUR_MS  # in case two clocks differ
-    kafka = settings.confluent_kafka()
+    reader = TopicReader(settings)
     traces: dict[int, set[int]] = {partition: set() for partition in begin}
     for topic in (PREDICTIONS, DEAD_LETTER):
-        for message in _read(kafka, topic.name, since_ms):
+        for message in reader.read(topic.name, reader.since(topic.name, since_ms)):
             decision = orjson.loads(message.value())
             if decision["offset"] >= begin.get(decision["partition"], 0):
                 traces.setdefault(decision["partition"], set()).add(decision["offset"])
@@ -87,7 +83,8 @@ def positions(settings: Settings, checkpoint: Checkpoint, store: OnlineStore) ->
         partition: max(offsets, default=begin.get(partition, 0) - 1) + 1 for partition, offsets in traces.items()
     }
     reached = {partition: max(end, store.position(partition) or 0) for partition, end in decided.items()}
-    for message in _read(kafka, TRANSACTIONS.name, begin):
+    ends = {partition: end for partition, (_, end) in reader.bounds(TRANSACTIONS.name).items()}
+    for message in reader.read(TRANSACTIONS.name, {at: (begin.get(at, 0), end) for at, end in ends.items()}):
         partition, offset = message.partition(), message.offset()
         if offset < decided.get(partition, 0) and offset not in traces[partition]:
             decided[partition] = offset
@@ -107,32 +104,6 @@ def _metadata(checkpoint: Checkpoint) -> str:
     """What stands between version and offsets in Spark's file: watermark, time and settings of the micro-batch."""
     last = checkpoint.last_whole_batch()
     return _NO_METADATA if last is None else (checkpoint.folder / "offsets" / str(last)).read_text().splitlines()[1]
-
-
-def _read(kafka: dict[str, str], topic: str, begin: int | Offsets) -> Iterator[Message]:
-    """Records of a topic to its present end: from a record time in ms on, or from an offset of each partition."""
-    reader = Consumer({**kafka, "group.id": "checkpoint-repair", "enable.auto.commit": False}, logger=log)
-    try:
-        known = reader.list_topics(topic, timeout=_TIMEOUT_S).topics[topic].partitions
-        ends = {at: reader.get_watermark_offsets(TopicPartition(topic, at), timeout=_TIMEOUT_S) for at in known}
-        if isinstance(begin, int):
-            wanted = [TopicPartition(topic, partition, max(begin, 0)) for partition in known]
-            found = reader.offsets_for_times(wanted, timeout=_TIMEOUT_S)
-            # Less than 0: no record is that young.
-            begin = {at.partition: at.offset if at.offset >= 0 else ends[at.partition][1] for at in found}
-        begin = {at: max(begin.get(at, 0), low) for at, (low, _) in ends.items()}
-        reader.assign([TopicPartition(topic, at, offset) for at, offset in begin.items()])
-        remaining = {at for at, offset in begin.items() if offset < ends[at][1]}
-        while remaining:
-            for message in reader.consume(10_000, timeout=1.0):
-                if message.error():
-                    raise KafkaException(message.error())
-                if message.offset() < ends[message.partition()][1]:
-                    yield message
-            places = reader.position([TopicPartition(topic, at) for at in remaining])
-            remaining -= {at.partition for at in places if at.offset >= ends[at.partition][1]}
-    finally:
-        reader.close()
 
 
 if __name__ == "__main__":

@@ -35,6 +35,20 @@ class TopicReader:
         finally:
             reader.close()
 
+    def since(self, topic: str, time_ms: int) -> dict[int, tuple[int, int]]:
+        """Of each partition the offset of the first record with this record time or a later one, and the end."""
+        bounds = self.bounds(topic)
+        reader = self._consumer()
+        try:
+            wanted = [TopicPartition(topic, partition, time_ms) for partition in bounds]
+            found = reader.offsets_for_times(wanted, timeout=_TIMEOUT_S)
+        finally:
+            reader.close()
+        ends = {partition: end for partition, (_, end) in bounds.items()}
+        # Less than 0: no record is that young.
+        first = {at.partition: at.offset if at.offset >= 0 else ends[at.partition] for at in found}
+        return {partition: (first[partition], end) for partition, end in ends.items()}
+
     def read(self, topic: str, ranges: Mapping[int, tuple[int, int]]) -> Iterator[Message]:
         """The records with offsets [start, end) of each partition, as far as they are in the topic."""
         bounds = self.bounds(topic)

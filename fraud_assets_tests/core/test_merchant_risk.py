@@ -95,13 +95,11 @@ def test_the_newest_tables_end_with_the_one_made_at_the_last_full_hour():
 
 def test_a_row_looks_up_the_newest_table_in_force_and_an_unknown_merchant_has_no_history():
     row = dict.fromkeys(MERCHANT_FEATURES, 0.0)
-    table = pl.DataFrame(
-        [
-            {"effective_from_ms": 100, "merchant_id": "m", **row, "merchant_fraud_rate_7d": 0.1},
-            {"effective_from_ms": 200, "merchant_id": "m", **row, "merchant_fraud_rate_7d": 0.2},
-        ]
-    )
-    risk = MerchantRisk.from_table(table)
+    tables = {
+        time_ms: pl.DataFrame([{"merchant_id": "m", **row, "merchant_fraud_rate_7d": rate}])
+        for time_ms, rate in ((100, 0.1), (200, 0.2))
+    }
+    risk = MerchantRisk({time_ms: rows_of_table(table) for time_ms, table in tables.items()})
     rate = MERCHANT_FEATURES.index("merchant_fraud_rate_7d")
     found = risk.lookup(["m", "m", "m", "m", "x"], [99, 100, 199, 200, 300])
     assert found[:, rate].tolist() == [0.0, 0.1, 0.1, 0.2, 0.0]

@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,9 +12,9 @@ from kafka import KafkaConsumer, TopicPartition
 
 from fraud_core.settings import Settings
 from fraud_core.topics import Topic
+from fraud_stack.ports import PORTS, free_ports
 
 ROOT = Path(__file__).parents[2]
-PORTS = ("kafka", "kafka_controller", "store", "mlflow", "dagster", "spark_ui", "metrics")
 
 
 @dataclass(frozen=True)
@@ -48,17 +47,6 @@ def run(environment: dict[str, str], *arguments: str, timeout_s: float = 300) ->
     return subprocess.run(
         [ROOT / "run", *arguments], env=environment, capture_output=True, text=True, timeout=timeout_s, cwd=ROOT
     )
-
-
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
-    finally:
-        for one in sockets:
-            one.close()
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from fraud_assets_tests.e2e.conftest import free_ports, run
+from fraud_assets_tests.e2e.conftest import run
+from fraud_stack.ports import free_ports
 from fraud_stack.processes import stack_processes
 
 pytestmark = pytest.mark.e2e

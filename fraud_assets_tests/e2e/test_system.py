@@ -5,7 +5,6 @@ import urllib.request
 from itertools import groupby
 
 import numpy as np
-import polars as pl
 import psutil
 import pytest
 
@@ -15,6 +14,7 @@ from fraud_core.merchant_risk import MERCHANT_FEATURES, MerchantRisk
 from fraud_core.schema import validator
 from fraud_core.topics import DEAD_LETTER, FEEDBACK, PREDICTIONS, TRANSACTIONS
 from fraud_core.transaction import decode_transactions
+from streaming.merchant_risk_source import load
 
 pytestmark = pytest.mark.e2e
 
@@ -80,13 +80,9 @@ def test_served_features_equal_a_recomputation_from_the_topic_to_the_bit(stack: 
     for table, group in groupby(sorted(range(len(served)), key=lambda row: tables[row] or ""), key=tables.__getitem__):
         members = list(group)
         of_group = arrived[rows[members]]
-        risk = MerchantRisk.empty() if table is None else MerchantRisk.from_table(_risk_table(stack, table))
+        risk = load(stack.settings.lake / "merchant_risk", (table,) if table else ()).risk
         looked_up = risk.lookup(of_group["merchant_id"], of_group["event_time_ms"])
         assert np.array_equal(values[members, n_user:], looked_up)
-
-
-def _risk_table(stack: Stack, name: str) -> pl.DataFrame:
-    return pl.read_parquet(stack.settings.lake / "merchant_risk" / name)
 
 
 def test_somebody_elses_file_goes_through_the_same_topics_and_bad_rows_are_reported(stack: Stack, tmp_path):

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -19,11 +18,11 @@ from fraud_stack.chaos.answers import Answers
 from fraud_stack.chaos.load import Load
 from fraud_stack.errors import UserError
 from fraud_stack.paths import ROOT, log_file
+from fraud_stack.ports import PORTS, free_ports
 from fraud_stack.processes import memory_mib, with_children
 from fraud_stack.supervisor import ProcessState, Supervisor
 
 SERVICES = ("kafka", "store", "mlflow", "stream")
-_PORTS = ("kafka", "kafka_controller", "store", "mlflow", "dagster", "spark_ui", "metrics")
 _CHECKPOINT_DISK = "16m"
 _PATIENCE_S = 120.0
 
@@ -36,7 +35,7 @@ def take_environment(home: Path) -> Settings:
     """Point this process, and all it starts, at a stack of its own in ``home``; the caller's settings play no part."""
     for name in [name for name in os.environ if name.startswith("FRAUD_")]:
         del os.environ[name]
-    ports = zip(_PORTS, _free_ports(len(_PORTS)), strict=True)
+    ports = zip(PORTS, free_ports(len(PORTS)), strict=True)
     os.environ |= {f"FRAUD_{name.upper()}_PORT": str(port) for name, port in ports}
     os.environ |= {"FRAUD_HOME": str(home), "FRAUD_FAILPOINTS": str(home / "failpoints")}
     return Settings()
@@ -136,14 +135,3 @@ class System:
 
     def _state(self, service: str) -> ProcessState:
         return next(state for state in self.supervisor.states() if state.name == service)
-
-
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
-    finally:
-        for one in sockets:
-            one.close()
