@@ -219,7 +219,7 @@ def lines(ledger: Ledger) -> list[str]:
         f"{ledger.lost:,} lost{f' (partition/offsets: {lost}{_more(ledger)})' if lost else ''}",
         f"{ledger.duplicates_differing:,} decided twice with different bytes, {ledger.duplicates_same:,} with the same",
         f"{ledger.ids_sent_twice:,} transaction ids sent twice, {ledger.labels:,} labels",
-        f"latency {latency}",
+        f"latency, backlogs included: {latency}",
     ]
 
 
