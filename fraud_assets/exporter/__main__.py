@@ -12,7 +12,6 @@ from prometheus_client import CollectorRegistry, start_http_server
 from fraud_assets.exporter.dagster_metrics import DagsterCollector
 from fraud_assets.exporter.kafka_metrics import KafkaCollector
 from fraud_assets.exporter.mlflow_metrics import MlflowCollector
-from fraud_assets.exporter.table import ASSETS
 from fraud_core.settings import Settings
 from fraud_core.topics import TOPICS
 
@@ -20,7 +19,7 @@ from fraud_core.topics import TOPICS
 def main() -> None:
     settings = Settings()
     registry = CollectorRegistry()
-    registry.register(DagsterCollector(settings.dagster_address, ASSETS))
+    registry.register(DagsterCollector(settings.dagster_address))
     registry.register(KafkaCollector(settings.confluent_kafka(), [topic.name for topic in TOPICS]))
     registry.register(MlflowCollector(settings.mlflow_address))
     _, server = start_http_server(settings.exporter_port, settings.host, registry)

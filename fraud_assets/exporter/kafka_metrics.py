@@ -6,7 +6,7 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-_TIMEOUT_S = 3.0
+_TIMEOUT_S = 2.0
 
 
 class KafkaCollector(Collector):

@@ -6,7 +6,7 @@ import requests
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-_TIMEOUT_S = 3.0
+_TIMEOUT_S = 2.0
 
 
 class MlflowCollector(Collector):

@@ -6,7 +6,6 @@ from prometheus_client import CollectorRegistry, generate_latest
 from fraud_assets.exporter.dagster_metrics import DagsterCollector, asset_metrics, check_metrics, job_metrics
 from fraud_assets.exporter.kafka_metrics import KafkaCollector
 from fraud_assets.exporter.mlflow_metrics import MlflowCollector
-from fraud_assets.exporter.table import ASSETS
 from fraud_stack.ports import free_ports
 
 pytestmark = pytest.mark.assets
@@ -16,34 +15,35 @@ def samples(metrics) -> dict:
     return {(s.name, *sorted(s.labels.items())): s.value for metric in metrics for s in metric.samples}
 
 
-def materialized(*entries: dict) -> dict:
+def materialized(asset: str, *entries: dict) -> dict:
     return {
-        "assetKey": {"path": ["evaluation"]},
+        "assetKey": {"path": [asset]},
         "assetMaterializations": [{"timestamp": "1795603260367", "metadataEntries": list(entries)}],
     }
 
 
 def test_numbers_and_truth_values_become_gauges_and_named_texts_labels_of_one():
     node = materialized(
+        "production_model",
         {"label": "test_recall", "floatValue": 0.5},
         {"label": "dagster/row_count", "intRepr": "3000000000"},
         {"label": "is-good", "boolValue": True},
         {"label": "not_a_number", "floatValue": None},
-        {"label": "compared_with", "text": "no champion"},
+        {"label": "champion", "text": "3"},
         {"label": "reason", "text": "free text, different every day"},
     )
-    assert samples(asset_metrics([node], {"evaluation": ("compared_with",)})) == {
-        ("fraud_evaluation_test_recall",): 0.5,
-        ("fraud_evaluation_row_count",): 3e9,
-        ("fraud_evaluation_is_good",): 1.0,
-        ("fraud_evaluation_info", ("compared_with", "no champion")): 1.0,
-        ("fraud_asset_last_materialization_time_seconds", ("asset", "evaluation")): 1795603260.367,
+    assert samples(asset_metrics([node])) == {
+        ("fraud_production_model_test_recall",): 0.5,
+        ("fraud_production_model_row_count",): 3e9,
+        ("fraud_production_model_is_good",): 1.0,
+        ("fraud_production_model_info", ("champion", "3")): 1.0,
+        ("fraud_asset_last_materialization_time_seconds", ("asset", "production_model")): 1795603260.367,
     }
 
 
 def test_an_asset_that_was_never_made_has_no_figures():
     node = {"assetKey": {"path": ["evaluation"]}, "assetMaterializations": []}
-    assert samples(asset_metrics([node], {"evaluation": ()})) == {}
+    assert samples(asset_metrics([node])) == {}
 
 
 def test_a_check_counts_only_once_it_ran():
@@ -89,7 +89,7 @@ def test_a_job_that_never_ended_so_has_a_count_and_no_time():
 def test_what_does_not_answer_is_down_and_leaves_no_old_figures():
     nobody = f"127.0.0.1:{free_ports(1)[0]}"
     registry = CollectorRegistry()
-    registry.register(DagsterCollector(f"http://{nobody}", ASSETS))
+    registry.register(DagsterCollector(f"http://{nobody}"))
     registry.register(MlflowCollector(f"http://{nobody}"))
     registry.register(KafkaCollector({"bootstrap.servers": nobody, "log_level": "0"}, ["transactions"]))
     said = [line for line in generate_latest(registry).decode().splitlines() if not line.startswith("#")]

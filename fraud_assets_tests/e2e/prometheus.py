@@ -65,6 +65,7 @@ class Prometheus:
     """A running server."""
 
     address: str
+    every_s: int
 
     def query(self, expression: str) -> list[dict]:
         """The series of an instant query now; ValueError with Prometheus' words for one it does not understand."""
@@ -73,6 +74,15 @@ class Prometheus:
     def query_range(self, expression: str, start: float, end: float, step_s: float) -> list[dict]:
         """Series of [Unix time, value as text] pairs."""
         return self._get("query_range", query=expression, start=start, end=end, step=step_s)
+
+    def catch_up(self) -> None:
+        """Return when what is true now was scraped and the rules were evaluated over it."""
+        recorded = "timestamp(fraud:undecided:sum)"
+        wanted = time.time() + 2 * self.every_s
+        deadline = time.monotonic() + _READY_S
+        while not any(float(series["value"][1]) > wanted for series in self.query(recorded)):
+            assert time.monotonic() < deadline, f"{recorded} stands still"
+            time.sleep(0.5)
 
     def rules(self) -> list[dict]:
         groups = requests.get(f"{self.address}/api/v1/rules", timeout=10).json()["data"]["groups"]
@@ -86,7 +96,7 @@ class Prometheus:
 
 
 @contextmanager
-def scraping(targets: Mapping[str, str], folder: Path, every_s: int = 2) -> Iterator[Prometheus]:
+def scraping(targets: Mapping[str, str], folder: Path, every_s: int = 5) -> Iterator[Prometheus]:
     """The project's prometheus.yml and rules, with other targets (host:port by scrape job) and a quicker clock."""
     configuration = yaml.safe_load((CONFIGURATION / "prometheus.yml").read_text())
     port = free_ports(1)[0]
@@ -104,7 +114,7 @@ def scraping(targets: Mapping[str, str], folder: Path, every_s: int = 2) -> Iter
         try:
             address = f"http://127.0.0.1:{port}"
             _wait_until_ready(address, folder / "prometheus.log")
-            yield Prometheus(address)
+            yield Prometheus(address, every_s)
         finally:
             server.terminate()
             server.wait(timeout=30)
