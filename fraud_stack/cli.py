@@ -114,6 +114,20 @@ def replay(context: typer.Context) -> None:
     _run_module("streaming.replay", *context.args)
 
 
+@app.command(context_settings=_PASS_THROUGH)
+def bench(
+    context: typer.Context, name: Annotated[str, typer.Argument(help="A package of benchmarks/: streaming.")]
+) -> None:
+    """Run a benchmark: ./run bench streaming (--help after the name lists its options)."""
+    from importlib.util import find_spec
+
+    from fraud_stack.errors import UserError
+
+    if not name.isidentifier() or find_spec(f"benchmarks.{name}") is None:
+        raise UserError(f"there is no benchmark called {name}: see benchmarks/README.md for those there are")
+    _run_module(f"benchmarks.{name}", *context.args)
+
+
 @app.command()
 def settings() -> None:
     """List every setting: its environment variable, its present value, what it is."""
