@@ -29,11 +29,6 @@ _TRANSACTION = StructType(
         StructField("timestamp", TimestampType()),
     ]
 )
-_OF_THE_TRANSACTION = {
-    "amount": col("amount"),
-    "hour_of_day": hour("timestamp").cast("double"),
-    "day_of_week": dayofweek("timestamp").cast("double"),
-}
 
 
 def main() -> None:
@@ -51,7 +46,12 @@ def main() -> None:
     def score(features: pd.DataFrame) -> pd.Series:
         return pd.Series(model().predict_proba(features)[:, 1])
 
-    features = [_OF_THE_TRANSACTION.get(name, lit(1000.0)).alias(name) for name in FEATURES]
+    of_the_transaction = {
+        "amount": col("amount"),
+        "hour_of_day": hour("timestamp").cast("double"),
+        "day_of_week": dayofweek("timestamp").cast("double"),
+    }
+    features = [of_the_transaction.get(name, lit(1000.0)).alias(name) for name in FEATURES]
     transactions = (
         spark.readStream.format("kafka")
         .options(**settings.spark_kafka())
