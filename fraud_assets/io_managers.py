@@ -2,7 +2,7 @@
 
 import shutil
 from abc import abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -18,7 +18,11 @@ from fraud_core.transaction import COLUMNS
 if TYPE_CHECKING:
     from xgboost import Booster
 
+    from fraud_core.calibration import Calibration
     from fraud_core.model import FraudModel
+
+INGESTED = {"transactions": COLUMNS, "labels": LABEL_COLUMNS}
+"""What is read from Kafka, into an OffsetLog each, and with which columns."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,10 @@ class StoredModel:
     @classmethod
     def of(cls, model: "FraudModel") -> "StoredModel":
         return cls(bytes(model.booster.save_raw("ubj")), model.card.to_dict())
+
+    def completed(self, calibration: "Calibration", threshold: float) -> "StoredModel":
+        """The same trees with what was chosen on validation."""
+        return replace(self, card={**self.card, "calibration": calibration.to_dict(), "threshold": threshold})
 
     def booster(self) -> "Booster":
         # Here and not above: the import takes seconds, and the code location is loaded in every process.
@@ -122,11 +130,10 @@ class IngestedIOManager(dg.ConfigurableIOManager):
     """
 
     lake: str
-    columns: ClassVar[dict[str, dict[str, pl.DataType]]] = {"transactions": COLUMNS, "labels": LABEL_COLUMNS}
 
     def handle_output(self, context: dg.OutputContext, obj: object) -> None:
         raise TypeError(f"{context.asset_key} returns no value: it appends to its OffsetLog")
 
     def load_input(self, context: dg.InputContext) -> pl.DataFrame:
         name = context.asset_key.path[-1]
-        return OffsetLog(Path(self.lake) / name).scan(self.columns[name]).collect()
+        return OffsetLog(Path(self.lake) / name).scan(INGESTED[name]).collect()

@@ -1,9 +1,12 @@
-"""The daily run: which assets, in which process, at what time."""
+"""The daily run and the hourly one: which assets, in which process, at what time."""
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from fraud_assets.offset_log import OffsetLog
+from fraud_assets.partitions import AS_OF_TAG
 from fraud_assets.resources import end_mlflow_on_run_finished
 from fraud_core.settings import Settings
 
@@ -23,6 +26,40 @@ def daily_training(partitions: dg.DailyPartitionsDefinition) -> "UnresolvedAsset
         hooks={end_mlflow_on_run_finished},
         description="Reads what is new in Kafka and trains, judges and registers a model as of the end of a day.",
     )
+
+
+def merchant_risk_refresh(partitions: dg.DailyPartitionsDefinition) -> "UnresolvedAssetJobDefinition":
+    return dg.define_asset_job(
+        "merchant_risk_refresh",
+        selection=["transactions", "labels", "merchant_risk"],
+        partitions_def=partitions,
+        executor_def=dg.in_process_executor,
+        description="Reads what is new in Kafka and publishes the merchant risk table of the hour for the stream.",
+    )
+
+
+def hourly_schedule(job: "UnresolvedAssetJobDefinition") -> dg.ScheduleDefinition:
+    @dg.schedule(
+        job=job,
+        cron_schedule="0 * * * *",
+        execution_timezone="UTC",
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+        name=f"{job.name}_schedule",
+    )
+    def schedule(
+        context: dg.ScheduleEvaluationContext, settings: dg.ResourceParam[Settings]
+    ) -> dg.RunRequest | dg.SkipReason:
+        """Every full hour, once a first daily run has read transactions; the run key is the hour."""
+        if not OffsetLog(settings.lake / "transactions").position():
+            return dg.SkipReason("no run has read transactions yet: the first one is not this schedule's to start")
+        hour = context.scheduled_execution_time
+        partition = (hour - timedelta(days=1)).date().isoformat()
+        if partition < settings.partitions_start:
+            return dg.SkipReason("no day is complete yet")
+        as_of = hour.isoformat()
+        return dg.RunRequest(run_key=as_of, partition_key=partition, tags={AS_OF_TAG: as_of})
+
+    return schedule
 
 
 def daily_schedule(job: "UnresolvedAssetJobDefinition", settings: Settings) -> dg.ScheduleDefinition:

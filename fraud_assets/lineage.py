@@ -5,11 +5,14 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from fraud_assets.io_managers import INGESTED
 from fraud_assets.offset_log import OffsetLog, OffsetRange
 from fraud_core.settings import Settings
 
 if TYPE_CHECKING:
     from fraud_core.evaluation import Evaluation
+
+ORIGIN = "origin.json"
 
 
 def digest(frame: pl.DataFrame) -> str:
@@ -32,13 +35,14 @@ def log_dataset(mlflow: Any, frame: pl.DataFrame, asset: str, partition: str, us
     mlflow.log_input(mlflow.data.from_polars(frame, source=source, name=asset, digest=digest(frame)), context=use)
 
 
-def offset_tags(settings: Settings) -> dict[str, str]:
-    """MLflow tags that say which Kafka offsets of each topic everything was made from."""
-    tags = {}
-    for name in ("transactions", "labels"):
-        ranges = OffsetLog(settings.lake / name).ranges()
-        tags[f"kafka_{name}"] = str(OffsetRange(ranges[0].start, ranges[-1].end)) if ranges else "none"
-    return tags
+def log_origin(mlflow: Any, settings: Settings, as_of_ms: int) -> None:
+    """Log what the training set follows from: the offsets read of each topic, the settings, the as-of time."""
+    logs = {name: OffsetLog(settings.lake / name) for name in INGESTED}
+    for name, log in logs.items():
+        ranges = log.ranges()
+        mlflow.set_tag(f"kafka_{name}", str(OffsetRange(ranges[0].start, ranges[-1].end)) if ranges else "none")
+    ends = {name: log.position() for name, log in logs.items()}
+    mlflow.log_dict({"as_of_ms": as_of_ms, "settings": settings.training(), "offsets": ends}, ORIGIN)
 
 
 def metrics_of(evaluation: "Evaluation", period: str) -> dict[str, float]:

@@ -1,8 +1,16 @@
-"""What a daily partition means: partition D holds what was known at the end of day D, 00:00 UTC of the next day."""
+"""What a run is as of: a daily partition holds what was known at the end of its day, 00:00 UTC of the next one."""
 
 import dagster as dg
 
+from fraud_core.timestamps import parse_rfc3339_ms
+
+AS_OF_TAG = "fraud/as_of"
+"""On a run between two days: the moment, RFC 3339, that takes the place of the end of the day."""
+
 
 def as_of_ms(context: dg.AssetExecutionContext) -> int:
-    """End of the partition's day in UTC milliseconds."""
+    """The moment a run is as of, in UTC milliseconds."""
+    between = context.run.tags.get(AS_OF_TAG)
+    if between is not None:
+        return parse_rfc3339_ms(between)
     return int(context.partition_time_window.end.timestamp() * 1000)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from fraud_core.calibration import Calibration
     from fraud_core.evaluation import Evaluation
 
 GENUINE, FRAUD, NEUTRAL = "#4c78a8", "#e45756", "#54546c"
@@ -97,6 +98,15 @@ def feature_importance(gains: dict[str, float], shown: int = 20) -> "Figure":
     figure, axes = _figure(f"Total gain of the first {len(top)} features", "", "")
     axes.barh([name for name, _ in top], [gain for _, gain in top], color=GENUINE)
     axes.tick_params(axis="y", labelsize=7)
+    return figure
+
+
+def calibration_curve(calibration: "Calibration") -> "Figure":
+    figure, axes = _figure(f"Calibration: {calibration.method}", "score of the trees", "probability of fraud")
+    raw = np.linspace(0, 1, 501)
+    axes.plot(raw, calibration.apply(raw), color=GENUINE)
+    axes.plot([0, 1], [0, 1], color=NEUTRAL, linestyle=":", label="as it was")
+    axes.legend()
     return figure
 
 

@@ -20,7 +20,7 @@ import polars as pl
 import xxhash
 
 from fraud_core.history import ENTRY, MAX_AGE_MS, MAX_ENTRIES, NEVER_MS, empty_headers, pack, unpack
-from fraud_core.merchant_risk import MERCHANT_FEATURES, MerchantRisk
+from fraud_core.merchant_risk import MERCHANT_FEATURES, MerchantHistory, MerchantRisk
 from fraud_core.timestamps import DAY_MS, HOUR_MS
 
 DEFINITION = 1
@@ -73,12 +73,13 @@ class FeatureBatch:
 
 
 def compute_features(
-    transactions: pl.DataFrame, histories: Sequence[bytes | None] | None, risk: MerchantRisk
+    transactions: pl.DataFrame, histories: Sequence[bytes | None] | None, risk: MerchantRisk | MerchantHistory
 ) -> FeatureBatch:
     """Point-in-time features of each row of ``transactions``.
 
     transactions : (n, k) with transaction.COLUMNS, sorted by partition and offset (arrival order).
     histories : one blob (or None) per user of ``users_of(transactions)``; None when the rows hold all there is.
+    risk : published tables (the stream), or what they are made from (training): both give the same bits.
     Raises ValueError when a history is further than this batch: the batch's state before it is no longer in the store.
     """
     users, user_of_row = _users_and_codes(transactions)

@@ -1,100 +1,49 @@
-"""How risky each merchant was: fraud rate and volume over windows that end a label delay before the day.
+"""How risky each merchant was: volume, fraud rate and the age of known fraud over windows that end a label delay ago.
 
 Labels take days to arrive, so a merchant's recent fraud rate is not known; one that pretends to know it leaks the
-answer. A daily table per *effective time*, 06:00 UTC of day d, is computed as of 00:00 UTC of d: from labels known by
-then, over windows of whole days that end ``label_delay_days`` earlier. The six hours in between are for the daily run,
-so that training and the stream look up the same table.
+answer. Every full hour there is a table, computed as of that hour from the labels known by then, over windows that end
+``label_delay_days`` before it. It is in force from an hour later: that hour is for the run that makes it, so that
+training and the stream look up the same table.
+
+Fraud at a merchant comes in outbreaks, so an hour matters: a table a day, 30 hours old at worst, misses most of a day
+of each.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
+import numba
 import numpy as np
 import polars as pl
 
 from fraud_core.timestamps import DAY_MS, HOUR_MS
 
 WINDOW_DAYS = (1, 7, 30)
-PUBLISHED_AFTER_MS = 6 * HOUR_MS
-MERCHANT_FEATURES = tuple(f"merchant_{what}_{days}d" for days in WINDOW_DAYS for what in ("transactions", "fraud_rate"))
+EVERY_MS = HOUR_MS
+PUBLISHED_AFTER_MS = HOUR_MS
+MERCHANT_FEATURES = (
+    *(f"merchant_{what}_{days}d" for days in WINDOW_DAYS for what in ("transactions", "fraud_rate")),
+    "merchant_days_since_fraud",  # from the last known fraud to the end of the windows
+    "merchant_days_since_first_fraud",  # from the first one in the longest window
+    "merchant_fraud_rate_since_first_fraud",
+)
 RISK_COLUMNS = {
     "effective_from_ms": pl.Int64,
     "merchant_id": pl.String,
     **dict.fromkeys(MERCHANT_FEATURES, pl.Float64),
 }
+UNKNOWN_MERCHANT = np.array([0.0] * (2 * len(WINDOW_DAYS)) + [WINDOW_DAYS[-1], WINDOW_DAYS[-1], 0.0])
+"""Without a transaction in the longest window: no volume, no fraud, as long ago as the window is."""
+
+# The newest table serves live transactions; older ones those that arrive up to a day late.
+KEPT_TABLES = 25
+
+_WINDOWS_MS = np.array(WINDOW_DAYS, dtype=np.int64) * DAY_MS
 
 
-def effective_times(first_ms: int, last_ms: int) -> list[int]:
-    """Effective times of all tables that rows with event time in [first_ms, last_ms] look up, ascending."""
-    first_day = (first_ms - PUBLISHED_AFTER_MS) // DAY_MS
-    last_day = (last_ms - PUBLISHED_AFTER_MS) // DAY_MS
-    return [day * DAY_MS + PUBLISHED_AFTER_MS for day in range(first_day, last_day + 1)]
-
-
-def merchant_risk(
-    transactions: pl.DataFrame, labels: pl.DataFrame, effective_from_ms: Sequence[int], label_delay_days: int
-) -> pl.DataFrame:
-    """The tables of the given effective times in one frame (RISK_COLUMNS); merchants without transactions are left out.
-
-    transactions : merchant_id, event_time_ms, transaction_id. labels : labels.LABEL_COLUMNS.
-    """
-    days = np.array([time_ms // DAY_MS for time_ms in effective_from_ms], dtype=np.int64)
-    if len(days) == 0 or transactions.is_empty():
-        return pl.DataFrame(schema=RISK_COLUMNS)
-    first, n_days = int(days.min()), int(days.max() - days.min()) + 1
-    names = transactions["merchant_id"].unique().sort()
-    paid = transactions.select(
-        pl.col("merchant_id").replace_strict(names, np.arange(len(names))).alias("merchant"),
-        (pl.col("event_time_ms") // DAY_MS).alias("day"),
-        "transaction_id",
-    )
-    fraud = _fraud_periods(paid, labels)
-
-    tables = np.zeros((n_days, len(names), len(MERCHANT_FEATURES)))
-    for column, window in enumerate(WINDOW_DAYS):
-        # A transaction of day e is inside the window of tables e + delay + 1 ... e + delay + window.
-        start = paid["day"].to_numpy() + label_delay_days + 1
-        volume = _count_over_days(paid["merchant"].to_numpy(), start, start + window, first, (n_days, len(names)))
-        start = fraud["day"].to_numpy() + label_delay_days + 1
-        end = np.minimum(start + window, fraud["until_day"].to_numpy())
-        start = np.maximum(start, fraud["from_day"].to_numpy())
-        frauds = _count_over_days(fraud["merchant"].to_numpy(), start, end, first, (n_days, len(names)))
-        tables[:, :, 2 * column] = volume
-        tables[:, :, 2 * column + 1] = np.divide(frauds, volume, out=np.zeros(volume.shape), where=volume > 0)
-
-    wanted = tables[days - first]
-    table, merchant = np.nonzero(wanted[:, :, 2 * len(WINDOW_DAYS) - 2])
-    return pl.DataFrame(
-        {
-            "effective_from_ms": np.asarray(effective_from_ms, dtype=np.int64)[table],
-            "merchant_id": names.gather(merchant),
-            **{name: wanted[table, merchant, column] for column, name in enumerate(MERCHANT_FEATURES)},
-        },
-        schema=RISK_COLUMNS,
-    )
-
-
-def _fraud_periods(paid: pl.DataFrame, labels: pl.DataFrame) -> pl.DataFrame:
-    """For each fraud label: the days [from_day, until_day) at whose start it was the last word on its transaction."""
-    day_known = (pl.col("label_time_ms") / DAY_MS).ceil().cast(pl.Int64)
-    return (
-        labels.sort("label_time_ms", "partition", "offset")
-        .with_columns(from_day=day_known, until_day=day_known.shift(-1).over("transaction_id"))
-        .filter("is_fraud")
-        .with_columns(pl.col("until_day").fill_null(np.iinfo(np.int64).max))
-        .join(paid, on="transaction_id")
-    )
-
-
-def _count_over_days(
-    merchant: np.ndarray, start: np.ndarray, end: np.ndarray, first: int, shape: tuple[int, int]
-) -> np.ndarray:
-    """How many of each merchant's intervals [start, end) cover each day from ``first`` on; shape (days, merchants)."""
-    n_days, n_merchants = shape
-    begins, ends = np.clip(start - first, 0, n_days), np.clip(end - first, 0, n_days)
-    is_some = begins < ends
-    changes = np.bincount(begins[is_some] * n_merchants + merchant[is_some], minlength=(n_days + 1) * n_merchants)
-    changes -= np.bincount(ends[is_some] * n_merchants + merchant[is_some], minlength=(n_days + 1) * n_merchants)
-    return np.cumsum(changes.reshape(n_days + 1, n_merchants)[:n_days], axis=0)
+def newest_effective_times(known_ms: int) -> list[int]:
+    """Of the last KEPT_TABLES tables that can be made from what was known at ``known_ms``; ascending."""
+    last_ms = known_ms // EVERY_MS * EVERY_MS + PUBLISHED_AFTER_MS
+    return [last_ms - number * EVERY_MS for number in reversed(range(KEPT_TABLES))]
 
 
 class MerchantRisk:
@@ -111,22 +60,20 @@ class MerchantRisk:
     @classmethod
     def from_table(cls, table: pl.DataFrame) -> "MerchantRisk":
         """From a frame with RISK_COLUMNS that holds one or more effective times."""
-        tables = {}
-        for (time_ms,), part in table.partition_by("effective_from_ms", as_dict=True).items():
-            rows = {merchant: row for row, merchant in enumerate(part["merchant_id"])}
-            tables[time_ms] = (rows, part.select(MERCHANT_FEATURES).to_numpy())
-        return cls(tables)
+        parts = table.partition_by("effective_from_ms", as_dict=True)
+        return cls({time_ms: rows_of_table(part) for (time_ms,), part in parts.items()})
 
     def effective_from(self, event_time_ms: Iterable[int]) -> list[int | None]:
         """Effective time of the table each event time falls to; None when no table is that old."""
         return [None if at < 0 else int(self._times[at]) for at in self._indices(event_time_ms)]
 
     def lookup(self, merchant_ids: Iterable[str], event_time_ms: Iterable[int]) -> np.ndarray:
-        """(n, len(MERCHANT_FEATURES)) float64; zeros for a merchant that is not in the table."""
+        """(n, len(MERCHANT_FEATURES)) float64; UNKNOWN_MERCHANT for a merchant that is not in the table."""
         indices = self._indices(event_time_ms)
+        values = np.tile(UNKNOWN_MERCHANT, (len(indices), 1))
+        # A merchant is looked up once a table: payments are many, merchants few.
         encoded = pl.Series(merchant_ids, dtype=pl.String).to_arrow().dictionary_encode()
         names, merchant = encoded.dictionary.to_pylist(), encoded.indices.to_numpy()
-        values = np.zeros((len(indices), len(MERCHANT_FEATURES)))
         for at in np.unique(indices[indices >= 0]).tolist():
             row_of, table = self._tables[at]
             of_table = np.flatnonzero(indices == at)
@@ -136,3 +83,116 @@ class MerchantRisk:
 
     def _indices(self, event_time_ms: Iterable[int]) -> np.ndarray:
         return np.searchsorted(self._times, np.asarray(event_time_ms, dtype=np.int64), side="right") - 1
+
+
+def rows_of_table(table: pl.DataFrame) -> tuple[dict[str, int], np.ndarray]:
+    """One effective time of RISK_COLUMNS as MerchantRisk wants it: row of each merchant, and the rows' values."""
+    rows = {merchant: row for row, merchant in enumerate(table["merchant_id"])}
+    return rows, table.select(MERCHANT_FEATURES).to_numpy()
+
+
+class MerchantHistory:
+    """Everything that was paid to merchants and became known of it: what the table of any hour is made from.
+
+    transactions : merchant_id, event_time_ms, transaction_id. labels : labels.LABEL_COLUMNS.
+    """
+
+    def __init__(self, transactions: pl.DataFrame, labels: pl.DataFrame, label_delay_days: int) -> None:
+        self._delay_ms = label_delay_days * DAY_MS
+        self.merchants = transactions["merchant_id"].unique().sort()
+        paid = transactions.select("transaction_id", "event_time_ms", merchant=self._codes(transactions["merchant_id"]))
+        fraud = _fraud_periods(paid, labels).sort("merchant", "event_time_ms")
+        paid = paid.select("merchant", "event_time_ms").sort("merchant", "event_time_ms")
+        self._paid = (_starts(paid["merchant"], len(self.merchants)), paid["event_time_ms"].to_numpy())
+        self._fraud = (
+            _starts(fraud["merchant"], len(self.merchants)),
+            *(fraud[name].to_numpy() for name in ("event_time_ms", "known_from_ms", "known_until_ms")),
+        )
+
+    def lookup(self, merchant_ids: pl.Series, event_time_ms: pl.Series) -> np.ndarray:
+        """What MerchantRisk.lookup would find had the table of every hour been published, to the bit."""
+        merchant = self._codes(merchant_ids).to_numpy()
+        hour = (event_time_ms.to_numpy() - PUBLISHED_AFTER_MS) // EVERY_MS
+        if not len(hour):
+            return np.empty((0, len(MERCHANT_FEATURES)))
+        # Transactions of one merchant in one hour share a row of the table: a busy merchant is computed once an hour.
+        first, hours = hour.min(), hour.max() - hour.min() + 1
+        wanted, row = np.unique(merchant.astype(np.int64) * hours + (hour - first), return_inverse=True)
+        as_of_ms = (wanted % hours + first) * EVERY_MS
+        return self._values(wanted // hours, as_of_ms)[row]
+
+    def table(self, effective_from_ms: int) -> pl.DataFrame:
+        """The table of one effective time (RISK_COLUMNS), without merchants that nobody paid in the longest window."""
+        as_of_ms = np.full(len(self.merchants), effective_from_ms - PUBLISHED_AFTER_MS)
+        values = self._values(np.arange(len(self.merchants)), as_of_ms)
+        rows = dict(zip(MERCHANT_FEATURES, values.T, strict=True))
+        return (
+            pl.DataFrame({"effective_from_ms": effective_from_ms, "merchant_id": self.merchants, **rows})
+            .cast(RISK_COLUMNS)
+            .filter(pl.col(f"merchant_transactions_{WINDOW_DAYS[-1]}d") > 0)
+        )
+
+    def _codes(self, merchant_ids: pl.Series) -> pl.Series:
+        """Position of each merchant in ``merchants``."""
+        position = pl.int_range(len(self.merchants), dtype=pl.Int64, eager=True)
+        return merchant_ids.replace_strict(self.merchants, position, return_dtype=pl.Int64)
+
+    def _values(self, merchant: np.ndarray, as_of_ms: np.ndarray) -> np.ndarray:
+        values = np.empty((len(merchant), len(MERCHANT_FEATURES)))
+        _risk(merchant, as_of_ms, self._delay_ms, *self._paid, *self._fraud, values)
+        return values
+
+
+def _fraud_periods(paid: pl.DataFrame, labels: pl.DataFrame) -> pl.DataFrame:
+    """For each fraud label: when it was the last word on its transaction, [known_from_ms, known_until_ms)."""
+    known_from = pl.col("label_time_ms")
+    return (
+        labels.sort("label_time_ms", "partition", "offset")
+        .with_columns(known_from_ms=known_from, known_until_ms=known_from.shift(-1).over("transaction_id"))
+        .filter("is_fraud")
+        .with_columns(pl.col("known_until_ms").fill_null(np.iinfo(np.int64).max))
+        .join(paid, on="transaction_id")
+    )
+
+
+def _starts(sorted_codes: pl.Series, n: int) -> np.ndarray:
+    """Where each code's rows begin, and behind the last one their end: (n + 1,) int64."""
+    return np.searchsorted(sorted_codes.to_numpy(), np.arange(n + 1))
+
+
+@numba.njit(cache=True)
+def _risk(
+    merchant, as_of_ms, delay_ms, starts, time_ms, fraud_starts, fraud_time_ms, known_from_ms, known_until_ms, out
+):
+    """Fill a row of ``out`` for each (merchant, as-of time); events of a merchant are sorted by time."""
+    n_windows = len(_WINDOWS_MS)
+    longest = _WINDOWS_MS[n_windows - 1]
+    frauds = np.empty(n_windows, np.int64)
+    for row in range(len(merchant)):
+        begin, end = starts[merchant[row]], starts[merchant[row] + 1]
+        window_end = as_of_ms[row] - delay_ms
+        paid = time_ms[begin:end]
+        until = np.searchsorted(paid, window_end)
+
+        first, last = window_end - longest, window_end - longest
+        frauds[:] = 0
+        begin, end = fraud_starts[merchant[row]], fraud_starts[merchant[row] + 1]
+        for i in range(begin + np.searchsorted(fraud_time_ms[begin:end], window_end - longest), end):
+            if fraud_time_ms[i] >= window_end:
+                break
+            if known_from_ms[i] > as_of_ms[row] or known_until_ms[i] <= as_of_ms[row]:
+                continue
+            if frauds[n_windows - 1] == 0:
+                first = fraud_time_ms[i]
+            last = fraud_time_ms[i]
+            for w in range(n_windows):
+                frauds[w] += fraud_time_ms[i] >= window_end - _WINDOWS_MS[w]
+
+        for w in range(n_windows):
+            count = until - np.searchsorted(paid, window_end - _WINDOWS_MS[w])
+            out[row, 2 * w] = count
+            out[row, 2 * w + 1] = frauds[w] / count if count > 0 else 0.0
+        out[row, 2 * n_windows] = (window_end - last) / DAY_MS
+        out[row, 2 * n_windows + 1] = (window_end - first) / DAY_MS
+        since_first = until - np.searchsorted(paid, first)
+        out[row, 2 * n_windows + 2] = frauds[n_windows - 1] / since_first if since_first > 0 else 0.0

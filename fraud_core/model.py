@@ -1,10 +1,11 @@
-"""A trained model with everything that decides: trees, feature list, threshold. How it is stored is not known here."""
+"""A trained model with everything that decides: trees, calibration, threshold. How it is stored is not known here."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 import numpy as np
 import xgboost as xgb
 
+from fraud_core.calibration import Calibration
 from fraud_core.features import FEATURE_HASH, FEATURES
 
 
@@ -12,19 +13,23 @@ from fraud_core.features import FEATURE_HASH, FEATURES
 class ModelCard:
     """What a model must carry besides its trees to be served."""
 
-    threshold: float
+    threshold: float  # of the calibrated score
     base_rate: float  # share of fraud in the training rows
     training_window: tuple[int, int]  # event times in ms, [start, end)
     features: tuple[str, ...] = FEATURES
     feature_hash: str = FEATURE_HASH
+    calibration: Calibration = field(default_factory=Calibration)
+    params: dict[str, float | int] = field(default_factory=dict)  # of the fit, as tuning.refit takes them
 
     def to_dict(self) -> dict:
         """Plain JSON types."""
-        return {**asdict(self), "features": list(self.features), "training_window": list(self.training_window)}
+        lists = {"features": list(self.features), "training_window": list(self.training_window)}
+        return {**asdict(self), **lists, "calibration": self.calibration.to_dict()}
 
     @classmethod
     def from_dict(cls, card: dict) -> "ModelCard":
-        return cls(**{**card, "features": tuple(card["features"]), "training_window": tuple(card["training_window"])})
+        tuples = {name: tuple(card[name]) for name in ("features", "training_window")}
+        return cls(**{**card, **tuples, "calibration": Calibration.from_dict(card["calibration"])})
 
 
 class FraudModel:
@@ -48,7 +53,14 @@ class FraudModel:
         return self._booster
 
     def score(self, values: np.ndarray) -> np.ndarray:
-        """(n, len(FEATURES)) float64 to (n,) float64 in [0, 1]; the same bits for a row in whatever batch it comes."""
+        """Calibrated scores, (n,) float64 in [0, 1], of (n, len(FEATURES)) values.
+
+        The same bits for a row in whatever batch it comes.
+        """
+        return self.card.calibration.apply(self.raw_score(values))
+
+    def raw_score(self, values: np.ndarray) -> np.ndarray:
+        """What the trees say, before calibration; shapes as in ``score``."""
         if len(values) == 0:
             return np.empty(0)
         return self._booster.inplace_predict(values.astype(np.float32), validate_features=False).astype(np.float64)

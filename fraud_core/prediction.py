@@ -20,7 +20,7 @@ _AMOUNT, _AVERAGE, _RATIO = (FEATURES.index(n) for n in ("amount", "rolling_avg_
 # of building and serializing a dictionary per transaction. orjson's numbers round-trip to the bit.
 _TEMPLATE = (
     b'{"transaction_id":%b,"user_id":%b,"amount":%b,"rolling_avg_7d":%b,"amount_to_avg_ratio":%b,'
-    b'"prediction":%b,"score":%b,"threshold":%b,"model_version":%b,'
+    b'"prediction":%b,"score":%b,"threshold":%b,"model_version":%b,"model_is_confirmed":%b,'
     b'"shadow_model_version":%b,"shadow_score":%b,"shadow_prediction":%b,"merchant_risk_table":%b,'
     b'"event_time":"%b","ingest_time":"%b","partition":%d,"offset":%d,'
     b'"reasons":%b,"features":{' + b",".join(b'"%b":%%b' % name.encode() for name in FEATURES) + b"}}"
@@ -64,11 +64,14 @@ def encode_predictions(
     challenger: Scored | None,
     reasons: dict[int, list[dict]],
     merchant_risk_tables: Sequence[str | None],
+    *,
+    model_is_confirmed: bool,
 ) -> list[bytes]:
     """JSON bytes (prediction.schema.json) of each row, in order.
 
     transactions : (n, k) with transaction.COLUMNS. values : (n, len(FEATURES)) float64, finite.
     reasons : by row, for flagged rows. merchant_risk_tables : name of the table each row was looked up in.
+    model_is_confirmed : the registry had said that ``champion`` is the version in production.
     Without a champion the score is null and the prediction 0.
     """
     n = len(transactions)
@@ -89,14 +92,16 @@ def encode_predictions(
     )
     threshold, version = _model_fields(champion)
     _, shadow_version = _model_fields(challenger)
+    confirmed = orjson.dumps(model_is_confirmed)
     lines = []
     for row, column in enumerate(columns):
         transaction, user, numbers, flag, score, shadow_flag, shadow_score, table, event, ingest, part, offset = column
         feature = numbers.split(b",")
         own = (transaction, user, feature[_AMOUNT], feature[_AVERAGE], feature[_RATIO])
-        decided = (flag, score, threshold, version, shadow_version, shadow_score, shadow_flag, tables[table])
-        origin = (event, ingest, part, offset, explained.get(row, b"[]"))
-        lines.append(_TEMPLATE % (*own, *decided, *origin, *feature))
+        decided = (flag, score, threshold, version, confirmed)
+        shadow = (shadow_version, shadow_score, shadow_flag)
+        origin = (tables[table], event, ingest, part, offset, explained.get(row, b"[]"))
+        lines.append(_TEMPLATE % (*own, *decided, *shadow, *origin, *feature))
     return lines
 
 

@@ -9,15 +9,13 @@ from typing import Literal
 import numpy as np
 import polars as pl
 
-from fraud_core.ranking import Ranking, average_precision, card_resamples
+from fraud_core.comparison import paired_gain
+from fraud_core.ranking import Ranking, average_precision
 
 Stage = Literal["None", "Staging", "Production"]
 
 # Of the way from a random order (AP = base rate) to a perfect one (AP = 1), a candidate must have gone this share.
 AP_MARGIN = 0.05
-
-# A candidate is worse when its average precision is lower in at least this share of the resamples.
-WORSE_CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True)
@@ -51,9 +49,9 @@ def offline_gate(
 
     All arrays (n,), of the same test rows in the same order, later than anything either model was trained on.
     Rules: scores finite and not all equal; 0 < threshold < 1; AP - base rate >= AP_MARGIN x (1 - base rate); and, with
-    a champion, its AP not higher than the candidate's in WORSE_CONFIDENCE of the bootstrap resamples, each of which
-    draws the same cards for both. A retrained model is often only as good as the last one, and must be let through to
-    follow the times: whether it is better is for the shadow comparison to say. ValueError for rows of one class.
+    a champion, the candidate's AP not lower in 95 % of the resamples of ``paired_gain``. A retrained model is often
+    only as good as the last one, and must be let through to follow the times: whether it is better is for the shadow
+    comparison to say. ValueError for rows of one class.
     """
     sane = [
         (bool(np.isfinite(candidate_scores).all()), "all scores are finite"),
@@ -71,24 +69,18 @@ def offline_gate(
     if champion_scores is None:
         return _result(rules, figures)
 
-    champion = Ranking.of(is_fraud, champion_scores)
-    champion_ap = average_precision(*champion.counts())
-    gains = [
-        average_precision(*candidate.counts(weights)) - average_precision(*champion.counts(weights))
-        for weights in card_resamples(user_ids, is_fraud, resamples, seed)
-    ]
-    low, high = (float(bound) for bound in np.quantile(gains, (1 - WORSE_CONFIDENCE, WORSE_CONFIDENCE)))
+    compared = paired_gain(is_fraud, user_ids, candidate_scores, champion_scores, resamples=resamples, seed=seed)
     figures |= {
-        "champion_average_precision": champion_ap,
-        "average_precision_gain": candidate_ap - champion_ap,
-        "average_precision_gain_low": low,
-        "average_precision_gain_high": high,
+        "champion_average_precision": compared.other_average_precision,
+        "average_precision_gain": compared.gain,
+        "average_precision_gain_low": compared.low,
+        "average_precision_gain_high": compared.high,
     }
-    compared = (
-        f"average precision is not worse than the champion's {champion_ap:.4f} on the same rows "
-        f"(gain {candidate_ap - champion_ap:+.4f}, 5 to 95 %: {low:+.4f} to {high:+.4f})"
+    not_worse = (
+        f"average precision is not worse than the champion's {compared.other_average_precision:.4f} on the same rows "
+        f"(gain {compared.gain:+.4f}, 5 to 95 %: {compared.low:+.4f} to {compared.high:+.4f})"
     )
-    return _result([*rules, (high >= 0, compared)], figures)
+    return _result([*rules, (compared.high >= 0, not_worse)], figures)
 
 
 def next_stage(gate: GateResult, *, has_champion: bool) -> Promotion:

@@ -86,6 +86,11 @@ class Settings(BaseSettings):
         """The streaming job's position: losing it means scoring the topic again from the start."""
         return self.home.absolute() / "checkpoint"
 
+    def training(self) -> dict[str, int]:
+        """What decides, beside the data, which model a training run makes; Settings(**of it) makes the same again."""
+        names = ("label_delay_days", "validation_days", "test_days", "training_window_days", "search_folds", "seed")
+        return {name: getattr(self, name) for name in names}
+
     @property
     def _password(self) -> str | None:
         return self.kafka_password.get_secret_value() if self.kafka_password else None

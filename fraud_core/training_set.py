@@ -4,7 +4,7 @@ import polars as pl
 
 from fraud_core.features import FEATURES, compute_features
 from fraud_core.labels import label_transactions
-from fraud_core.merchant_risk import PUBLISHED_AFTER_MS, MerchantRisk, effective_times, merchant_risk
+from fraud_core.merchant_risk import MerchantHistory
 from fraud_core.settings import Settings
 from fraud_core.split import TimeSplit
 
@@ -23,7 +23,7 @@ def build_training_set(
     """
     split = time_split(as_of_ms, settings)
     arrived = transactions.sort("partition", "offset")
-    risk = MerchantRisk.from_table(risk_tables(arrived, labels, as_of_ms, settings))
+    risk = MerchantHistory(arrived, labels, settings.label_delay_days)
     values = compute_features(arrived, None, risk).values
     rows = (
         arrived.select("transaction_id", "user_id", "event_time_ms", "amount_cents")
@@ -38,15 +38,6 @@ def build_training_set(
     )
     split.require_both_classes(rows)
     return rows
-
-
-def risk_tables(transactions: pl.DataFrame, labels: pl.DataFrame, as_of_ms: int, settings: Settings) -> pl.DataFrame:
-    """The merchant risk tables (merchant_risk.RISK_COLUMNS) of every day up to the one computed at ``as_of_ms``."""
-    first_ms = transactions["event_time_ms"].min()
-    if first_ms is None:
-        return merchant_risk(transactions, labels, [], settings.label_delay_days)
-    times = effective_times(first_ms, as_of_ms + PUBLISHED_AFTER_MS)
-    return merchant_risk(transactions, labels, times, settings.label_delay_days)
 
 
 def time_split(as_of_ms: int, settings: Settings) -> TimeSplit:

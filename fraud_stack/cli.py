@@ -67,8 +67,9 @@ def down() -> None:
 
 @app.command()
 def status() -> None:
-    """Show each service: state, process, uptime, memory, address. Fails when one is down."""
+    """Show each service, and the stream's lag, latency, model and last batch. Fails when a service is down."""
     from fraud_stack.errors import UserError
+    from fraud_stack.stream_status import stream_lines
 
     stack = _stack()
     rows = stack.status()
@@ -80,6 +81,8 @@ def status() -> None:
         minutes, seconds = divmod(row.uptime_s, 60)
         uptime, memory = f"{minutes}m {seconds:02}s", f"{row.memory_mib:.0f} MiB"
         print(line(row.name, row.state, *((row.pid, uptime, memory) if row.pid else ("", "", "")), row.address))
+    for text in (text for row in rows if row.name == "stream" for text in stream_lines(row.address)):
+        print(f"  {text}")
     if not all(row.is_up for row in rows):
         raise typer.Exit(1)
 
@@ -126,6 +129,42 @@ def bench(
     if not name.isidentifier() or find_spec(f"benchmarks.{name}") is None:
         raise UserError(f"there is no benchmark called {name}: see benchmarks/README.md for those there are")
     _run_module(f"benchmarks.{name}", *context.args)
+
+
+@app.command(context_settings=_PASS_THROUGH)
+def reproduce(context: typer.Context) -> None:
+    """Train a logged model again from its MLflow run and compare it to the bit (--help says how)."""
+    _run_module("fraud_assets.reproduce", *context.args)
+
+
+@app.command()
+def ledger(
+    json: Annotated[Path | None, typer.Option(dir_okay=False, help="Write the ledger to this file.")] = None,
+) -> None:
+    """Prove that each transaction is decided once: counts from the four topics. Fails when they do not balance."""
+    from json import dumps
+
+    from fraud_core.settings import Settings
+    from fraud_stack.ledger import lines, take_ledger
+
+    taken = take_ledger(Settings())
+    if json is not None:
+        json.write_text(dumps(taken.to_dict(), indent=2) + "\n")
+    print("\n".join(lines(taken)))
+    if not taken.is_balanced:
+        raise typer.Exit(1)
+
+
+@app.command(name="dead-letters", context_settings=_PASS_THROUGH)
+def dead_letters(context: typer.Context) -> None:
+    """List the records that could not be read, or send them again after a fix (--help lists the options)."""
+    _run_module("streaming.dead_letters", *context.args)
+
+
+@app.command(context_settings=_PASS_THROUGH)
+def explain(context: typer.Context) -> None:
+    """Recompute one decision from the topic and compare it with what was served, to the bit."""
+    _run_module("streaming.explain", *context.args)
 
 
 @app.command()

@@ -20,7 +20,7 @@ from fraud_core.simulation.state import Simulation
 from fraud_core.topics import TRANSACTIONS
 from fraud_stack.dagster_client import DagsterClient
 from fraud_stack.errors import UserError
-from fraud_stack.ledger import Ledger, take_ledger
+from fraud_stack.ledger import lines, take_ledger
 from fraud_stack.live_view import render, summary_line
 from fraud_stack.memory import MemoryPeak
 from fraud_stack.paths import ROOT
@@ -32,7 +32,6 @@ from fraud_stack.watch import LiveView, Watcher
 JOB = "daily_training"
 HISTORY_DAYS = 60
 _MODEL_TIMEOUT_S = 60
-_DRAIN_TIMEOUT_S = 120
 _LOOK_S = 0.2
 _LAST_PREDICTIONS_S = 2.0
 _LINE_EVERY_S = 10
@@ -67,11 +66,9 @@ def run_demo(settings: Settings, options: DemoOptions) -> None:
         with steps.step("live", f"Score {options.rate:g} live transactions a second for {options.minutes:g} minutes"):
             view = _live(stack, steps, options, simulation.customers / options.rate)
         with steps.step("ledger", "Balance the books: each transaction decided exactly once"):
-            ledger = _drained_ledger(stack)
-            steps.show(
-                f"{ledger.produced:,} produced = {ledger.predicted:,} predicted + {ledger.dead_lettered:,} refused"
-            )
-            steps.show(f"{ledger.lost} lost, {ledger.duplicates} decided twice")
+            ledger = take_ledger(settings, stack.check_alive)
+            for line in lines(ledger):
+                steps.show(line)
 
         summary = {
             "seconds_to_first_live_prediction": round(settings.setup_seconds + view.first_at - began, 1),
@@ -180,17 +177,6 @@ def _screen(steps: Steps):
             steps.show(summary_line(view, last))
 
     yield line
-
-
-def _drained_ledger(stack: Stack) -> Ledger:
-    """The ledger once nothing is lost any more: what is produced is decided a moment later."""
-    deadline = time.monotonic() + _DRAIN_TIMEOUT_S
-    while True:
-        stack.check_alive()
-        ledger = take_ledger(stack.settings)
-        if ledger.lost == 0 or time.monotonic() > deadline:
-            return ledger
-        time.sleep(1)
 
 
 def _model(settings: Settings, version: str) -> dict:

@@ -1,8 +1,8 @@
 """Reading topics from outside any consumer group: nothing is committed, nobody is rebalanced."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
-from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from fraud_core.settings import Settings
 from fraud_stack.errors import UserError
@@ -10,9 +10,9 @@ from fraud_stack.errors import UserError
 _TIMEOUT_S = 15.0
 
 
-def consumer(settings: Settings) -> Consumer:
+def consumer(settings: Settings, **options: object) -> Consumer:
     # librdkafka wants a group name even from one that neither subscribes nor commits.
-    return Consumer({**settings.confluent_kafka(), "group.id": "fraud-observer", "enable.auto.commit": False})
+    return Consumer({**settings.confluent_kafka(), "group.id": "fraud-observer", "enable.auto.commit": False} | options)
 
 
 def end_offsets(settings: Settings, topic: str) -> dict[int, tuple[int, int]]:
@@ -23,7 +23,8 @@ def end_offsets(settings: Settings, topic: str) -> dict[int, tuple[int, int]]:
     except KafkaException as error:
         raise UserError(
             f"Kafka at {settings.bootstrap_servers} does not answer ({error.args[0].str()}): start the stack with "
-            "./run up, or set FRAUD_KAFKA_BOOTSTRAP_SERVERS to your own brokers"
+            "./run up, or set FRAUD_KAFKA_BOOTSTRAP_SERVERS and the FRAUD_KAFKA_* credentials to those of your own "
+            "brokers"
         ) from error
     finally:
         reader.close()
@@ -39,22 +40,31 @@ def _end_offsets(reader: Consumer, topic: str) -> dict[int, tuple[int, int]]:
     return offsets
 
 
-def read(settings: Settings, topic: str) -> Iterator[Message]:
-    """Every record of a topic from its beginning to its present end."""
-    reader = consumer(settings)
+def read(settings: Settings, topic: str, begin: Mapping[int, int] | None = None) -> Iterator[Message]:
+    """Every record of a topic to its present end; from its beginning, or from the offset ``begin`` has for a partition.
+
+    Offsets without a record (what a transactional producer leaves behind) are passed over.
+    """
+    begin = begin or {}
+    # The end of a partition is told by the fetch after the last record: let the broker answer it at once.
+    reader = consumer(settings, **{"enable.partition.eof": True, "fetch.wait.max.ms": 10})
     try:
-        ranges = {at: (start, end) for at, (start, end) in _end_offsets(reader, topic).items() if end > start}
-        remaining = {at: end for at, (_, end) in ranges.items()}
-        reader.assign([TopicPartition(topic, at, start) for at, (start, _) in ranges.items()])
+        ranges = {
+            at: (max(start, begin.get(at, start)), end) for at, (start, end) in _end_offsets(reader, topic).items()
+        }
+        remaining = {at: end for at, (start, end) in ranges.items() if end > start}
+        reader.assign([TopicPartition(topic, at, ranges[at][0]) for at in remaining])
         while remaining:
-            for message in reader.consume(10_000, timeout=1.0):
-                if message.error():
-                    raise KafkaException(message.error())
+            for message in reader.consume(10_000, timeout=0.2):
                 end = remaining.get(message.partition())
-                if end is None or message.offset() >= end:
-                    continue
-                if message.offset() == end - 1:
+                if message.error() is None:
+                    if end is None or message.offset() >= end:
+                        continue
+                elif message.error().code() != KafkaError._PARTITION_EOF:
+                    raise KafkaException(message.error())
+                if end is not None and message.offset() >= end - 1:
                     del remaining[message.partition()]
-                yield message
+                if message.error() is None:
+                    yield message
     finally:
         reader.close()

@@ -1,4 +1,4 @@
-"""Which models and merchant risk tables a micro-batch is decided with, written down before it is scored.
+"""What a micro-batch is decided with (models, merchant risk tables, settings), written down before it is scored.
 
 A micro-batch that is replayed after a crash must decide the same, also when another model was promoted in between. So
 a plan is made durable before the first micro-batch it governs, and holds for all later ones until a plan with a higher
@@ -6,20 +6,24 @@ batch id replaces it: an unchanged plan costs no write.
 """
 
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+from streaming.durable_file import write_durably
 
 _KEPT = 10
 
 
 @dataclass(frozen=True)
 class BatchPlan:
-    """Model versions (None: no such model) and the file names of the merchant risk tables in use."""
+    """Model versions (None: no such model), whether the registry had confirmed the champion, the file names of the
+    merchant risk tables, and the one setting that decides what is refused."""
 
     champion: str | None = None
     challenger: str | None = None
+    is_confirmed: bool = False
     merchant_risk_tables: tuple[str, ...] = ()
+    future_tolerance_ms: int = 0
 
 
 class PlanLog:
@@ -34,22 +38,11 @@ class PlanLog:
         if not ids:
             return None
         plan = json.loads(self._file(ids[-1]).read_text())
-        return BatchPlan(plan["champion"], plan["challenger"], tuple(plan["merchant_risk_tables"]))
+        return BatchPlan(**{**plan, "merchant_risk_tables": tuple(plan["merchant_risk_tables"])})
 
     def write(self, batch_id: int, plan: BatchPlan) -> None:
         """Let ``plan`` govern micro-batch ``batch_id`` and the following; durable when this returns."""
-        self._folder.mkdir(parents=True, exist_ok=True)
-        temporary = self._folder / "new"
-        with temporary.open("w") as file:
-            json.dump(asdict(plan), file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(self._file(batch_id))
-        folder = os.open(self._folder, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        write_durably(self._file(batch_id), json.dumps(asdict(plan)))
         for old in self._ids()[:-_KEPT]:
             self._file(old).unlink()
 

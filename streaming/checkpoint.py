@@ -62,6 +62,16 @@ class Checkpoint:
         batch_id = _last_id(self.folder / "commits")
         return {} if batch_id is None else self._offsets(self.folder / "offsets" / str(batch_id))
 
+    def planned_offsets(self) -> dict[int, int]:
+        """Per partition the offset up to which records were handed out, scored or not; empty for a new checkpoint."""
+        batch_id = _last_id(self.folder / "offsets")
+        return {} if batch_id is None else self._offsets(self.folder / "offsets" / str(batch_id))
+
+    def begins(self) -> dict[int, int]:
+        """Per partition the offset at which scoring goes on; empty for a new checkpoint."""
+        initial = self.folder / "sources" / "0" / "0"
+        return (self._offsets(initial) if initial.exists() else {}) | self.committed_offsets()
+
     def is_committed(self, batch_id: int) -> bool:
         return (self.folder / "commits" / str(batch_id)).exists()
 

@@ -14,7 +14,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from confluent_kafka import KafkaException
+from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 from prometheus_client import start_http_server
 from py4j.protocol import Py4JError
@@ -24,7 +24,7 @@ from pyspark.sql.streaming import StreamingQuery
 
 from fraud_core.settings import Settings
 from fraud_core.topics import DEAD_LETTER, PREDICTIONS, TRANSACTIONS
-from streaming import metrics, spark
+from streaming import log_lines, metrics, spark
 from streaming.checkpoint import Checkpoint
 from streaming.errors import OperatorError, StoppedError
 from streaming.lag import LagReporter
@@ -32,6 +32,7 @@ from streaming.merchant_risk_source import MerchantRiskSource
 from streaming.micro_batch import MicroBatches
 from streaming.model_source import MlflowRegistry, ModelSource
 from streaming.sink import KafkaSink
+from streaming.start_check import check_format, check_topic
 from streaming.warm_up import warm_up
 
 log = logging.getLogger("streaming.job")
@@ -62,6 +63,7 @@ class StreamingJob:
     def run(self) -> None:
         """Score until stopped. Raises what ended the stream otherwise."""
         self._wait_for_topics()
+        check_topic(self._checkpoint, self._settings.confluent_kafka())
         self._risk_tables.look()
         self._risk_tables.start(self._stop)
         self._models.start(self._stop)
@@ -136,9 +138,21 @@ class StreamingJob:
 
     def _wait_for_topics(self) -> None:
         address = self._settings.bootstrap_servers
-        admin = AdminClient(self._settings.confluent_kafka(), logger=log)
+        refused = threading.Event()
+
+        def note(error: KafkaError) -> None:
+            if error.code() == KafkaError._AUTHENTICATION:
+                refused.set()
+
+        admin = AdminClient({**self._settings.confluent_kafka(), "error_cb": note}, logger=log)
         missing_since = None
         while True:
+            admin.poll(0)
+            if refused.is_set():
+                raise OperatorError(
+                    f"Kafka at {address} refuses the credentials: check FRAUD_KAFKA_USERNAME, FRAUD_KAFKA_PASSWORD, "
+                    "FRAUD_KAFKA_SASL_MECHANISM and FRAUD_KAFKA_SECURITY_PROTOCOL"
+                )
             try:
                 existing = admin.list_topics(timeout=5.0).topics
                 missing = [topic.name for topic in _TOPICS if topic.name not in existing]
@@ -147,7 +161,9 @@ class StreamingJob:
                 problem = f"it has no topic {', '.join(missing)}"
                 missing_since = missing_since or time.monotonic()
                 if time.monotonic() - missing_since > _TOPICS_S:
-                    raise OperatorError(f"Kafka at {address}: {problem}; create it, or correct the address")
+                    raise OperatorError(
+                        f"Kafka at {address}: {problem} that this user may see; create it, or correct the address"
+                    )
             except KafkaException as error:
                 problem = error.args[0].str()
             log.warning("waiting for Kafka at %s: %s", address, problem)
@@ -159,7 +175,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m streaming.job", description=__doc__.splitlines()[0])
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     is_debugging = parser.parse_args().debug
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stdout)
+    log_lines.configure()
     for noisy in ("py4j", "urllib3"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
     settings = Settings()
@@ -169,6 +185,7 @@ def main() -> int:
     checkpoint = Checkpoint(settings.checkpoint, TRANSACTIONS.name)
     try:
         with checkpoint.locked():
+            check_format(checkpoint)
             _serve_metrics(settings)
             StreamingJob(settings, checkpoint, stop).run()
     except StoppedError:

@@ -1,4 +1,4 @@
-"""Follows the folder of daily merchant risk tables and offers the newest few for the next micro-batch.
+"""Follows the folder of hourly merchant risk tables and offers the newest few for the next micro-batch.
 
 A file ``<effective from, ms>-<digest>.parquet`` is immutable and appears under its name only when complete.
 """
@@ -6,16 +6,15 @@ A file ``<effective from, ms>-<digest>.parquet`` is immutable and appears under 
 import logging
 import threading
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 
-from fraud_core.merchant_risk import MerchantRisk
+from fraud_core.merchant_risk import KEPT_TABLES, MerchantRisk, rows_of_table
 
 log = logging.getLogger(__name__)
-
-# The newest table serves live transactions; older ones those that arrive up to a week late.
-KEPT_TABLES = 8
 
 
 @dataclass(frozen=True)
@@ -36,10 +35,13 @@ NO_TABLES = RiskTables((), MerchantRisk.empty())
 
 def load(folder: Path, names: tuple[str, ...]) -> RiskTables:
     """Load the named tables. Raises FileNotFoundError when one is gone."""
-    if not names:
-        return NO_TABLES
-    table = pl.concat([pl.read_parquet(folder / name) for name in names])
-    return RiskTables(names, MerchantRisk.from_table(table))
+    return RiskTables(names, MerchantRisk({_effective_from_ms(name): _table(folder / name) for name in names}))
+
+
+@lru_cache(maxsize=2 * KEPT_TABLES)
+def _table(file: Path) -> tuple[dict[str, int], np.ndarray]:
+    """Kept, because every hour one table is new and the others are those of the hour before."""
+    return rows_of_table(pl.read_parquet(file))
 
 
 def newest(folder: Path) -> tuple[str, ...]:

@@ -19,12 +19,19 @@ BATCH_SECONDS = Histogram(
 )
 STAGE_SECONDS = Counter("fraud_stream_stage_seconds", "time spent to collect, score and deliver", ["stage"])
 LAST_BATCH = Gauge("fraud_stream_last_batch_id", "id of the last finished micro-batch")
+LAST_BATCH_TIME = Gauge("fraud_stream_last_batch_time_seconds", "when the last micro-batch ended, Unix time")
+LAST_LATENCY = Gauge("fraud_stream_last_batch_latency_seconds", "median latency of the last micro-batch")
 LAG = Gauge("fraud_stream_lag", "records of a partition that are not scored yet", ["partition"])
 MODEL = Gauge("fraud_stream_model", "1 for the model versions in use", ["role", "version"])
 MODEL_TRAINED_UNTIL = Gauge("fraud_stream_model_trained_until_seconds", "end of the training data, Unix time", ["role"])
 REFUSED_MODELS = Counter("fraud_stream_refused_models", "model versions that cannot be served by this code")
 REGISTRY_UP = Gauge("fraud_stream_registry_up", "1 when the model registry answered the last time it was asked")
 STORE_CALLS = Counter("fraud_stream_store_calls", "calls of the online store", ["result"])
+STORE_SECONDS = Histogram(
+    "fraud_stream_store_seconds",
+    "time of a call of the online store that succeeded",
+    buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 5),
+)
 
 
 class LatencyHistogram(Collector):

@@ -15,6 +15,7 @@ from streaming import merchant_risk_source, metrics
 from streaming.batch_plan import BatchPlan, PlanLog
 from streaming.checkpoint import Checkpoint, OffsetRange
 from streaming.errors import OperatorError, StoppedError
+from streaming.log_lines import BATCH
 from streaming.merchant_risk_source import MerchantRiskSource
 from streaming.model_source import Models, ModelSource
 from streaming.online_store import HistoriesLostError, OnlineStore
@@ -57,6 +58,7 @@ class MicroBatches:
         """Score a micro-batch's records (scorer.SCHEMA). On return its predictions are acknowledged by Kafka."""
         if self._stop.is_set():
             raise StoppedError("stopped before a micro-batch")
+        BATCH.set(str(batch_id))
         began = time.perf_counter()
         ranges = self._checkpoint.ranges(batch_id)
         scored = self._score(records, ranges, self._serve(batch_id))
@@ -77,15 +79,15 @@ class MicroBatches:
 
     @cached_property
     def _scorer(self) -> Scorer:
-        return Scorer(self._store, TRANSACTIONS.name, self._settings.future_tolerance_s * SECOND_MS)
+        return Scorer(self._store, TRANSACTIONS.name)
 
     def _score(self, records: pa.Table, ranges: dict[int, OffsetRange], serving: Serving) -> ScoredBatch:
         while True:
             try:
                 return self._scorer.score(records, ranges, serving)
             except HistoriesLostError as lost:
-                kafka = self._settings.confluent_kafka()
-                rebuilder = HistoryRebuilder(kafka, TRANSACTIONS.name, self._scorer, self._store)
+                kafka, tolerance_ms = self._settings.confluent_kafka(), serving.future_tolerance_ms
+                rebuilder = HistoryRebuilder(kafka, TRANSACTIONS.name, tolerance_ms, self._scorer, self._store)
                 rebuilder.rebuild(lost.partition, ranges[lost.partition], self._stop)
 
     def _serve(self, batch_id: int) -> Serving:
@@ -96,28 +98,30 @@ class MicroBatches:
         plan = BatchPlan(
             models.champion and models.champion.version,
             models.challenger and models.challenger.version,
+            models.is_confirmed,
             tables.names,
+            self._settings.future_tolerance_s * SECOND_MS,
         )
         if plan != self._plan:
             self._plans.write(batch_id, plan)
             self._plan, self._serving = plan, None
-            log.info("batch=%d is decided by %s", batch_id, plan)
+            log.info("decided by %s", plan)
         if self._serving is None:
-            self._serving = Serving(models, tables)
+            self._serving = Serving(models, tables, plan.future_tolerance_ms)
             _report_models(models)
         return self._serving
 
     def _serving_of(self, plan: BatchPlan) -> Serving:
         """What decided the micro-batch that runs again. Raises OperatorError when that is no longer to be had."""
         try:
-            models = Models(*(self._models.get(version, self._stop) for version in (plan.champion, plan.challenger)))
+            champion, challenger = (self._models.get(name, self._stop) for name in (plan.champion, plan.challenger))
             tables = merchant_risk_source.load(self._risk_tables.folder, plan.merchant_risk_tables)
         except (ValueError, FileNotFoundError) as error:
             raise OperatorError(
                 f"the micro-batch that was running when the job ended must be decided by {plan} again, and that is not "
                 f"possible: {error}"
             ) from error
-        return Serving(models, tables)
+        return Serving(Models(champion, challenger, plan.is_confirmed), tables, plan.future_tolerance_ms)
 
     def _report(
         self, batch_id: int, records: int, scored: ScoredBatch, seconds_to_score: float, seconds: float
@@ -133,9 +137,11 @@ class MicroBatches:
         metrics.STAGE_SECONDS.labels("score").inc(seconds_to_score)
         metrics.STAGE_SECONDS.labels("deliver").inc(seconds - seconds_to_score)
         metrics.LAST_BATCH.set(batch_id)
+        metrics.LAST_BATCH_TIME.set(time.time())
+        if len(latency_s):
+            metrics.LAST_LATENCY.set(np.median(latency_s))
         log.info(
-            "batch=%d records=%d predictions=%d alerts=%d dead_letters=%d score_ms=%.0f batch_ms=%.0f latency_ms=%.0f",
-            batch_id,
+            "records=%d predictions=%d alerts=%d dead_letters=%d score_ms=%.0f batch_ms=%.0f latency_ms=%.0f",
             records,
             len(scored.predictions),
             scored.alerts,

@@ -11,7 +11,7 @@ import os
 import shutil
 import tempfile
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -47,10 +47,14 @@ class ServedModel:
 
 @dataclass(frozen=True)
 class Models:
-    """The models in use at one moment; None where there is none."""
+    """The models in use at one moment; None where there is none.
+
+    ``is_confirmed``: the registry answered the last time it was asked, and ``champion`` is what it named.
+    """
 
     champion: ServedModel | None = None
     challenger: ServedModel | None = None
+    is_confirmed: bool = False
 
 
 class MlflowRegistry:
@@ -156,13 +160,14 @@ class ModelSource:
         """Ask the registry once and load what is new."""
         try:
             aliases = self._registry.aliases()
-            self.current = Models(
-                self._offer(aliases.get(CHAMPION), self.current.champion),
-                self._offer(aliases.get(CHALLENGER), self.current.challenger),
-            )
+            champion = self._offer(aliases.get(CHAMPION), self.current.champion)
+            challenger = self._offer(aliases.get(CHALLENGER), self.current.challenger)
+            is_confirmed = (champion and champion.version) == aliases.get(CHAMPION)
+            self.current = Models(champion, challenger, is_confirmed)
             self._has_answered = True
             self._report(None)
         except OSError as error:
+            self.current = replace(self.current, is_confirmed=False)
             self._report(str(error))
         self.has_looked.set()
 

@@ -46,7 +46,10 @@ class OnlineStore:
     """Histories of one stream. ``stream_id`` names it; ``stop`` ends a wait for an unreachable store."""
 
     def __init__(self, url: str, stream_id: str, stop: threading.Event, *, timeout_s: float = 5.0) -> None:
-        self._client = redis.Redis.from_url(url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s)
+        try:
+            self._client = redis.Redis.from_url(url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s)
+        except ValueError as error:
+            raise OperatorError(f"FRAUD_STORE_URL is no address of a store: {error}") from error
         self._stream_id = stream_id
         self._stop = stop
 
@@ -133,8 +136,14 @@ class OnlineStore:
         """Call until the store answers. Raises StoppedError when the job is asked to stop meanwhile."""
         began, tries = time.monotonic(), 0
         while True:
+            called = time.perf_counter()
             try:
                 result = attempt()
+            except redis.AuthenticationError as error:
+                raise OperatorError(
+                    f"the online store refuses the credentials ({error}): put them into FRAUD_STORE_URL, as in "
+                    "redis://user:password@host:6379/0"
+                ) from error
             except redis.RedisError as error:
                 metrics.STORE_CALLS.labels("failed").inc()
                 delay_s = _RETRY_S[min(tries, len(_RETRY_S) - 1)]
@@ -145,6 +154,7 @@ class OnlineStore:
                     raise StoppedError("stopped while waiting for the online store") from error
             else:
                 metrics.STORE_CALLS.labels("ok").inc()
+                metrics.STORE_SECONDS.observe(time.perf_counter() - called)
                 if tries:
                     log.warning("the online store is back after %.1f s", time.monotonic() - began)
                 return result

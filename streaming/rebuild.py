@@ -27,9 +27,12 @@ _POLL_S = 1.0
 class HistoryRebuilder:
     """Reads ``topic`` with the connection settings ``kafka`` (librdkafka's names); commits no offset."""
 
-    def __init__(self, kafka: dict[str, str], topic: str, scorer: Scorer, store: OnlineStore) -> None:
+    def __init__(
+        self, kafka: dict[str, str], topic: str, future_tolerance_ms: int, scorer: Scorer, store: OnlineStore
+    ) -> None:
         self._kafka = kafka
         self._topic = topic
+        self._future_tolerance_ms = future_tolerance_ms
         self._scorer = scorer
         self._store = store
 
@@ -46,7 +49,7 @@ class HistoryRebuilder:
                 [partition] * len(messages),
                 [message.offset() for message in messages],
                 [message.timestamp()[1] for message in messages],
-                future_tolerance_ms=self._scorer.future_tolerance_ms,
+                future_tolerance_ms=self._future_tolerance_ms,
             ).transactions
             chunk = {partition: OffsetRange(position, position, end)}
             _, histories = self._scorer.features(transactions, chunk, MerchantRisk.empty())

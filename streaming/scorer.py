@@ -5,11 +5,8 @@ wherever micro-batches are cut (a cut changes nothing but which records come tog
 clients or the registry.
 """
 
-import os
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import chain
 
 import numpy as np
 import polars as pl
@@ -28,12 +25,6 @@ from streaming.online_store import OnlineStore
 
 Record = tuple[bytes | None, bytes]  # key, value
 
-# The rows of a large micro-batch are decided part by part, side by side: trees and TreeSHAP, which is a third of all
-# that is computed when one transaction in seventy is flagged, run without Python's lock. A row's bits do not depend on
-# the rows beside it.
-_PART_ROWS = 2_500
-_MOST_THREADS = 4
-
 SCHEMA = pa.schema(
     [
         ("key", pa.binary()),
@@ -51,6 +42,7 @@ class Serving:
 
     models: Models
     tables: RiskTables
+    future_tolerance_ms: int
 
 
 @dataclass(frozen=True)
@@ -74,11 +66,9 @@ class ScoredBatch:
 class Scorer:
     """Scores records of ``topic`` with the histories of ``store``, which it reads but does not write."""
 
-    def __init__(self, store: OnlineStore, topic: str, future_tolerance_ms: int) -> None:
+    def __init__(self, store: OnlineStore, topic: str) -> None:
         self._store = store
         self._topic = topic
-        self.future_tolerance_ms = future_tolerance_ms
-        self._threads = ThreadPoolExecutor(min(_MOST_THREADS, os.cpu_count() or 1), "scorer")
 
     def score(self, records: pa.Table, ranges: dict[int, OffsetRange], serving: Serving) -> ScoredBatch:
         """Score ``records`` (SCHEMA), which are all there are in ``ranges`` (by partition), in any order.
@@ -86,24 +76,16 @@ class Scorer:
         Raises what OnlineStore.read raises.
         """
         records = in_arrival_order(records)
-        decoded = decode(records, self.future_tolerance_ms)
+        decoded = decode(records, serving.future_tolerance_ms)
         transactions = decoded.transactions
         values, histories = self.features(transactions, ranges, serving.tables.risk)
-        tables = serving.tables.used_for(transactions["event_time_ms"].to_numpy())
-        parts = [slice(first, first + _PART_ROWS) for first in range(0, len(transactions), _PART_ROWS)]
-        decided = [
-            part.result()
-            for part in [
-                self._threads.submit(_decide, serving.models, transactions[rows], values[rows], tables[rows])
-                for rows in parts
-            ]
-        ]
+        values_json, alerts = decide(transactions, values, serving)
         keys = [user.encode() for user in transactions["user_id"].to_list()]
         return ScoredBatch(
-            predictions=list(zip(keys, chain.from_iterable(lines for lines, _ in decided), strict=True)),
+            predictions=list(zip(keys, values_json, strict=True)),
             dead_letters=self._dead_letters(records, decoded),
             refused=Counter(refusal.kind for refusal in decoded.refusals),
-            alerts=sum(alerts for _, alerts in decided),
+            alerts=alerts,
             ingest_time_ms=transactions["ingest_time_ms"].to_numpy(),
             histories=histories,
         )
@@ -139,12 +121,30 @@ class Scorer:
                 record["partition"],
                 record["offset"],
                 record["timestamp"],
+                refusal.kind,
                 refusal.reason,
                 record["key"],
                 record["value"],
             )
             for record, refusal in zip(refused, decoded.refusals, strict=True)
         ]
+
+
+def decide(transactions: pl.DataFrame, values: np.ndarray, serving: Serving) -> tuple[list[bytes], int]:
+    """The predictions of the rows, encoded, and how many of them are alerts. ``values``: (n, len(FEATURES)) float64."""
+    champion = _scored(serving.models.champion, values)
+    challenger = _scored(serving.models.challenger, values)
+    flagged = np.flatnonzero(champion.is_flagged) if champion else np.zeros(0, np.int64)
+    encoded = encode_predictions(
+        transactions,
+        values,
+        champion,
+        challenger,
+        _reasons(serving.models.champion, values, flagged),
+        serving.tables.used_for(transactions["event_time_ms"].to_numpy()),
+        model_is_confirmed=serving.models.is_confirmed,
+    )
+    return encoded, len(flagged)
 
 
 def in_arrival_order(records: pa.Table) -> pa.Table:
@@ -166,16 +166,6 @@ def decode(records: pa.Table, future_tolerance_ms: int) -> Decoded:
         records["timestamp"].to_numpy(),
         future_tolerance_ms=future_tolerance_ms,
     )
-
-
-def _decide(
-    models: Models, transactions: pl.DataFrame, values: np.ndarray, tables: list[str | None]
-) -> tuple[list[bytes], int]:
-    """The predictions of the rows, and how many of them are flagged."""
-    champion, challenger = _scored(models.champion, values), _scored(models.challenger, values)
-    flagged = np.flatnonzero(champion.is_flagged) if champion else np.zeros(0, np.int64)
-    reasons = _reasons(models.champion, values, flagged)
-    return encode_predictions(transactions, values, champion, challenger, reasons, tables), len(flagged)
 
 
 def _scored(served: ServedModel | None, values: np.ndarray) -> Scored | None:

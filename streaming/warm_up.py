@@ -30,4 +30,5 @@ def warm_up() -> None:
     compute_features(transactions, batch.new_histories(), MerchantRisk.empty())
     scored = Scored("0", 0.5, np.zeros(len(transactions)))
     assert batch.values.shape == (2, len(FEATURES))
-    encode_predictions(transactions, batch.values, scored, None, {}, [None] * len(transactions))
+    no_tables = [None] * len(transactions)
+    encode_predictions(transactions, batch.values, scored, None, {}, no_tables, model_is_confirmed=True)

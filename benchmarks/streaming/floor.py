@@ -15,9 +15,8 @@ from fraud_core.prediction import Scored, encode_predictions, top_reasons
 from fraud_core.settings import Settings
 from streaming.checkpoint import OffsetRange
 from streaming.online_store import OnlineStore
-from streaming.scorer import SCHEMA, Serving, decode
+from streaming.scorer import SCHEMA, Serving, decode, in_arrival_order
 
-_FUTURE_TOLERANCE_MS = 300_000
 _WARM_UP_BATCHES = 2
 
 
@@ -38,7 +37,7 @@ def floor_us(settings: Settings, records: Sequence[Record], batch: int = 10_000)
 def _steps(records: pa.Table, offsets: OffsetRange, store: OnlineStore, decides: Serving) -> dict[str, float]:
     covered = {0: offsets}
     marks = [time.perf_counter()]
-    transactions = decode(records, _FUTURE_TOLERANCE_MS).transactions
+    transactions = decode(in_arrival_order(records), decides.future_tolerance_ms).transactions
     marks.append(time.perf_counter())
     users = {0: users_of(transactions)}
     old = store.read(covered, users)
@@ -56,7 +55,9 @@ def _steps(records: pa.Table, offsets: OffsetRange, store: OnlineStore, decides:
     reasons = dict(zip(flagged.tolist(), top_reasons(values[flagged], contributions), strict=True))
     marks.append(time.perf_counter())
     tables = decides.tables.used_for(transactions["event_time_ms"].to_numpy())
-    encode_predictions(transactions, values, champion, challenger, reasons, tables)
+    encode_predictions(
+        transactions, values, champion, challenger, reasons, tables, model_is_confirmed=decides.models.is_confirmed
+    )
     marks.append(time.perf_counter())
     store.write(covered, users, new)
     marks.append(time.perf_counter())

@@ -14,12 +14,13 @@ from xgboost import XGBClassifier
 
 from fraud_core.features import FEATURES
 from fraud_core.labels import LABEL_COLUMNS
+from fraud_core.merchant_risk import MerchantHistory, newest_effective_times
 from fraud_core.model import ModelCard
 from fraud_core.settings import Settings
 from fraud_core.simulation.simulator import Simulator
 from fraud_core.threshold import choose_threshold
 from fraud_core.timestamps import DAY_MS
-from fraud_core.training_set import build_training_set, risk_tables
+from fraud_core.training_set import build_training_set
 from fraud_core.transaction import COLUMNS, encode_transaction
 from fraud_core.tuning import DEFAULTS, refit
 
@@ -30,7 +31,6 @@ _FIRST_DAY = 20_454  # 2026-01-01
 _SEED = 7
 # Short periods, so that a few weeks of history make a model.
 _TRAINING = {"label_delay_days": 2, "validation_days": 3, "test_days": 3}
-_SERVED_TABLES = 8
 
 Record = tuple[bytes, bytes]  # key, value
 
@@ -73,7 +73,7 @@ class Inputs:
             booster.save_model(of_version / "model.ubj")
             (of_version / "model.json").write_text(json.dumps({"run_id": "benchmark", "card": card.to_dict()}))
         _pickle_classifier(folder / "models" / CHAMPION / "model.ubj", folder / "model.pkl")
-        _publish(risk_tables(arrived, labels, as_of_ms, settings), settings.lake / "merchant_risk")
+        _publish(MerchantHistory(arrived, labels, settings.label_delay_days), as_of_ms, settings.lake / "merchant_risk")
 
 
 def _encode(transactions: pl.DataFrame) -> list[Record]:
@@ -92,8 +92,7 @@ def _pickle_classifier(model: Path, file: Path) -> None:
     file.write_bytes(pickle.dumps(classifier))
 
 
-def _publish(tables: pl.DataFrame, folder: Path) -> None:
+def _publish(history: MerchantHistory, as_of_ms: int, folder: Path) -> None:
     folder.mkdir(parents=True)
-    newest = sorted(tables.partition_by("effective_from_ms", as_dict=True).items())[-_SERVED_TABLES:]
-    for (effective_from_ms,), table in newest:
-        table.write_parquet(folder / f"{effective_from_ms}-benchmark.parquet")
+    for effective_from_ms in newest_effective_times(as_of_ms):
+        history.table(effective_from_ms).write_parquet(folder / f"{effective_from_ms}-benchmark.parquet")

@@ -31,7 +31,8 @@ def serving(settings: Settings) -> Serving:
     models = ModelSource(MlflowRegistry("", ""), settings.home / "models", settings.model_poll_s)
     models.restore(CHAMPION, CHALLENGER)
     folder = settings.lake / "merchant_risk"
-    return Serving(models.current, merchant_risk_source.load(folder, merchant_risk_source.newest(folder)))
+    tables = merchant_risk_source.load(folder, merchant_risk_source.newest(folder))
+    return Serving(models.current, tables, settings.future_tolerance_s * SECOND_MS)
 
 
 def main() -> None:
@@ -40,7 +41,7 @@ def main() -> None:
     warm_up()
     decides = serving(settings)
     store = OnlineStore(settings.store_address, "plain", stop)
-    scorer = Scorer(store, TRANSACTIONS.name, settings.future_tolerance_s * SECOND_MS)
+    scorer = Scorer(store, TRANSACTIONS.name)
     sink = KafkaSink(settings.confluent_kafka(), stop)
     ends = dict.fromkeys(range(settings.partitions), 0)
     consumer = Consumer({**settings.confluent_kafka(), "group.id": "plain", "enable.auto.commit": False})

@@ -22,7 +22,6 @@ from fraud_stack.paths import ROOT
 from fraud_stack.processes import mark, memory_mib, with_children
 from fraud_stack.stack import Stack
 from streaming.batch_plan import BatchPlan, PlanLog
-from streaming.merchant_risk_source import newest
 
 # How each contender is started. All answer every record of `transactions` with one of `fraud_predictions`.
 CONTENDERS = {"job": "streaming.job", "plain": "benchmarks.streaming.plain", "usual": "benchmarks.streaming.usual"}
@@ -76,8 +75,8 @@ def scene(contender: str, inputs: Path, folder: Path) -> Iterator[Scene]:
         # The broker's clock decides when a prediction is there, not the moment its producer queued it.
         _set_topic(settings, PREDICTIONS.name, "message.timestamp.type", "LogAppendTime")
         if contender == "job":
-            tables = newest(settings.lake / "merchant_risk")
-            PlanLog(settings.checkpoint / "plans").write(0, BatchPlan(CHAMPION, CHALLENGER, tables))
+            # The job serves the models of its last plan until a registry answers.
+            PlanLog(settings.checkpoint / "plans").write(0, BatchPlan(CHAMPION, CHALLENGER))
         with (home / "contender.log").open("w") as log:
             command = [sys.executable, "-m", CONTENDERS[contender]]
             process = subprocess.Popen(

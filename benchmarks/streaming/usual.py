@@ -3,10 +3,10 @@
 Spark's own Kafka source and sink, its default settings. It answers every transaction, so that it can be measured.
 """
 
+import os
 import pickle
 import signal
 import sys
-from functools import cache
 
 import pandas as pd
 from pyspark.sql import SparkSession
@@ -35,16 +35,13 @@ def main() -> None:
     settings = Settings()
     jars = sorted(str(jar) for jar in JARS.glob("*.jar"))
     builder = SparkSession.builder.appName("usual").master("local[*]").config("spark.jars", ",".join(jars))
+    os.environ["PYSPARK_PYTHON"] = sys.executable
     spark = builder.config("spark.ui.port", str(settings.spark_ui_port)).getOrCreate()
-    file = settings.home / "model.pkl"
-
-    @cache
-    def model():
-        return pickle.loads(file.read_bytes())
+    model = spark.sparkContext.broadcast(pickle.loads((settings.home / "model.pkl").read_bytes()))
 
     @pandas_udf("double")
     def score(features: pd.DataFrame) -> pd.Series:
-        return pd.Series(model().predict_proba(features)[:, 1])
+        return pd.Series(model.value.predict_proba(features)[:, 1])
 
     of_the_transaction = {
         "amount": col("amount"),

@@ -9,6 +9,7 @@ from fraud_assets import plots
 from fraud_assets.checks import blocking, result
 from fraud_assets.io_managers import StoredModel
 from fraud_assets.lineage import metrics_of
+from fraud_core.calibration import Calibration
 from fraud_core.settings import Settings
 from fraud_core.threshold import Threshold
 
@@ -18,21 +19,24 @@ from fraud_core.threshold import Threshold
     kinds={"xgboost"},
     owners=["team:fraud-ml"],
     io_manager_key="record",
-    check_specs=blocking("decision_threshold", is_inside_0_and_1="The threshold can separate scores."),
+    check_specs=blocking(
+        "decision_threshold", is_inside_0_and_1="The threshold, and all of its bootstrap interval, can separate scores."
+    ),
 )
 def decision_threshold(
     settings: dg.ResourceParam[Settings],
     mlflow: dg.ResourceParam[Any],
     tuned_model: StoredModel,
+    score_calibration: Calibration,
     training_set: pl.DataFrame,
 ):
-    """One number per model: the score at or above which a transaction is flagged (highest F2 on validation)."""
+    """One number per model: the calibrated score from which a transaction is flagged (highest F2 on validation)."""
     from fraud_core.evaluation import evaluate
     from fraud_core.features import FEATURES
     from fraud_core.threshold import choose_threshold
 
     validation = training_set.filter(pl.col("split") == "validation")
-    scores = tuned_model.open().score(validation.select(FEATURES).to_numpy())
+    scores = score_calibration.apply(tuned_model.open().raw_score(validation.select(FEATURES).to_numpy()))
     threshold = choose_threshold(validation["is_fraud"].to_numpy(), scores, validation["user_id"], seed=settings.seed)
     evaluation = evaluate(validation, scores, threshold.value)
 
@@ -57,4 +61,6 @@ def decision_threshold(
 
 
 def check(threshold: Threshold) -> list[dg.AssetCheckResult]:
-    return [result("is_inside_0_and_1", 0 < threshold.value < 1, threshold=threshold.value)]
+    low, high = threshold.interval
+    inside = 0 < threshold.value < 1 and 0 < low <= high < 1
+    return [result("is_inside_0_and_1", inside, threshold=threshold.value, low=low, high=high)]

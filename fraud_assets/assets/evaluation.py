@@ -1,6 +1,6 @@
 """Asset ``evaluation``: the model against rows it has never seen, and against the champion on the same rows."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import polars as pl
@@ -10,9 +10,13 @@ from fraud_assets.checks import blocking, result
 from fraud_assets.io_managers import StoredModel
 from fraud_assets.lineage import metrics_of
 from fraud_assets.registry import Registry, servable_champion
+from fraud_core.calibration import Calibration
 from fraud_core.promotion import AP_MARGIN, GateResult, offline_gate
 from fraud_core.settings import Settings
 from fraud_core.threshold import Threshold
+
+if TYPE_CHECKING:
+    from fraud_core.comparison import PairedGain
 
 
 @dg.asset(
@@ -34,7 +38,9 @@ def evaluation(
     settings: dg.ResourceParam[Settings],
     mlflow: dg.ResourceParam[Any],
     tuned_model: StoredModel,
+    score_calibration: Calibration,
     decision_threshold: Threshold,
+    balanced_training_set: pl.DataFrame,
     training_set: pl.DataFrame,
 ):
     """One verdict per model: may it enter Staging, judged on the test period and beside the champion."""
@@ -43,7 +49,7 @@ def evaluation(
 
     test = training_set.filter(pl.col("split") == "test")
     values, is_fraud = test.select(FEATURES).to_numpy(), test["is_fraud"].to_numpy()
-    scores = tuned_model.open().score(values)
+    scores = tuned_model.completed(score_calibration, decision_threshold.value).open().score(values)
     measured = evaluate(test, scores, decision_threshold.value)
     champion = servable_champion(Registry(settings, f"dagster run {context.run.run_id}"), context.log)
     gate = offline_gate(
@@ -55,7 +61,13 @@ def evaluation(
         seed=settings.seed,
     )
 
-    metrics = metrics_of(measured, "test")
+    smote = smote_gain(tuned_model, balanced_training_set, training_set, settings.seed)
+
+    metrics = metrics_of(measured, "test") | {
+        "validation_average_precision_gain_of_smote": smote.gain,
+        "validation_average_precision_gain_of_smote_low": smote.low,
+        "validation_average_precision_gain_of_smote_high": smote.high,
+    }
     curve = plots.precision_recall(measured)
     mlflow.log_metrics({**metrics, **{f"gate_{name}": value for name, value in gate.figures.items()}})
     mlflow.log_dict({"passed": gate.passed, "reasons": gate.reasons}, "offline_gate.json")
@@ -73,6 +85,21 @@ def evaluation(
         },
         check_results=check(gate),
     )
+
+
+def smote_gain(tuned_model: StoredModel, balanced: pl.DataFrame, training_set: pl.DataFrame, seed: int) -> "PairedGain":
+    """What the synthetic rows brought on validation, against a model with the same settings fitted without them."""
+    from fraud_core.comparison import paired_gain
+    from fraud_core.features import FEATURES
+    from fraud_core.tuning import refit
+
+    validation = training_set.filter(pl.col("split") == "validation")
+    values = validation.select(FEATURES).to_numpy()
+    scores = control = tuned_model.open().raw_score(values)
+    if balanced["is_synthetic"].any():
+        without = refit(balanced.filter(~pl.col("is_synthetic")), FEATURES, tuned_model.card["params"], seed)
+        control = without.inplace_predict(values, validate_features=False)
+    return paired_gain(validation["is_fraud"].to_numpy(), validation["user_id"], scores, control, seed=seed)
 
 
 def check(gate: GateResult) -> list[dg.AssetCheckResult]:

@@ -1,4 +1,4 @@
-"""Asset ``merchant_risk``: the daily tables that the stream looks merchants up in."""
+"""Asset ``merchant_risk``: the hourly tables that the stream looks merchants up in."""
 
 import hashlib
 from io import BytesIO
@@ -19,21 +19,25 @@ def merchant_risk(
     transactions: pl.DataFrame,
     labels: pl.DataFrame,
 ) -> dg.MaterializeResult:
-    """One row per merchant and day: fraud rate and volume over windows that end a label delay before that day.
+    """One row per merchant and hour: volume, fraud rate and age of fraud over windows that end a label delay before.
 
-    Published as one file a day, effective from 06:00 UTC; days that have no file yet get theirs too. A file never
-    changes: transactions may already have been scored with it.
+    Published as one file an hour, in force an hour later; those of the last day that have no file yet get theirs too.
+    A file never changes: transactions may already have been scored with it.
     """
-    from fraud_core.training_set import risk_tables
+    from fraud_core.merchant_risk import MerchantHistory, newest_effective_times
 
-    tables = risk_tables(transactions, labels, as_of_ms(context), settings)
+    # A simulated or replayed stream may lie behind the clock: tables beyond its end would be looked up by nobody.
+    newest_event_ms = transactions["event_time_ms"].max()
+    known_ms = as_of_ms(context) if newest_event_ms is None else min(as_of_ms(context), newest_event_ms)
     folder = settings.lake / "merchant_risk"
-    published = publish(tables, folder)
-    newest = tables.filter(pl.col("effective_from_ms") == pl.col("effective_from_ms").max())
+    history = MerchantHistory(transactions, labels, settings.label_delay_days)
+    times = newest_effective_times(known_ms)
+    published = [publish(history.table(time_ms), time_ms, folder) for time_ms in without_file(times, folder)]
+    newest = history.table(times[-1])
     return dg.MaterializeResult(
         metadata={
             "dagster/row_count": newest.height,
-            "effective_from": format_rfc3339_ms(newest["effective_from_ms"][0]) if newest.height else "no table yet",
+            "effective_from": format_rfc3339_ms(times[-1]),
             "mean_fraud_rate_30d": newest["merchant_fraud_rate_30d"].mean() or 0.0,
             "files_published": len(published),
             "path": dg.MetadataValue.path(folder),
@@ -41,20 +45,18 @@ def merchant_risk(
     )
 
 
-def publish(tables: pl.DataFrame, folder: Path) -> list[Path]:
-    """Write each effective time that has no file yet to ``<effective_from_ms>-<digest>.parquet``; returns the files."""
-    folder.mkdir(parents=True, exist_ok=True)
+def without_file(effective_from_ms: list[int], folder: Path) -> list[int]:
     has_file = {int(path.name.partition("-")[0]) for path in folder.glob("[0-9]*.parquet")}
-    written = []
-    for (effective_from_ms,), table in sorted(tables.partition_by("effective_from_ms", as_dict=True).items()):
-        if effective_from_ms in has_file:
-            continue
-        content = BytesIO()
-        table.sort("merchant_id").write_parquet(content)
-        digest = hashlib.sha256(content.getbuffer()).hexdigest()[:12]
-        path = folder / f"{effective_from_ms}-{digest}.parquet"
-        new = folder / f".{path.name}"
-        new.write_bytes(content.getbuffer())
-        new.replace(path)
-        written.append(path)
-    return written
+    return [time_ms for time_ms in effective_from_ms if time_ms not in has_file]
+
+
+def publish(table: pl.DataFrame, effective_from_ms: int, folder: Path) -> Path:
+    """Write the table of one effective time to ``<effective_from_ms>-<digest>.parquet``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    content = BytesIO()
+    table.write_parquet(content)
+    digest = hashlib.sha256(content.getbuffer()).hexdigest()[:12]
+    path = folder / f"{effective_from_ms}-{digest}.parquet"
+    new = folder / f".{path.name}"
+    new.write_bytes(content.getbuffer())
+    return new.replace(path)

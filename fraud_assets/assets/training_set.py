@@ -1,5 +1,6 @@
 """Asset ``training_set``: point-in-time features and labels, and the checks that nothing from the future is in it."""
 
+import itertools
 from typing import Any
 
 import dagster as dg
@@ -7,7 +8,7 @@ import polars as pl
 
 from fraud_assets import plots
 from fraud_assets.checks import blocking, features_are_finite, result
-from fraud_assets.lineage import log_dataset, offset_tags
+from fraud_assets.lineage import log_dataset, log_origin
 from fraud_assets.partitions import as_of_ms
 from fraud_core.settings import Settings
 from fraud_core.timestamps import DAY_MS
@@ -26,6 +27,7 @@ from fraud_core.timestamps import DAY_MS
         is_not_empty="Train, validation and test all have rows.",
         both_classes="Each of train, validation and test holds frauds and genuine transactions.",
         features_are_finite="No feature is missing, NaN or infinite.",
+        periods_are_purged="Validation follows train, and test validation, each a label delay later.",
         labels_were_known="Each fraud was reported by the as-of time, and all rows are a label delay older than it.",
     ),
 )
@@ -44,7 +46,7 @@ def training_set(
 
     as_of = as_of_ms(context)
     rows = build_training_set(transactions, labels, as_of, settings)
-    mlflow.set_tags(offset_tags(settings))
+    log_origin(mlflow, settings, as_of)
     log_dataset(mlflow, rows, "training_set", context.partition_key, "training, validation and test")
     by_split = rows.group_by("split").agg(pl.len().alias("rows"), pl.col("is_fraud").mean().alias("fraud_rate"))
     day = pl.from_epoch("event_time_ms", time_unit="ms").dt.date().alias("day")
@@ -67,7 +69,11 @@ def check(rows: pl.DataFrame, labels: pl.DataFrame, as_of: int, label_delay_days
     reported = labels.filter("is_fraud", pl.col("label_time_ms") <= as_of)
     unreported = rows.filter("is_fraud").join(reported, on="transaction_id", how="anti").height
     too_new = rows.filter(pl.col("event_time_ms") >= as_of - label_delay_days * DAY_MS).height
+    times = {split: rows.filter(pl.col("split") == split)["event_time_ms"] for split in by_split}
+    gaps_ms = [(times[after].min() or 0) - (times[before].max() or 0) for before, after in itertools.pairwise(times)]
+    purged = all(gap_ms >= label_delay_days * DAY_MS for gap_ms in gaps_ms)
     return [
+        result("periods_are_purged", purged, shortest_gap_days=min(gaps_ms) / DAY_MS),
         result("is_not_empty", all(len(part) for part in by_split.values()), rows=rows.height),
         result("both_classes", all(part.any() and not part.all() for part in by_split.values())),
         features_are_finite(rows),

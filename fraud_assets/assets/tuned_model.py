@@ -1,27 +1,41 @@
 """Asset ``tuned_model``: the search for tree settings and the final fit."""
 
-from typing import Any
+import itertools
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import polars as pl
 
 from fraud_assets import plots
+from fraud_assets.checks import blocking, result
 from fraud_assets.io_managers import StoredModel
 from fraud_assets.partitions import as_of_ms
 from fraud_core.settings import Settings
 from fraud_core.timestamps import DAY_MS
 
+if TYPE_CHECKING:
+    import numpy as np
+
 # Until decision_threshold has chosen one: no score is above it.
 FLAGS_NOTHING = 1.0
 
 
-@dg.asset(group_name="training", kinds={"xgboost", "scikitlearn"}, owners=["team:fraud-ml"], io_manager_key="model")
+@dg.asset(
+    group_name="training",
+    kinds={"xgboost", "scikitlearn"},
+    owners=["team:fraud-ml"],
+    io_manager_key="model",
+    check_specs=blocking(
+        "tuned_model",
+        folds_are_purged="Folds follow each other in time, and each validates a label delay after it trained.",
+    ),
+)
 def tuned_model(
     context: dg.AssetExecutionContext,
     settings: dg.ResourceParam[Settings],
     mlflow: dg.ResourceParam[Any],
     balanced_training_set: pl.DataFrame,
-) -> dg.MaterializeResult[StoredModel]:
+):
     """One XGBoost model a day: the best of a random search over time-ordered folds, fitted on all balanced rows."""
     from joblib.externals.loky import get_reusable_executor
 
@@ -47,6 +61,7 @@ def tuned_model(
         threshold=FLAGS_NOTHING,
         base_rate=real["is_fraud"].mean(),
         training_window=time_split(as_of_ms(context), settings).train,
+        params=tuning.params,
     )
 
     best = tuning.table["average_precision"].max()
@@ -64,4 +79,20 @@ def tuned_model(
             "candidates": plots.as_table(tuning.table.sort("average_precision", descending=True)),
             "feature_importance": plots.as_markdown(importance),
         },
+        check_results=check(real["event_time_ms"].to_numpy(), settings),
     )
+
+
+def check(event_time_ms: "np.ndarray", settings: Settings) -> list[dg.AssetCheckResult]:
+    """event_time_ms : (n,) of the rows that the folds are made of."""
+    from fraud_core.split import PurgedTimeSeriesSplit
+
+    gap_ms = settings.label_delay_days * DAY_MS
+    folds = PurgedTimeSeriesSplit(event_time_ms, settings.search_folds, gap_ms).split(event_time_ms)
+    bounds = [
+        (event_time_ms[train].max(), event_time_ms[validation].min(), event_time_ms[validation].max())
+        for train, validation in folds
+    ]
+    purged = all(start - trained >= gap_ms for trained, start, _ in bounds)
+    ordered = all(end < start for (_, _, end), (_, start, _) in itertools.pairwise(bounds))
+    return [result("folds_are_purged", purged and ordered, folds=len(bounds))]

@@ -1,15 +1,25 @@
 import polars as pl
 import pytest
 
-from fraud_assets.assets import balanced_training_set, decision_threshold, evaluation, training_set
+from fraud_assets.assets import (
+    balanced_training_set,
+    decision_threshold,
+    evaluation,
+    registered_model,
+    training_set,
+    tuned_model,
+)
+from fraud_assets.io_managers import StoredModel
 from fraud_assets_tests.assets.conftest import AS_OF_MS
 from fraud_core.balancing import balance
 from fraud_core.features import FEATURES
+from fraud_core.model import FraudModel, ModelCard
 from fraud_core.promotion import GateResult
 from fraud_core.settings import Settings
 from fraud_core.threshold import Threshold
 from fraud_core.timestamps import DAY_MS
 from fraud_core.training_set import build_training_set
+from fraud_core.tuning import DEFAULTS, refit
 
 pytestmark = pytest.mark.assets
 
@@ -38,7 +48,7 @@ def test_a_training_set_as_it_should_be_passes(rows, simulated):
 
 def test_a_period_without_rows_fails(rows, simulated):
     without = rows.filter(pl.col("split") != "validation")
-    assert failed_of_training_set(without, simulated[1]) == {"is_not_empty", "both_classes"}
+    assert failed_of_training_set(without, simulated[1]) == {"is_not_empty", "both_classes", "periods_are_purged"}
 
 
 def test_a_period_without_fraud_fails(rows, simulated):
@@ -56,6 +66,16 @@ def test_a_feature_that_is_no_number_fails(rows, simulated, bad):
 def test_a_fraud_that_was_reported_only_after_the_as_of_time_fails(rows, simulated):
     late = simulated[1].with_columns(pl.lit(AS_OF_MS + 1).alias("label_time_ms"))
     assert failed_of_training_set(rows, late) == {"labels_were_known"}
+
+
+def test_a_period_that_begins_before_the_labels_of_the_one_before_are_known_fails(rows, simulated):
+    early = rows.with_columns(
+        pl.when(pl.col("split") == "validation")
+        .then(pl.col("event_time_ms") - DAY_MS)
+        .otherwise("event_time_ms")
+        .alias("event_time_ms")
+    )
+    assert failed_of_training_set(early, simulated[1]) == {"periods_are_purged"}
 
 
 def test_a_row_younger_than_the_label_delay_fails(rows, simulated):
@@ -78,9 +98,37 @@ def test_a_balanced_set_made_from_more_than_the_training_rows_fails(rows):
     assert failed(balanced_training_set.check(everything, rows)) == {"only_training_rows"}
 
 
-@pytest.mark.parametrize("value", [0.0, 1.0, float("nan")])
-def test_a_threshold_that_separates_nothing_fails(value):
-    assert failed(decision_threshold.check(Threshold(value, 0.5, 0.5, 0.5, (0, 1)))) == {"is_inside_0_and_1"}
+@pytest.mark.parametrize(
+    ("value", "interval"), [(0.0, (0.1, 0.2)), (1.0, (0.1, 0.2)), (float("nan"), (0.1, 0.2)), (0.5, (0.4, 1.0))]
+)
+def test_a_threshold_that_separates_nothing_fails(value, interval):
+    assert failed(decision_threshold.check(Threshold(value, 0.5, 0.5, 0.5, interval))) == {"is_inside_0_and_1"}
+
+
+def test_folds_of_the_training_rows_are_purged(rows):
+    train = rows.filter(pl.col("split") == "train")["event_time_ms"].to_numpy()
+    assert failed(tuned_model.check(train, Settings())) == set()
+
+
+@pytest.fixture(scope="module")
+def grown(balanced) -> StoredModel:
+    params = {**DEFAULTS, "n_estimators": 5}
+    booster = refit(balanced, FEATURES, params, seed=1)
+    return StoredModel.of(FraudModel(booster, ModelCard(0.5, 0.01, (0, 10), params=params)))
+
+
+def test_a_registered_model_that_comes_out_again_passes(balanced, grown):
+    assert failed(registered_model.check(grown, grown, balanced, seed=1)) == set()
+
+
+def test_a_registered_model_of_another_seed_or_other_rows_fails(balanced, grown):
+    assert failed(registered_model.check(grown, grown, balanced, seed=2)) == {"reproduces"}
+    assert failed(registered_model.check(grown, grown, balanced.tail(-1000), seed=1)) == {"reproduces"}
+
+
+def test_another_model_than_the_evaluated_one_in_the_registry_fails(balanced, grown):
+    other = StoredModel(grown.ubj + b"x", grown.card)
+    assert failed(registered_model.check(other, grown, balanced, seed=1)) == {"is_what_was_evaluated"}
 
 
 def test_a_model_no_better_than_chance_fails_and_blocks():

@@ -7,6 +7,8 @@ import dagster as dg
 import pytest
 
 from fraud_assets.definitions import build_defs
+from fraud_assets.offset_log import OffsetLog, OffsetRange
+from fraud_assets.partitions import AS_OF_TAG
 from fraud_core.settings import Settings
 
 pytestmark = pytest.mark.assets
@@ -17,6 +19,7 @@ ORDER = [
     "training_set",
     "balanced_training_set",
     "tuned_model",
+    "score_calibration",
     "decision_threshold",
     "evaluation",
     "registered_model",
@@ -62,12 +65,16 @@ def test_the_checks_that_guard_the_model_are_blocking(definitions):
         ("training_set", "is_not_empty"),
         ("training_set", "both_classes"),
         ("training_set", "features_are_finite"),
+        ("training_set", "periods_are_purged"),
         ("training_set", "labels_were_known"),
         ("balanced_training_set", "only_training_rows"),
         ("balanced_training_set", "both_classes"),
         ("balanced_training_set", "features_are_finite"),
+        ("tuned_model", "folds_are_purged"),
         ("decision_threshold", "is_inside_0_and_1"),
         ("evaluation", "beats_chance"),
+        ("registered_model", "is_what_was_evaluated"),
+        ("registered_model", "reproduces"),
     }
     assert all(checks.values())
 
@@ -88,6 +95,29 @@ def test_two_ticks_of_one_day_ask_for_the_same_run(definitions):
 def test_with_airflow_as_the_scheduler_the_schedule_ships_stopped():
     schedule = build_defs(Settings(scheduler="airflow")).resolve_schedule_def("daily_training_schedule")
     assert schedule.default_status is dg.DefaultScheduleStatus.STOPPED
+
+
+def test_every_hour_a_run_publishes_merchant_risk_as_of_that_hour_once_there_are_transactions(tmp_path):
+    settings = Settings(home=tmp_path)
+    hour = datetime(2026, 5, 10, 14, tzinfo=UTC)
+    assert _hourly(settings, hour).skip_message.startswith("no run has read transactions yet")
+    with OffsetLog(settings.lake / "transactions").append(OffsetRange({0: 0}, {0: 1})):
+        pass
+    [request] = _hourly(settings, hour).run_requests
+    assert (request.run_key, request.partition_key) == ("2026-05-10T14:00:00+00:00", "2026-05-09")
+    assert request.tags[AS_OF_TAG] == "2026-05-10T14:00:00+00:00"
+
+
+def _hourly(settings: Settings, hour: datetime) -> dg.SensorResult:
+    definitions = build_defs(settings)
+    with dg.DagsterInstance.ephemeral() as instance:
+        context = dg.build_schedule_context(
+            instance,
+            scheduled_execution_time=hour,
+            resources={"settings": settings},
+            repository_def=definitions.get_repository_def(),
+        )
+        return definitions.resolve_schedule_def("merchant_risk_refresh_schedule").evaluate_tick(context)
 
 
 def test_partitions_begin_where_the_settings_say():

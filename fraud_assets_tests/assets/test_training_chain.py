@@ -7,16 +7,25 @@ import polars as pl
 import pytest
 from mlflow import MlflowClient
 
+from fraud_assets.offset_log import OffsetLog, OffsetRange
 from fraud_assets.registry import promotion_log
+from fraud_assets.reproduce import NotReproducibleError, compare
 from fraud_assets_tests.assets.conftest import PARTITION
 from fraud_core.features import FEATURES
-from fraud_core.merchant_risk import RISK_COLUMNS
+from fraud_core.merchant_risk import KEPT_TABLES, RISK_COLUMNS
 from fraud_core.model import FraudModel, ModelCard
 from fraud_core.settings import Settings
 
 pytestmark = pytest.mark.assets
 
-TRAINING = ("merchant_risk", "training_set", "balanced_training_set", "tuned_model", "decision_threshold")
+TRAINING = (
+    "merchant_risk",
+    "training_set",
+    "balanced_training_set",
+    "tuned_model",
+    "score_calibration",
+    "decision_threshold",
+)
 REGISTRY = ("evaluation", "registered_model", "production_model")
 
 
@@ -78,6 +87,7 @@ def test_a_dagster_run_is_one_mlflow_run_that_says_where_everything_came_from(fi
         "validation_average_precision",
     }
     assert {file.path for file in client.list_artifacts(run.info.run_id, "plots")} == {
+        "plots/calibration_curve.png",
         "plots/confusion_matrix.png",
         "plots/f2_against_threshold.png",
         "plots/feature_importance.png",
@@ -101,14 +111,48 @@ def test_a_client_can_serve_the_champion_from_the_registry_alone(first, material
     assert flagged.mean() == evaluated["test_precision"].value
 
 
-def test_every_day_of_the_history_has_one_risk_table_and_a_second_run_changes_none(first, materialize):
+def test_the_hours_before_the_as_of_time_have_one_risk_table_each_and_a_second_run_changes_none(first, materialize):
     folder = materialize.settings.lake / "merchant_risk"
     before = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
     assert materialize("merchant_risk").success
     assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == before
     times = [int(path.name.partition("-")[0]) for path in before]
-    assert len(times) == len(set(times)) > 50
+    assert len(times) == len(set(times)) == KEPT_TABLES
     assert pl.read_parquet(next(iter(before))).schema == pl.Schema(RISK_COLUMNS)
+
+
+def test_the_evaluation_says_what_smote_brought_on_validation(first):
+    metadata = first.asset_materializations_for_node("evaluation")[0].metadata
+    low, gain, high = (
+        metadata[f"validation_average_precision_gain_of_smote{bound}"].value for bound in ("_low", "", "_high")
+    )
+    assert low <= gain <= high
+
+
+@pytest.fixture
+def run_id(first, client, materialize) -> str:
+    experiment = client.get_experiment_by_name(materialize.settings.experiment_name)
+    [run] = client.search_runs([experiment.experiment_id], f"tags.dagster_run_id = '{first.run_id}'")
+    return run.info.run_id
+
+
+def test_a_logged_run_reproduces_to_the_bit(run_id, materialize):
+    compared = {name: logged == now for name, logged, now in compare(mlflow.get_run(run_id), materialize.settings)}
+    assert compared == dict.fromkeys(
+        ("training set", "balanced training set", "trees", "calibration", "threshold", "test metrics"), True
+    )
+
+
+def test_rows_that_came_after_the_run_change_nothing_and_rows_that_are_gone_are_told(run_id, materialize, simulated):
+    log, count = OffsetLog(materialize.settings.lake / "labels"), len(simulated[1])
+    with log.append(OffsetRange({0: count}, {0: count + 1})) as folder:
+        late = simulated[1].head(1).with_columns(offset=pl.lit(count, pl.Int64), is_fraud=~pl.col("is_fraud"))
+        late.write_parquet(folder / "rows.parquet")
+    name, logged, now = next(compare(mlflow.get_run(run_id), materialize.settings))
+    assert (name, logged == now) == ("training set", True)
+    elsewhere = Settings(**{**materialize.settings.model_dump(), "home": materialize.settings.home / "elsewhere"})
+    with pytest.raises(NotReproducibleError, match="holds less of transactions than the run read"):
+        next(compare(mlflow.get_run(run_id), elsewhere))
 
 
 def test_no_row_of_the_balanced_set_is_from_validation_or_test(first, materialize):

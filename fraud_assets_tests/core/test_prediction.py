@@ -34,7 +34,11 @@ def test_every_prediction_conforms_to_the_schema_and_its_numbers_round_trip(tran
     tables = data.draw(st.lists(st.sampled_from(("1-abc.parquet", None)), min_size=n, max_size=n))
     reasons = {0: top_reasons(matrix[:1], matrix[:1])[0]}
 
-    encoded = encode_predictions(transactions, matrix, champion, challenger, reasons, tables)
+    is_confirmed = data.draw(st.booleans())
+
+    encoded = encode_predictions(
+        transactions, matrix, champion, challenger, reasons, tables, model_is_confirmed=is_confirmed
+    )
 
     for row, (prediction, transaction) in enumerate(
         zip(map(orjson.loads, encoded), transactions.to_dicts(), strict=True)
@@ -47,6 +51,7 @@ def test_every_prediction_conforms_to_the_schema_and_its_numbers_round_trip(tran
         assert prediction["amount_to_avg_ratio"] == matrix[row, FEATURES.index("amount_to_avg_ratio")]
         assert prediction["score"] == champion.scores[row]
         assert prediction["prediction"] == int(champion.scores[row] >= 0.25)
+        assert prediction["model_is_confirmed"] is is_confirmed
         assert prediction["shadow_score"] == challenger.scores[row]
         assert prediction["shadow_prediction"] == int(challenger.scores[row] >= 0.5)
         assert prediction["merchant_risk_table"] == tables[row]
@@ -64,7 +69,7 @@ def one_transaction(**fields) -> pl.DataFrame:
 
 def test_without_a_model_the_score_is_null_and_the_prediction_zero():
     zeros = np.zeros((1, len(FEATURES)))
-    (encoded,) = encode_predictions(one_transaction(), zeros, None, None, {}, [None])
+    (encoded,) = encode_predictions(one_transaction(), zeros, None, None, {}, [None], model_is_confirmed=True)
     prediction = orjson.loads(encoded)
     PREDICTION.validate(prediction)
     assert prediction["prediction"] == 0
@@ -74,14 +79,16 @@ def test_without_a_model_the_score_is_null_and_the_prediction_zero():
 @pytest.mark.parametrize("name", ['a"b', "a\\b", "a],[b", "ünï", "a\nb", "%b", "\x00"])
 def test_names_are_escaped(name):
     zeros = np.zeros((1, len(FEATURES)))
-    (encoded,) = encode_predictions(one_transaction(transaction_id=name, user_id=name), zeros, None, None, {}, [name])
+    named = one_transaction(transaction_id=name, user_id=name)
+    (encoded,) = encode_predictions(named, zeros, None, None, {}, [name], model_is_confirmed=True)
     prediction = orjson.loads(encoded)
     assert [prediction[key] for key in ("transaction_id", "user_id", "merchant_risk_table")] == [name] * 3
 
 
 def test_no_transactions_give_no_predictions():
     nothing = np.zeros((0, len(FEATURES)))
-    assert encode_predictions(one_transaction().clear(), nothing, None, Scored("1", 0.5, np.zeros(0)), {}, []) == []
+    nobody, shadow = one_transaction().clear(), Scored("1", 0.5, np.zeros(0))
+    assert encode_predictions(nobody, nothing, None, shadow, {}, [], model_is_confirmed=True) == []
 
 
 def test_reasons_are_the_largest_positive_contributions_first():
@@ -96,13 +103,15 @@ def test_reasons_are_the_largest_positive_contributions_first():
 @pytest.mark.parametrize("key", [None, b"u"])
 @pytest.mark.parametrize("value", [None, b"", b"\xff\x00{"])
 def test_a_dead_letter_conforms_to_the_schema(key, value):
-    sent_key, letter = encode_dead_letter("transactions", 3, 12, START_MS, "not JSON", key, value)
+    sent_key, letter = encode_dead_letter("transactions", 3, 12, START_MS, "not JSON", "not JSON: x", key, value)
     DEAD_LETTER.validate(orjson.loads(letter))
     assert sent_key == key
 
 
 def test_a_record_too_large_to_be_repeated_leaves_its_position_and_size():
-    key, letter = encode_dead_letter("transactions", 3, 12, START_MS, "schema", b"u", b"x" * MAX_ORIGINAL_BYTES)
+    key, letter = encode_dead_letter(
+        "transactions", 3, 12, START_MS, "schema", "amount: x", b"u", b"x" * MAX_ORIGINAL_BYTES
+    )
     DEAD_LETTER.validate(orjson.loads(letter))
     assert key is None
     assert orjson.loads(letter)["value_base64"] is None

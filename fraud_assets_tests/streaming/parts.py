@@ -122,25 +122,25 @@ class FolderRegistry:
 class SparkCheckpoint:
     """Writes a checkpoint folder as Spark does."""
 
-    def __init__(self, folder: Path, partitions: int = 2) -> None:
+    def __init__(self, folder: Path, partitions: int = 2, topic: str = "transactions") -> None:
         self.folder = folder
+        self._topic = topic
         self._write("metadata", json.dumps({"id": f"stream at {folder}"}))
-        self._write("sources/0/0", _log("v1", dict.fromkeys(range(partitions), 0)))
+        self._write("sources/0/0", self._log("v1", dict.fromkeys(range(partitions), 0)))
 
     def plan(self, batch_id: int, ends: dict[int, int]) -> None:
-        self._write(f"offsets/{batch_id}", "v1\n" + _log('{"batchWatermarkMs":0}', ends))
+        self._write(f"offsets/{batch_id}", "v1\n" + self._log('{"batchWatermarkMs":0}', ends))
 
     def commit(self, batch_id: int) -> None:
         self._write(f"commits/{batch_id}", 'v1\n{"nextBatchWatermarkMs":0}')
+
+    def _log(self, head: str, offsets: dict[int, int]) -> str:
+        return f"{head}\n" + json.dumps({self._topic: {str(at): offset for at, offset in offsets.items()}})
 
     def _write(self, name: str, text: str) -> None:
         file = self.folder / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)
-
-
-def _log(head: str, offsets: dict[int, int]) -> str:
-    return f"{head}\n" + json.dumps({"transactions": {str(partition): offset for partition, offset in offsets.items()}})
 
 
 class ListSink:

@@ -9,9 +9,9 @@ pytestmark = pytest.mark.streaming
 
 def test_the_last_plan_comes_back(tmp_path):
     assert PlanLog(tmp_path / "plans").last() is None
-    PlanLog(tmp_path / "plans").write(9, BatchPlan("1", None, ("a.parquet", "b.parquet")))
-    PlanLog(tmp_path / "plans").write(10, BatchPlan("2", "3", ()))
-    assert PlanLog(tmp_path / "plans").last() == BatchPlan("2", "3", ())
+    PlanLog(tmp_path / "plans").write(9, BatchPlan("1", None, True, ("a.parquet", "b.parquet"), 300_000))
+    PlanLog(tmp_path / "plans").write(10, BatchPlan("2", "3", False, ("c.parquet",), 1000))
+    assert PlanLog(tmp_path / "plans").last() == BatchPlan("2", "3", False, ("c.parquet",), 1000)
 
 
 def test_a_plan_written_half_is_none(tmp_path):

@@ -7,7 +7,10 @@ import sys
 import pytest
 
 from fraud_assets_tests.streaming.parts import SparkCheckpoint
+from streaming.batch_plan import BatchPlan, PlanLog
 from streaming.checkpoint import Checkpoint, OffsetRange
+from streaming.errors import OperatorError
+from streaming.start_check import FORMAT, check_format
 
 pytestmark = pytest.mark.streaming
 
@@ -58,3 +61,33 @@ with c.Checkpoint(pathlib.Path({str(checkpoint.folder)!r}), "transactions").lock
         refused = subprocess.run([sys.executable, "-c", second_job], capture_output=True, text=True)
         assert f"OperatorError: another streaming job (process {os.getpid()})" in refused.stderr
     subprocess.run([sys.executable, "-c", second_job], check=True)
+
+
+def test_a_new_checkpoint_gets_the_present_format_and_keeps_its_plans(spark, checkpoint, tmp_path):
+    new = Checkpoint(tmp_path / "new", "transactions")
+    check_format(new)
+    PlanLog(new.folder / "plans").write(0, BatchPlan("1"))
+    SparkCheckpoint(new.folder).plan(0, {0: 10})
+    check_format(new)
+    assert PlanLog(new.folder / "plans").last() == BatchPlan("1")
+
+
+def test_an_older_checkpoint_is_taken_over_between_two_micro_batches_only(spark, checkpoint):
+    plans = checkpoint.folder / "plans"
+    plans.mkdir()
+    (plans / "0.json").write_text('{"champion": "1", "challenger": null, "merchant_risk_tables": []}')
+    spark.plan(0, {0: 10, 1: 5})
+    with pytest.raises(OperatorError, match=r"has format 1, this version writes .* start the version that wrote it"):
+        check_format(checkpoint)
+    spark.commit(0)
+    check_format(checkpoint)
+    assert PlanLog(plans).last() is None
+    assert checkpoint.committed_offsets() == {0: 10, 1: 5}
+    spark.plan(1, {0: 11, 1: 5})
+    check_format(checkpoint)
+
+
+def test_a_checkpoint_of_a_newer_version_is_refused(spark, checkpoint):
+    (checkpoint.folder / "stream.json").write_text(f'{{"format": {FORMAT + 1}}}')
+    with pytest.raises(OperatorError, match=f"has format {FORMAT + 1}, .* start the newer version"):
+        check_format(checkpoint)

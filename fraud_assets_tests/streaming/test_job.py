@@ -1,6 +1,5 @@
 """The job itself, with a real Spark, broker and store: killed, bereft of its store, started again, stopped."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -14,17 +13,15 @@ import orjson
 import polars as pl
 import pytest
 from confluent_kafka import Consumer, Message, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient
 
-from fraud_assets_tests.streaming.conftest import Valkey, free_port
+from fraud_assets_tests.streaming.conftest import Broker, Valkey, free_port
 from fraud_assets_tests.streaming.parts import messages, payments
 from fraud_core.features import compute_features
 from fraud_core.merchant_risk import MerchantRisk
 from fraud_core.settings import Settings
 from fraud_core.topics import DEAD_LETTER, PREDICTIONS, TRANSACTIONS
 from fraud_core.transaction import decode_transactions
-from fraud_stack.java import java_home
-from fraud_stack.kafka import broker_command, create_topics, write_broker_configuration
+from fraud_stack.ledger import take_ledger
 
 pytestmark = pytest.mark.streaming
 
@@ -76,22 +73,14 @@ class System:
     def __init__(self, home: Path, valkey: Valkey) -> None:
         ports = {f"{name}_port": free_port() for name in ("kafka", "kafka_controller", "spark_ui", "metrics", "mlflow")}
         self.settings = Settings(home=home, store_url=valkey.url, max_offsets_per_trigger=150, partitions=2, **ports)
-        self.environment = {name: value for name, value in os.environ.items() if not name.startswith("FRAUD_")} | {
-            "JAVA_HOME": str(java_home()),
-            "FRAUD_HOME": str(home),
+        self._broker = Broker(self.settings)
+        self.environment = self._broker.environment | {
             "FRAUD_STORE_URL": valkey.url,
             "FRAUD_MAX_OFFSETS_PER_TRIGGER": "150",
             **{f"FRAUD_{name.upper()}": str(port) for name, port in ports.items()},
         }
-        (home / "run").mkdir()
-        write_broker_configuration(self.settings)
-        with (home / "kafka.log").open("wb") as log:
-            self._broker = subprocess.Popen(broker_command(home), env=self.environment, stdout=log, stderr=log)
         self.jobs: list[Job] = []
-        kafka = self.settings.confluent_kafka()
-        wait_until(lambda: _answers(kafka), "the broker does not start")
-        create_topics(self.settings)
-        self._producer = Producer(kafka)
+        self._producer = Producer(self.settings.confluent_kafka())
 
     def start_job(self) -> Job:
         self.jobs.append(Job(self.settings, self.environment))
@@ -123,15 +112,6 @@ class System:
             if job.process.poll() is None:
                 job.kill()
         self._broker.kill()
-        self._broker.wait()
-
-
-def _answers(kafka: dict[str, str]) -> bool:
-    try:
-        AdminClient(kafka).list_topics(timeout=2)
-    except Exception:
-        return False
-    return True
 
 
 @pytest.fixture
@@ -163,6 +143,11 @@ def test_a_killed_job_whose_store_is_wiped_loses_nothing_and_decides_nothing_twi
     wait_until(lambda: len(decided(system)) == 1500, "not all transactions are scored")
     assert job.stop() == 0
     assert "rebuilding histories" in job.log.read_text()
+
+    ledger = take_ledger(system.settings)
+    assert ledger.is_balanced
+    assert (ledger.produced, ledger.predicted, ledger.dead_lettered) == (1503, 1500, 3)
+    assert ledger.duplicates_same == len(system.read(PREDICTIONS.name)) + len(system.read(DEAD_LETTER.name)) - 1503
 
     values = decided(system)
     assert {len(different) for different in values.values()} == {1}

@@ -3,14 +3,24 @@
 import threading
 
 import orjson
+import polars as pl
 import pytest
 
-from fraud_assets_tests.streaming.parts import FolderRegistry, ListSink, SparkCheckpoint, payments, records, risk_table
+from fraud_assets_tests.streaming.parts import (
+    FolderRegistry,
+    ListSink,
+    SparkCheckpoint,
+    messages,
+    payments,
+    records,
+    risk_table,
+)
 from fraud_core.settings import Settings
 from fraud_core.timestamps import DAY_MS
 from fraud_core.topics import DEAD_LETTER, PREDICTIONS
 from streaming.checkpoint import Checkpoint
 from streaming.errors import OperatorError, StoppedError
+from streaming.log_lines import add_batch
 from streaming.merchant_risk_source import MerchantRiskSource
 from streaming.micro_batch import MicroBatches
 from streaming.model_source import ModelSource
@@ -105,6 +115,39 @@ def test_the_model_of_a_replay_comes_from_the_cache_while_the_registry_is_down(m
     assert [version for version, *_ in versions(sink)] == ["1"] * 20
 
 
+def test_predictions_say_when_the_registry_did_not_confirm_their_model_and_a_replay_says_the_same(machine):
+    machine.registry.roles = {"champion": "1"}
+    batches, sink = machine.start_job()
+    machine.score(batches, 0)
+    machine.registry.is_up = False
+    machine.models.look()
+    sink.crash_in = "flush"
+    with pytest.raises(KeyboardInterrupt):
+        machine.score(batches, 1)
+    before = sink.sent
+    assert [orjson.loads(value)["model_is_confirmed"] for _, _, value in before] == [True] * 10 + [False] * 10
+
+    machine.registry.is_up = True
+    batches, sink = machine.start_job()
+    machine.score(batches, 1)
+    assert sink.sent == before[10:]
+    machine.score(batches, 2)
+    assert [orjson.loads(value)["model_is_confirmed"] for _, _, value in sink.sent[10:]] == [True] * 10
+
+
+def test_a_replay_refuses_what_it_refused_before_although_the_setting_has_changed(machine):
+    arrived_early = STREAM.with_columns(pl.col("ingest_time_ms") - 200_000)
+    sent = []
+    for tolerance_s in (100, 300):
+        machine.settings = machine.settings.model_copy(update={"future_tolerance_s": tolerance_s})
+        batches, sink = machine.start_job()
+        machine.spark.plan(0, {0: 10})
+        batches.score(records(arrived_early[:10]), 0)
+        sent.append(sink.sent)
+    assert sent[0] == sent[1]
+    assert {topic for topic, *_ in sent[0]} == {DEAD_LETTER.name}
+
+
 def test_a_replay_whose_merchant_risk_table_is_gone_is_refused(machine):
     name = risk_table(machine.tables, FIRST_DAY_MS, 0.1)
     batches, sink = machine.start_job()
@@ -139,6 +182,22 @@ def test_bad_records_go_to_the_dead_letters_topic(machine):
     machine.spark.plan(0, {0: 10})
     batches.score(records(STREAM[:10], [b"{"] * 10), 0)
     assert [topic for topic, *_ in sink.sent] == [DEAD_LETTER.name] * 10
+
+
+def test_log_lines_carry_the_batch_and_nothing_of_a_record(machine, caplog):
+    names = ("transaction_id", "user_id", "merchant_id")
+    private = STREAM[:10].with_columns(pl.format("secret-{}", pl.col(name)).alias(name) for name in names)
+    values = messages(private)
+    values[3], values[4] = b'{"amount": "secret-', values[4].replace(b'"EUR"', b'"secret-currency"')
+    caplog.handler.addFilter(add_batch)
+    machine.registry.roles = {"champion": "1"}
+    with caplog.at_level("DEBUG", logger="streaming"):
+        batches, _ = machine.start_job()
+        machine.spark.plan(0, {0: 10})
+        batches.score(records(private, values), 0)
+    assert "secret" not in caplog.text
+    assert {line.batch for line in caplog.records if line.name == "streaming.micro_batch"} == {"0"}
+    assert "records=10 predictions=8" in caplog.text
 
 
 def test_no_micro_batch_begins_after_a_stop(machine):

@@ -26,12 +26,13 @@ from streaming.scorer import ScoredBatch, Scorer, Serving
 
 pytestmark = pytest.mark.streaming
 
-NO_MODEL = Serving(Models(), NO_TABLES)
+NO_MODEL = Serving(Models(), NO_TABLES, 365 * DAY_MS)
 
 
 @cache
 def two_models(threshold: float = 0.4) -> Serving:
-    return Serving(Models(ServedModel("1", model(1, threshold)), ServedModel("2", model(2))), NO_TABLES)
+    models = Models(ServedModel("1", model(1, threshold)), ServedModel("2", model(2)), is_confirmed=True)
+    return Serving(models, NO_TABLES, 365 * DAY_MS)
 
 
 class Stream:
@@ -40,7 +41,7 @@ class Stream:
     def __init__(self, valkey: Valkey, serving: Serving) -> None:
         valkey.client.flushdb()
         self._store = OnlineStore(valkey.url, "test", threading.Event())
-        self._scorer = Scorer(self._store, "transactions", 365 * DAY_MS)
+        self._scorer = Scorer(self._store, "transactions")
         self._serving = serving
         self._ends: dict[int, int] = {}
 

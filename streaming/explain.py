@@ -1,0 +1,175 @@
+"""``python -m streaming.explain TRANSACTION_ID``: compute one decision again and compare it with what was served.
+
+Everything is taken from where the decision says it came from: the user's records of its partition up to its offset, the
+merchant risk table and the model versions it names. The recomputation goes through the scorer and the encoder, so equal
+means equal bytes. An id that was sent twice has two decisions; both are explained.
+
+Exit status: 0 all equal, 1 one differs or cannot be computed again, 2 the call is wrong.
+"""
+
+import sys
+import threading
+from dataclasses import dataclass
+from typing import Annotated
+
+import orjson
+import polars as pl
+import typer
+from confluent_kafka import Message
+
+from fraud_core.features import compute_features
+from fraud_core.settings import Settings
+from fraud_core.timestamps import SECOND_MS
+from fraud_core.topics import PREDICTIONS, TRANSACTIONS
+from fraud_core.transaction import decode_transactions
+from streaming import merchant_risk_source
+from streaming.command_line import run
+from streaming.errors import OperatorError, StoppedError
+from streaming.model_source import MlflowRegistry, Models, ModelSource, ServedModel
+from streaming.scorer import Serving, decide
+from streaming.topic_records import TopicReader
+
+_CHUNK = 20_000
+
+app = typer.Typer(add_completion=False)
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """``served`` and ``recomputed`` are the JSON bytes; ``missing_before`` the offset below which the topic is gone."""
+
+    served: bytes
+    recomputed: bytes
+    missing_before: int
+
+    def differences(self) -> list[tuple[str, object, object]]:
+        """Name, served value, recomputed value of each field that differs; features and reasons one by one."""
+        served, recomputed = _flat(orjson.loads(self.served)), _flat(orjson.loads(self.recomputed))
+        names = dict.fromkeys([*served, *recomputed])
+        return [(n, served.get(n), recomputed.get(n)) for n in names if served.get(n) != recomputed.get(n)]
+
+
+class Explainer:
+    """Explains decisions with the models in the job's folder, or from the registry when they are not there."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._reader = TopicReader(settings)
+        registry = MlflowRegistry(settings.mlflow_address, settings.model_name)
+        self._models = ModelSource(registry, settings.home.absolute() / "models", settings.model_poll_s)
+
+    def served(self, transaction_id: str) -> list[bytes]:
+        """The different predictions of an id, in the order of their partitions and offsets."""
+        beginning = b'{"transaction_id":' + orjson.dumps(transaction_id) + b","
+        found = self._reader.read(PREDICTIONS.name, self._reader.bounds(PREDICTIONS.name))
+        values = {message.value(): None for message in found if (message.value() or b"").startswith(beginning)}
+        return sorted(values, key=lambda value: (orjson.loads(value)["partition"], orjson.loads(value)["offset"]))
+
+    def explain(self, value: bytes) -> Explanation:
+        """Raises OperatorError when something the decision was made from is no longer there."""
+        served = orjson.loads(value)
+        names = (served["model_version"], served["shadow_model_version"])
+        models = Models(*(self._model(name) for name in names), is_confirmed=served["model_is_confirmed"])
+        table = served["merchant_risk_table"]
+        folder = self._settings.lake / "merchant_risk"
+        try:
+            tables = merchant_risk_source.load(folder, (table,) if table else ())
+        except FileNotFoundError as error:
+            raise OperatorError(
+                f"the merchant risk table {table} is not in {folder}: restore it, or FRAUD_HOME"
+            ) from error
+        tolerance_ms = self._settings.future_tolerance_s * SECOND_MS
+        arrived = self._arrived(served["partition"], served["offset"], served["user_id"], tolerance_ms)
+        values = compute_features(arrived, None, tables.risk).values
+        (recomputed,), _ = decide(arrived[-1:], values[-1:], Serving(models, tables, tolerance_ms))
+        beginning = self._reader.bounds(TRANSACTIONS.name)[served["partition"]][0]
+        return Explanation(value, recomputed, beginning)
+
+    def _arrived(self, partition: int, offset: int, user_id: str, tolerance_ms: int) -> pl.DataFrame:
+        """The user's transactions of a partition up to and with ``offset``; bounded memory but for these."""
+        parts: list[pl.DataFrame] = []
+        chunk: list[Message] = []
+
+        def take() -> None:
+            decoded = decode_transactions(
+                [message.value() for message in chunk],
+                [partition] * len(chunk),
+                [message.offset() for message in chunk],
+                [message.timestamp()[1] for message in chunk],
+                future_tolerance_ms=tolerance_ms,
+            )
+            parts.append(decoded.transactions.filter(pl.col("user_id") == user_id))
+            chunk.clear()
+
+        for message in self._reader.read(TRANSACTIONS.name, {partition: (0, offset + 1)}):
+            chunk.append(message)
+            if len(chunk) == _CHUNK:
+                take()
+        take()
+        arrived = pl.concat(parts)
+        if arrived.is_empty() or arrived["offset"][-1] != offset:
+            raise OperatorError(
+                f"the transaction is not at offset {offset} of partition {partition} any more: retention has "
+                "removed it, the topic was made anew, or FRAUD_FUTURE_TOLERANCE_S is smaller than it was"
+            )
+        return arrived
+
+    def _model(self, version: str | None) -> ServedModel | None:
+        asked_once = threading.Event()
+        asked_once.set()
+        try:
+            return self._models.get(version, asked_once)
+        except StoppedError as error:
+            raise OperatorError(
+                f"model version {version} is neither in {self._settings.home.absolute() / 'models'} nor does MLflow at "
+                f"{self._settings.mlflow_address} hand it out: start it with ./run up, or set FRAUD_MLFLOW_URL"
+            ) from error
+        except ValueError as error:
+            raise OperatorError(f"model version {version} cannot be used any more: {error}") from error
+
+
+def _flat(prediction: dict) -> dict[str, object]:
+    reasons = {f"reason {number}": reason for number, reason in enumerate(prediction.pop("reasons"), start=1)}
+    return prediction | prediction.pop("features") | reasons
+
+
+@app.command()
+def explain(transaction_id: Annotated[str, typer.Argument(help="As in the transaction.")]) -> int:
+    """Recompute the decision on a transaction and compare it with what was served."""
+    explainer = Explainer(Settings())
+    decisions = explainer.served(transaction_id)
+    if not decisions:
+        raise OperatorError(
+            f"no prediction of {transaction_id} is in {PREDICTIONS.name}: it is not decided yet, was refused (see "
+            "./run dead-letters), or was never sent"
+        )
+    are_equal = True
+    for value in decisions:
+        explanation = explainer.explain(value)
+        _show(explanation)
+        are_equal = are_equal and explanation.recomputed == value
+    return 0 if are_equal else 1
+
+
+def _show(explanation: Explanation) -> None:
+    served, recomputed = (_flat(orjson.loads(value)) for value in (explanation.served, explanation.recomputed))
+    differing = {name for name, *_ in explanation.differences()}
+    print(f"partition {served['partition']}, offset {served['offset']}")
+    print(f"  {'':28} {'served':>24} {'recomputed':>24}")
+    for name in dict.fromkeys([*served, *recomputed]):
+        mark = "  differs" if name in differing else ""
+        print(f"  {name:28} {_text(served.get(name)):>24} {_text(recomputed.get(name)):>24}{mark}")
+    if explanation.missing_before:
+        print(f"  records below offset {explanation.missing_before} are no longer in the topic")
+    is_equal = explanation.served == explanation.recomputed
+    print("  equal to the bit" if is_equal else f"  NOT EQUAL: {len(differing)} fields differ")
+
+
+def _text(value: object) -> str:
+    if isinstance(value, dict):
+        return f"{value['feature']} = {value['value']} ({value['contribution']:+})"
+    return str(value)
+
+
+if __name__ == "__main__":
+    sys.exit(run(app))
