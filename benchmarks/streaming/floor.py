@@ -11,7 +11,7 @@ import pyarrow as pa
 from benchmarks.streaming.inputs import Record
 from benchmarks.streaming.plain import serving
 from fraud_core.features import compute_features, users_of
-from fraud_core.prediction import Scored, encode_predictions, top_reasons
+from fraud_core.prediction import Decisions, Scored, encode_predictions, top_reasons
 from fraud_core.settings import Settings
 from streaming.checkpoint import OffsetRange
 from streaming.online_store import OnlineStore
@@ -55,9 +55,10 @@ def _steps(records: pa.Table, offsets: OffsetRange, store: OnlineStore, decides:
     reasons = dict(zip(flagged.tolist(), top_reasons(values[flagged], contributions), strict=True))
     marks.append(time.perf_counter())
     tables = decides.tables.used_for(transactions["event_time_ms"].to_numpy())
-    encode_predictions(
-        transactions, values, champion, challenger, reasons, tables, model_is_confirmed=decides.models.is_confirmed
+    decisions = Decisions(
+        champion, challenger, np.zeros(len(values), dtype=bool), decides.review_share, decides.models.is_confirmed
     )
+    encode_predictions(transactions, values, decisions, reasons, tables)
     marks.append(time.perf_counter())
     store.write(covered, users, new)
     marks.append(time.perf_counter())

@@ -32,7 +32,7 @@ def serving(settings: Settings) -> Serving:
     models.restore(CHAMPION, CHALLENGER)
     folder = settings.lake / "merchant_risk"
     tables = merchant_risk_source.load(folder, merchant_risk_source.newest(folder))
-    return Serving(models.current, tables, settings.future_tolerance_s * SECOND_MS)
+    return Serving(models.current, tables, settings.future_tolerance_s * SECOND_MS, review_share=settings.review_share)
 
 
 def main() -> None:
