@@ -3,6 +3,7 @@
 Asks the web server through GraphQL when Prometheus asks, so this process holds no asset's code and no Dagster.
 """
 
+import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
@@ -19,7 +20,8 @@ INFO = {
 }
 """Texts of an asset's metadata that become labels of ``fraud_<asset>_info``: few values each, and none for a person.
 
-Numbers need no table: each of an asset's last materialization is a gauge ``fraud_<asset>_<entry>``.
+Numbers need no table: each of an asset's last materialization is a gauge ``fraud_<asset>_<entry>``, and a dictionary
+of numbers one with a label ``key``.
 """
 
 _QUERY = """{
@@ -33,6 +35,7 @@ _QUERY = """{
         ... on IntMetadataEntry {intRepr}
         ... on BoolMetadataEntry {boolValue}
         ... on TextMetadataEntry {text}
+        ... on JsonMetadataEntry {jsonString}
       }
     }
     assetChecksOrError {... on AssetChecks {checks {
@@ -105,10 +108,14 @@ def asset_metrics(nodes: Iterable[dict]) -> Iterator[GaugeMetricFamily]:
             made.add_metric([asset], int(event["timestamp"]) / _SECONDS_PER_MS)
             entries = event["metadataEntries"]
             for entry in entries:
-                value = _number(entry)
-                if value is not None:
-                    what = f"{entry['label']} of the last materialization of the asset {asset}"
-                    yield GaugeMetricFamily(_metric_name(asset, entry["label"]), what, value=value)
+                what = f"{entry['label']} of the last materialization of the asset {asset}"
+                values = _numbers(entry)
+                if values:
+                    labels = [] if None in values else ["key"]
+                    gauge = GaugeMetricFamily(_metric_name(asset, entry["label"]), what, labels=labels)
+                    for key, value in values.items():
+                        gauge.add_metric([key] if labels else [], value)
+                    yield gauge
             named = INFO.get(asset, ())
             texts = {entry["label"]: entry.get("text") or "" for entry in entries if entry["label"] in named}
             if texts:
@@ -157,11 +164,15 @@ def job_metrics(answer: Mapping[str, dict], jobs: Sequence[str]) -> Iterator[Gau
     yield ended
 
 
-def _number(entry: dict) -> float | None:
-    for key in ("floatValue", "intRepr", "boolValue"):
-        if entry.get(key) is not None:
-            return float(entry[key])
-    return None
+def _numbers(entry: dict) -> dict[str | None, float]:
+    """The number of a metadata entry, under None, or those of a dictionary of numbers under their keys."""
+    for kind in ("floatValue", "intRepr", "boolValue"):
+        if entry.get(kind) is not None:
+            return {None: float(entry[kind])}
+    values = json.loads(entry.get("jsonString") or "null")
+    if isinstance(values, dict) and all(isinstance(value, int | float) for value in values.values()):
+        return {key: float(value) for key, value in values.items()}
+    return {}
 
 
 def _metric_name(asset: str, entry: str) -> str:

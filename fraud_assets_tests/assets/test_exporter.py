@@ -31,11 +31,16 @@ def test_numbers_and_truth_values_become_gauges_and_named_texts_labels_of_one():
         {"label": "not_a_number", "floatValue": None},
         {"label": "champion", "text": "3"},
         {"label": "reason", "text": "free text, different every day"},
+        {"label": "rows_by_source", "jsonString": '{"analyst": 3, "chargeback": 4.5}'},
+        {"label": "settings", "jsonString": '{"max_depth": 3, "objective": "binary:logistic"}'},
+        {"label": "list", "jsonString": "[1, 2]"},
     )
     assert samples(asset_metrics([node])) == {
         ("fraud_production_model_test_recall",): 0.5,
         ("fraud_production_model_row_count",): 3e9,
         ("fraud_production_model_is_good",): 1.0,
+        ("fraud_production_model_rows_by_source", ("key", "analyst")): 3.0,
+        ("fraud_production_model_rows_by_source", ("key", "chargeback")): 4.5,
         ("fraud_production_model_info", ("champion", "3")): 1.0,
         ("fraud_asset_last_materialization_time_seconds", ("asset", "production_model")): 1795603260.367,
     }

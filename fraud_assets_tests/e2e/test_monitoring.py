@@ -84,6 +84,6 @@ def test_no_log_names_a_card_a_device_or_a_transaction_and_the_stream_names_its_
 def test_no_metric_names_a_card_or_a_transaction(stack: Stack):
     metrics = stack.prometheus.query('{job=~"stream|exporter"}')
     allowed = {"__name__", "instance", "job", "partition", "topic", "le", "kind", "stage", "role", "version", "result"}
-    allowed |= {"asset", "check", "blocking", "dagster_job", "status", "stage", "champion", "candidate"}
+    allowed |= {"asset", "key", "check", "blocking", "dagster_job", "status", "stage", "champion", "candidate"}
     allowed |= {"candidate_stage", "implementation", "major", "minor", "patchlevel", "generation"}
     assert {label for series in metrics for label in series["metric"]} <= allowed
