@@ -44,6 +44,8 @@ class Settings(BaseSettings):
     max_offsets_per_trigger: int = Field(40_000, ge=1, description="most transactions in one micro-batch")
     future_tolerance_s: int = Field(300, ge=0, description="how far event time may lie ahead of arrival, in seconds")
     model_poll_s: float = Field(2.0, gt=0, description="seconds between two looks at the registry for a new model")
+    ab_share: float = Field(0.0, ge=0, le=1, description="share of cards that the challenger decides about")
+    review_share: float = Field(0.005, ge=0, le=1, description="share of unflagged transactions marked for review")
 
     failpoints: Path | None = Field(None, description="for chaos tests: folder whose files kill the job at their point")
     setup_seconds: float = Field(0.0, ge=0, description="set by ./run: how long it installed before this command")
