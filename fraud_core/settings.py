@@ -6,10 +6,13 @@ windows do not: they are part of the model and live beside the code that uses th
 
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from fraud_core.pseudonyms import Pseudonyms
 
 
 class Settings(BaseSettings):
@@ -29,6 +32,9 @@ class Settings(BaseSettings):
     kafka_ca_file: Path | None = Field(None, description="PEM file of the authority that signed the brokers")
     store_url: str | None = Field(None, description="redis:// URL of your Valkey or Redis")
     mlflow_url: str | None = Field(None, description="address of your MLflow tracking server")
+    pseudonym_key: Annotated[SecretStr, Field(min_length=32)] | None = Field(
+        None, description="producers send pseudonyms made with this key instead of card and device ids"
+    )
 
     dagster_url: str | None = Field(None, description="address of Dagster's web server where it is not on this host")
 
@@ -92,6 +98,11 @@ class Settings(BaseSettings):
         """The streaming job's position: losing it means scoring the topic again from the start."""
         return self.home.absolute() / "checkpoint"
 
+    @cached_property
+    def pseudonyms(self) -> Pseudonyms | None:
+        """What producers replace ids with; None: they are sent as they are."""
+        return Pseudonyms(self.pseudonym_key.get_secret_value().encode()) if self.pseudonym_key else None
+
     def training(self) -> dict[str, int]:
         """What decides, beside the data, which model a training run makes; Settings(**of it) makes the same again."""
         names = ("label_delay_days", "validation_days", "test_days", "training_window_days", "search_folds", "seed")
@@ -153,7 +164,13 @@ class Settings(BaseSettings):
 def describe(error: ValidationError) -> str:
     """One sentence about the first setting that has a value it cannot have."""
     first = error.errors()[0]
-    return f"FRAUD_{'_'.join(map(str, first['loc'])).upper()} is set to {first['input']!r}: {first['msg'].lower()}"
+    name, secrets = first["loc"][0], {name for name, field in Settings.model_fields.items() if _is_secret(field)}
+    value = "a secret" if name in secrets else repr(first["input"])
+    return f"FRAUD_{name.upper()} is set to {value}: {first['msg'].lower()}"
+
+
+def _is_secret(field: FieldInfo) -> bool:
+    return "SecretStr" in str(field.annotation)
 
 
 def _without_none(options: dict[str, str | None]) -> dict[str, str]:
