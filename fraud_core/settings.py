@@ -30,6 +30,14 @@ class Settings(BaseSettings):
     store_url: str | None = Field(None, description="redis:// URL of your Valkey or Redis")
     mlflow_url: str | None = Field(None, description="address of your MLflow tracking server")
 
+    # Where the MLflow server that this system starts keeps what it is given.
+    mlflow_database: SecretStr | None = Field(
+        None, description="SQLAlchemy address of MLflow's database (default: SQLite in FRAUD_HOME)"
+    )
+    mlflow_artifacts: str | None = Field(
+        None, description="folder or s3://bucket of MLflow's artifacts (default: in FRAUD_HOME)"
+    )
+
     # Ports of the embedded services.
     kafka_port: int = 9092
     kafka_controller_port: int = 9093
@@ -44,6 +52,11 @@ class Settings(BaseSettings):
     max_offsets_per_trigger: int = Field(40_000, ge=1, description="most transactions in one micro-batch")
     future_tolerance_s: int = Field(300, ge=0, description="how far event time may lie ahead of arrival, in seconds")
     model_poll_s: float = Field(2.0, gt=0, description="seconds between two looks at the registry for a new model")
+
+    # Spark. The streaming job is the driver of its application wherever the executors run.
+    spark_master: str = Field("local[*]", description="where the streaming job's tasks run, such as spark://host:7077")
+    spark_driver_host: str = Field("127.0.0.1", description="name under which executors reach the streaming job")
+    spark_memory: str = Field("1g", description="heap of a Java machine that the streaming job or a Dagster run starts")
 
     failpoints: Path | None = Field(None, description="for chaos tests: folder whose files kill the job at their point")
     setup_seconds: float = Field(0.0, ge=0, description="set by ./run: how long it installed before this command")
