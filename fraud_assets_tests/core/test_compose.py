@@ -17,7 +17,8 @@ of_each_lasting_service = pytest.mark.parametrize("service", [SERVICES[name] for
 
 
 def test_the_root_compose_file_includes_the_one_in_docker():
-    assert yaml.safe_load((ROOT / "compose.yaml").read_text()) == {"include": ["docker/compose.yaml"]}
+    root = yaml.safe_load((ROOT / "compose.yaml").read_text())
+    assert root == {"name": "fraud-detection", "include": ["docker/compose.yaml"]}
 
 
 @of_each_lasting_service
