@@ -20,9 +20,8 @@ if TYPE_CHECKING:
 
     from fraud_core.calibration import Calibration
     from fraud_core.model import FraudModel
-
 INGESTED = {"transactions": COLUMNS, "labels": LABEL_COLUMNS}
-"""What is read from Kafka, into an OffsetLog each, and with which columns."""
+"""What training reads from Kafka, into an OffsetLog each, and with which columns."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +123,7 @@ class RecordIOManager(PartitionFileIOManager):
 
 
 class IngestedIOManager(dg.ConfigurableIOManager):
-    """Hands out all that ``transactions`` and ``labels`` have read from Kafka so far; they write it themselves.
+    """Hands out all that an asset has read from Kafka so far into its OffsetLog; it writes that itself.
 
     Whatever the partition, all of it: which rows count as of a day is decided by their times, in the core.
     """
@@ -136,4 +135,9 @@ class IngestedIOManager(dg.ConfigurableIOManager):
 
     def load_input(self, context: dg.InputContext) -> pl.DataFrame:
         name = context.asset_key.path[-1]
-        return OffsetLog(Path(self.lake) / name).scan(INGESTED[name]).collect()
+        log = OffsetLog(Path(self.lake) / name)
+        if name in INGESTED:
+            return log.scan(INGESTED[name]).collect()
+        from fraud_core.served import SERVED_COLUMNS  # here and not above: the import compiles
+
+        return log.scan(SERVED_COLUMNS).unique("transaction_id", keep="any").collect()

@@ -43,9 +43,8 @@ class KafkaResource(dg.ConfigurableResource):
             }
         return {p: first for p, (first, _) in bounds.items()}, {p: end for p, (_, end) in bounds.items()}
 
-    def read(self, topic: str, offsets: OffsetRange) -> list[Message]:
-        """All messages of the range, partition by partition. TimeoutError when they stop coming before its end."""
-        found = []
+    def messages(self, topic: str, offsets: OffsetRange) -> Iterator[Message]:
+        """The messages of the range, partition by partition. TimeoutError when they stop coming before its end."""
         with self._consumer() as consumer:
             for partition, end in offsets.end.items():
                 at = offsets.start[partition]
@@ -62,9 +61,8 @@ class KafkaResource(dg.ConfigurableResource):
                     if message.error():
                         raise KafkaException(message.error())
                     if message.offset() < end:
-                        found.append(message)
+                        yield message
                     at = message.offset() + 1
-        return found
 
     @contextmanager
     def _consumer(self) -> Iterator[Consumer]:

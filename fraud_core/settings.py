@@ -6,10 +6,13 @@ windows do not: they are part of the model and live beside the code that uses th
 
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from fraud_core.pseudonyms import Pseudonyms
 
 
 class Settings(BaseSettings):
@@ -29,6 +32,9 @@ class Settings(BaseSettings):
     kafka_ca_file: Path | None = Field(None, description="PEM file of the authority that signed the brokers")
     store_url: str | None = Field(None, description="redis:// URL of your Valkey or Redis")
     mlflow_url: str | None = Field(None, description="address of your MLflow tracking server")
+    pseudonym_key: Annotated[SecretStr, Field(min_length=32)] | None = Field(
+        None, description="producers send pseudonyms made with this key instead of card and device ids"
+    )
 
     # Where the MLflow server that this system starts keeps what it is given.
     mlflow_database: SecretStr | None = Field(
@@ -52,6 +58,8 @@ class Settings(BaseSettings):
     max_offsets_per_trigger: int = Field(40_000, ge=1, description="most transactions in one micro-batch")
     future_tolerance_s: int = Field(300, ge=0, description="how far event time may lie ahead of arrival, in seconds")
     model_poll_s: float = Field(2.0, gt=0, description="seconds between two looks at the registry for a new model")
+    ab_share: float = Field(0.0, ge=0, le=1, description="share of cards that the challenger decides about")
+    review_share: float = Field(0.005, ge=0, le=1, description="share of unflagged transactions marked for review")
 
     # Spark. The streaming job is the driver of its application wherever the executors run.
     spark_master: str = Field("local[*]", description="where the streaming job's tasks run, such as spark://host:7077")
@@ -99,6 +107,11 @@ class Settings(BaseSettings):
     def checkpoint(self) -> Path:
         """The streaming job's position: losing it means scoring the topic again from the start."""
         return self.home.absolute() / "checkpoint"
+
+    @cached_property
+    def pseudonyms(self) -> Pseudonyms | None:
+        """What producers replace ids with; None: they are sent as they are."""
+        return Pseudonyms(self.pseudonym_key.get_secret_value().encode()) if self.pseudonym_key else None
 
     def training(self) -> dict[str, int]:
         """What decides, beside the data, which model a training run makes; Settings(**of it) makes the same again."""
@@ -161,7 +174,13 @@ class Settings(BaseSettings):
 def describe(error: ValidationError) -> str:
     """One sentence about the first setting that has a value it cannot have."""
     first = error.errors()[0]
-    return f"FRAUD_{'_'.join(map(str, first['loc'])).upper()} is set to {first['input']!r}: {first['msg'].lower()}"
+    name, secrets = first["loc"][0], {name for name, field in Settings.model_fields.items() if _is_secret(field)}
+    value = "a secret" if name in secrets else repr(first["input"])
+    return f"FRAUD_{name.upper()} is set to {value}: {first['msg'].lower()}"
+
+
+def _is_secret(field: FieldInfo) -> bool:
+    return "SecretStr" in str(field.annotation)
 
 
 def _without_none(options: dict[str, str | None]) -> dict[str, str]:

@@ -241,7 +241,8 @@ def chaos(
 
 @app.command(context_settings=_PASS_THROUGH)
 def bench(
-    context: typer.Context, name: Annotated[str, typer.Argument(help="A package of benchmarks/: training.")]
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="A package of benchmarks/: training, streaming or growth.")],
 ) -> None:
     """Run a benchmark: ./run bench training (--help after the name lists its options)."""
     from importlib.util import find_spec

@@ -30,7 +30,7 @@ def labels(
     rows, refusals = pl.DataFrame(schema=LABEL_COLUMNS), []
     if len(new):
         with log.append(new) as folder:
-            messages = kafka.read(FEEDBACK.name, new)
+            messages = list(kafka.messages(FEEDBACK.name, new))
             rows, refusals = decode_feedback(
                 [message.value() for message in messages],
                 [message.partition() for message in messages],

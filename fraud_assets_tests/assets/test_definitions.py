@@ -27,6 +27,9 @@ ORDER = [
 ]
 
 
+MONITORING = ["predictions"]
+
+
 @pytest.fixture(scope="module")
 def definitions() -> dg.Definitions:
     return build_defs(Settings())
@@ -34,7 +37,7 @@ def definitions() -> dg.Definitions:
 
 def test_every_asset_has_a_group_an_owner_kinds_and_a_description(definitions):
     specs = definitions.resolve_all_asset_specs()
-    assert {spec.key.path[-1] for spec in specs} == {*ORDER, "merchant_risk"}
+    assert {spec.key.path[-1] for spec in specs} == {*ORDER, "merchant_risk", *MONITORING}
     for spec in specs:
         assert spec.group_name != "default"
         assert spec.owners
@@ -52,6 +55,15 @@ def test_each_asset_depends_on_the_one_before_it(definitions):
 def test_production_model_is_the_last_step_so_that_the_mlflow_run_ends_after_everything_it_logs(definitions):
     steps = [node.name for node in definitions.resolve_job_def("daily_training").graph.nodes_in_topological_order]
     assert steps[-1] == "production_model"
+
+
+def test_what_looks_at_the_models_in_use_is_no_part_of_training(definitions):
+    training, monitoring = (
+        {node.name for node in definitions.resolve_job_def(name).graph.nodes_in_topological_order}
+        for name in ("daily_training", "monitoring")
+    )
+    assert training.isdisjoint(MONITORING)
+    assert monitoring == {"transactions", "labels", *MONITORING}
 
 
 def test_the_checks_that_guard_the_model_are_blocking(definitions):
