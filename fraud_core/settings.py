@@ -44,6 +44,8 @@ class Settings(BaseSettings):
         None, description="folder or s3://bucket of MLflow's artifacts (default: in FRAUD_HOME)"
     )
 
+    dagster_url: str | None = Field(None, description="address of Dagster's web server where it is not on this host")
+
     # Ports of the embedded services.
     kafka_port: int = 9092
     kafka_controller_port: int = 9093
@@ -52,6 +54,7 @@ class Settings(BaseSettings):
     dagster_port: int = 3000
     spark_ui_port: int = 4040
     metrics_port: int = Field(9108, description="Prometheus endpoint of the streaming job")
+    exporter_port: int = Field(9109, description="Prometheus endpoint of Dagster's runs and figures, topics, MLflow")
 
     # The stream.
     partitions: int = Field(4, ge=1, description="partitions of a topic the system creates")
@@ -96,7 +99,7 @@ class Settings(BaseSettings):
 
     @cached_property
     def dagster_address(self) -> str:
-        return f"http://{self.host}:{self.dagster_port}"
+        return self.dagster_url or f"http://{self.host}:{self.dagster_port}"
 
     @cached_property
     def lake(self) -> Path:
