@@ -36,6 +36,14 @@ class Settings(BaseSettings):
         None, description="producers send pseudonyms made with this key instead of card and device ids"
     )
 
+    # Where the MLflow server that this system starts keeps what it is given.
+    mlflow_database: SecretStr | None = Field(
+        None, description="SQLAlchemy address of MLflow's database (default: SQLite in FRAUD_HOME)"
+    )
+    mlflow_artifacts: str | None = Field(
+        None, description="folder or s3://bucket of MLflow's artifacts (default: in FRAUD_HOME)"
+    )
+
     dagster_url: str | None = Field(None, description="address of Dagster's web server where it is not on this host")
 
     # Ports of the embedded services.
@@ -55,6 +63,11 @@ class Settings(BaseSettings):
     model_poll_s: float = Field(2.0, gt=0, description="seconds between two looks at the registry for a new model")
     ab_share: float = Field(0.0, ge=0, le=1, description="share of cards that the challenger decides about")
     review_share: float = Field(0.005, ge=0, le=1, description="share of unflagged transactions marked for review")
+
+    # Spark. The streaming job is the driver of its application wherever the executors run.
+    spark_master: str = Field("local[*]", description="where the streaming job's tasks run, such as spark://host:7077")
+    spark_driver_host: str = Field("127.0.0.1", description="name under which executors reach the streaming job")
+    spark_memory: str = Field("1g", description="heap of a Java machine that the streaming job or a Dagster run starts")
 
     failpoints: Path | None = Field(None, description="for chaos tests: folder whose files kill the job at their point")
     setup_seconds: float = Field(0.0, ge=0, description="set by ./run: how long it installed before this command")

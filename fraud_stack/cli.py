@@ -265,6 +265,30 @@ def settings() -> None:
 
 
 @app.command()
+def secrets(
+    check: Annotated[bool, typer.Option("--check", help="Fail when the environment holds placeholders.")] = False,
+) -> None:
+    """Write a .env for Docker Compose: .env.example with random secrets."""
+    from fraud_stack import secrets
+    from fraud_stack.paths import ROOT
+
+    if check:
+        secrets.check(os.environ)
+    else:
+        secrets.write(ROOT / ".env")
+        print(f"{ROOT / '.env'} is written: keep it, what is stored opens with its passwords only")
+
+
+@app.command()
+def prepare() -> None:
+    """Create the topics, and the bucket of FRAUD_MLFLOW_ARTIFACTS: the first step of a deployment."""
+    from fraud_core.settings import Settings
+    from fraud_stack.prepare import prepare
+
+    prepare(Settings())
+
+
+@app.command()
 def jars(
     lock: Annotated[bool, typer.Option("--lock", help="Write the lock file anew (for maintainers).")] = False,
 ) -> None:
