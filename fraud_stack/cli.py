@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fraud_stack import labels
+
 if TYPE_CHECKING:
     from fraud_stack.stack import Stack
 
@@ -19,6 +21,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.add_typer(labels.app, name="labels")
 _DATE = {"formats": ["%Y-%m-%d"], "metavar": "YYYY-MM-DD"}
 _PASS_THROUGH = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
 
