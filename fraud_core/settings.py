@@ -57,6 +57,7 @@ class Settings(BaseSettings):
     training_window_days: int = Field(180, ge=1, description="oldest event time used, in days before the as-of date")
     search_candidates: int = Field(12, ge=1, description="settings tried by the hyper-parameter search")
     search_folds: int = Field(3, ge=2)
+    retrain_labels: int = Field(1000, ge=1, description="new labels that are a reason to train before 03:00")
     seed: int = 7
     model_name: str = "fraud-detector"
     experiment_name: str = "fraud-detection"
