@@ -95,6 +95,12 @@ class Settings(BaseSettings):
         names = ("label_delay_days", "validation_days", "test_days", "training_window_days", "search_folds", "seed")
         return {name: getattr(self, name) for name in names}
 
+    def environment(self) -> dict[str, str]:
+        """What was set, as the variables that give a child process the same settings."""
+        values = {name: getattr(self, name) for name in self.model_fields_set}
+        plain = {k: v.get_secret_value() if isinstance(v, SecretStr) else v for k, v in values.items() if v is not None}
+        return {f"FRAUD_{name.upper()}": str(value) for name, value in plain.items()}
+
     @property
     def _password(self) -> str | None:
         return self.kafka_password.get_secret_value() if self.kafka_password else None
