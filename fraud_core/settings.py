@@ -79,6 +79,7 @@ class Settings(BaseSettings):
     training_window_days: int = Field(180, ge=1, description="oldest event time used, in days before the as-of date")
     search_candidates: int = Field(12, ge=1, description="settings tried by the hyper-parameter search")
     search_folds: int = Field(3, ge=2)
+    retrain_labels: int = Field(1000, ge=1, description="new labels that are a reason to train before 03:00")
     seed: int = 7
     model_name: str = "fraud-detector"
     experiment_name: str = "fraud-detection"
@@ -120,6 +121,12 @@ class Settings(BaseSettings):
         """What decides, beside the data, which model a training run makes; Settings(**of it) makes the same again."""
         names = ("label_delay_days", "validation_days", "test_days", "training_window_days", "search_folds", "seed")
         return {name: getattr(self, name) for name in names}
+
+    def environment(self) -> dict[str, str]:
+        """What was set, as the variables that give a child process the same settings."""
+        values = {name: getattr(self, name) for name in self.model_fields_set}
+        plain = {k: v.get_secret_value() if isinstance(v, SecretStr) else v for k, v in values.items() if v is not None}
+        return {f"FRAUD_{name.upper()}": str(value) for name, value in plain.items()}
 
     @property
     def _password(self) -> str | None:

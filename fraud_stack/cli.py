@@ -41,14 +41,17 @@ def demo(
     transactions: Annotated[int, typer.Option(min=1_000, help="Transactions of the history.")] = 300_000,
     minutes: Annotated[float, typer.Option(min=0.1, help="How long the live part lasts.")] = 3.0,
     rate: Annotated[float, typer.Option(min=1, help="Live transactions a second.")] = 200.0,
+    loop: Annotated[
+        bool, typer.Option(help="Then let a new kind of fraud begin, until a model has learned it.")
+    ] = True,
     keep: Annotated[bool, typer.Option("--keep", help="Leave the stack up at the end.")] = False,
     json: Annotated[Path | None, typer.Option(dir_okay=False, help="Write the summary to this file.")] = None,
 ) -> None:
-    """Show the whole system: start it, make a history, train the first model, score a live stream with it."""
+    """Show the whole system: start it, make a history, train the first model, score a live stream, close the loop."""
     from fraud_core.settings import Settings
     from fraud_stack.demo import DemoOptions, run_demo
 
-    run_demo(Settings(), DemoOptions(transactions, minutes, rate, keep, json))
+    run_demo(Settings(), DemoOptions(transactions, minutes, rate, loop, keep, json))
 
 
 @app.command()
