@@ -74,7 +74,10 @@ def _model(run: Run, settings: Settings) -> StoredModel:
     version = registry.version_of(run.info.run_id)
     if version is None:
         raise NotReproducibleError(f"no model was registered from run {run.info.run_id}: its training did not end")
-    return registry.load(version)
+    try:
+        return registry.load(version)
+    except ValueError as error:
+        raise NotReproducibleError(f"version {version} of it cannot be used: {error}") from error
 
 
 def _ingested(settings: Settings, name: str, ends: dict[str, int]) -> pl.DataFrame:
