@@ -46,6 +46,7 @@ class Settings(BaseSettings):
     model_poll_s: float = Field(2.0, gt=0, description="seconds between two looks at the registry for a new model")
     ab_share: float = Field(0.0, ge=0, le=1, description="share of cards that the challenger decides about")
     review_share: float = Field(0.005, ge=0, le=1, description="share of unflagged transactions marked for review")
+    anomaly_share: float = Field(0.002, ge=0, le=1, description="share of transactions strange enough for review")
 
     failpoints: Path | None = Field(None, description="for chaos tests: folder whose files kill the job at their point")
     setup_seconds: float = Field(0.0, ge=0, description="set by ./run: how long it installed before this command")
@@ -89,10 +90,10 @@ class Settings(BaseSettings):
         """The streaming job's position: losing it means scoring the topic again from the start."""
         return self.home.absolute() / "checkpoint"
 
-    def training(self) -> dict[str, int]:
+    def training(self) -> dict[str, int | float]:
         """What decides, beside the data, which model a training run makes; Settings(**of it) makes the same again."""
         names = ("label_delay_days", "validation_days", "test_days", "training_window_days", "search_folds", "seed")
-        return {name: getattr(self, name) for name in names}
+        return {name: getattr(self, name) for name in (*names, "anomaly_share")}
 
     @property
     def _password(self) -> str | None:
