@@ -63,6 +63,7 @@ class Settings(BaseSettings):
     model_poll_s: float = Field(2.0, gt=0, description="seconds between two looks at the registry for a new model")
     ab_share: float = Field(0.0, ge=0, le=1, description="share of cards that the challenger decides about")
     review_share: float = Field(0.005, ge=0, le=1, description="share of unflagged transactions marked for review")
+    anomaly_share: float = Field(0.002, ge=0, le=1, description="share of transactions strange enough for review")
 
     # Spark. The streaming job is the driver of its application wherever the executors run.
     spark_master: str = Field("local[*]", description="where the streaming job's tasks run, such as spark://host:7077")
@@ -117,10 +118,10 @@ class Settings(BaseSettings):
         """What producers replace ids with; None: they are sent as they are."""
         return Pseudonyms(self.pseudonym_key.get_secret_value().encode()) if self.pseudonym_key else None
 
-    def training(self) -> dict[str, int]:
+    def training(self) -> dict[str, int | float]:
         """What decides, beside the data, which model a training run makes; Settings(**of it) makes the same again."""
         names = ("label_delay_days", "validation_days", "test_days", "training_window_days", "search_folds", "seed")
-        return {name: getattr(self, name) for name in names}
+        return {name: getattr(self, name) for name in (*names, "anomaly_share")}
 
     def environment(self) -> dict[str, str]:
         """What was set, as the variables that give a child process the same settings."""

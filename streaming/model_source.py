@@ -279,4 +279,6 @@ def _load(folder: Path, version: str, card: dict) -> ServedModel:
     for rows in _WARM_UP_ROWS:
         model.score(np.zeros((rows, len(FEATURES))))
     model.contributions(np.zeros((1, len(FEATURES))))
+    if model.anomaly is not None:
+        model.anomaly.score(np.zeros((1, len(FEATURES))))
     return ServedModel(version, model)

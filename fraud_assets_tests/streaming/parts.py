@@ -3,6 +3,7 @@
 import json
 import shutil
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import polars as pl
 import pyarrow as pa
 import xgboost as xgb
 
+from fraud_core.anomaly import AnomalyDetector, fit_anomaly_detector
 from fraud_core.features import FEATURE_HASH, FEATURES
 from fraud_core.merchant_risk import RISK_COLUMNS
 from fraud_core.model import FraudModel, ModelCard
@@ -21,11 +23,20 @@ from streaming.scorer import SCHEMA
 
 
 def booster(seed: int) -> xgb.Booster:
-    """A few trees over random rows: real scores, no meaning."""
+    """A few trees over random rows, and an anomaly detector: real scores, no meaning."""
     rng = np.random.default_rng(seed)
     rows = rng.lognormal(2, 2, (300, len(FEATURES)))
     data = xgb.DMatrix(rows, rng.random(300) < 0.4, feature_names=list(FEATURES))
-    return xgb.train({"max_depth": 3, "objective": "binary:logistic", "nthread": 1, "seed": seed}, data, 10)
+    trees = xgb.train({"max_depth": 3, "objective": "binary:logistic", "nthread": 1, "seed": seed}, data, 10)
+    return FraudModel.with_detector(trees, card(), detector()).booster
+
+
+@cache
+def detector() -> AnomalyDetector:
+    """Routes what is stranger than nine in ten random rows."""
+    rows = np.random.default_rng(0).lognormal(2, 2, (1000, len(FEATURES)))
+    names = pl.DataFrame(dict(zip(FEATURES, rows.T, strict=True)))
+    return fit_anomaly_detector(names.with_columns(event_time_ms=pl.int_range(pl.len())), 0.1, seed=1)
 
 
 def card(threshold: float = 0.4, features: tuple[str, ...] = FEATURES, feature_hash: str = FEATURE_HASH) -> ModelCard:
