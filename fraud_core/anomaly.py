@@ -1,7 +1,7 @@
 """How strange a transaction is, whatever labels say: an isolation forest, walked in compiled code.
 
-A model knows the frauds it was shown. A forest knows only what is usual, so a kind of fraud that nobody has labelled yet
-can stand out in it. What it finds strangest goes to the review sample; it never flags.
+A model knows the frauds it was shown. A forest knows only what is usual, so a kind of fraud that nobody has labelled
+yet can stand out in it. What it finds strangest goes to the review sample; it never flags.
 
 A strange row is isolated by few random cuts. The score is 1 / (1 + mean path / expected path), which orders rows as the
 usual 2 ** (-mean path / expected path) does, but is made of nothing that differs between processors in its last bit.
@@ -113,7 +113,7 @@ def _expected_path(n: int) -> float:
 
 @numba.njit(cache=True)
 def _walk(rows, value, feature, right, starts, paths):
-    """Add each tree's path length to ``paths``, (n,) float64. A block of rows goes through all trees before the next."""
+    """Add each tree's path length to ``paths``, (n,) float64; one block of rows after the other."""
     for begin in range(0, len(rows), _BLOCK):
         for tree in range(len(starts) - 1):
             root = starts[tree]

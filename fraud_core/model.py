@@ -13,7 +13,6 @@ from fraud_core.anomaly import AnomalyDetector
 from fraud_core.calibration import Calibration
 from fraud_core.features import FEATURE_HASH, FEATURES
 
-
 _DETECTOR = "anomaly_detector"  # a booster carries it as an attribute: one file, one checksum
 
 

@@ -50,7 +50,7 @@ class Payments:
 
 
 def simulate(customers: int, seed: int, days: int, campaigns: Mapping[str, Mapping[int, float]]) -> Payments:
-    """``days`` days of payments. ``campaigns``: of a pattern, from which day on it has how many times its usual rate."""
+    """``days`` days of payments. ``campaigns``: of a pattern, from which day on how many times its usual rate."""
     population = make_population(customers, seed)
     names = [GENUINE, *(pattern.name for pattern in PATTERNS)]
     parts, kinds = [], []
