@@ -26,6 +26,8 @@ from fraud_core.calibration import calibrate
 from fraud_core.evaluation import evaluate
 from fraud_core.features import FEATURES
 from fraud_core.model import FraudModel, ModelCard
+from fraud_core.quarantine import without
+from fraud_core.quarantine_log import QuarantineLog
 from fraud_core.settings import Settings
 from fraud_core.threshold import choose_threshold
 from fraud_core.training_set import build_training_set
@@ -42,6 +44,10 @@ def compare(run: Run, settings: Settings) -> Iterator[tuple[str, object, object]
     then = Settings(**{**settings.model_dump(), **origin["settings"]})
     logged = _model(run, settings)
     transactions, labels = (_ingested(settings, name, origin["offsets"][name]) for name in INGESTED)
+    quarantine, lines = QuarantineLog(settings.lake), origin.get("quarantine_lines", 0)  # none before there was one
+    if len(quarantine) < lines:
+        raise NotReproducibleError(f"{quarantine.path} has lost lines: {lines} are needed to tell what was held back")
+    labels = without(labels, quarantine.held(lines))
     rows = build_training_set(transactions, labels, origin["as_of_ms"], then)
     digests = {used.dataset.name: used.dataset.digest for used in run.inputs.dataset_inputs}
     yield "training set", digests["training_set"], digest(rows)
@@ -71,7 +77,10 @@ def _model(run: Run, settings: Settings) -> StoredModel:
     version = registry.version_of(run.info.run_id)
     if version is None:
         raise NotReproducibleError(f"no model was registered from run {run.info.run_id}: its training did not end")
-    return registry.load(version)
+    try:
+        return registry.load(version)
+    except ValueError as error:
+        raise NotReproducibleError(f"version {version} of it cannot be used: {error}") from error
 
 
 def _ingested(settings: Settings, name: str, ends: dict[str, int]) -> pl.DataFrame:

@@ -92,7 +92,7 @@ def spark_resource(settings: Settings) -> LazyPySparkResource:
         spark_config={
             "spark.app.name": "fraud-assets",
             "spark.master": "local[2]",
-            "spark.driver.memory": "1g",
+            "spark.driver.memory": settings.spark_memory,
             # A session that lives for one read: the second compiler and parallel collectors cost more than they save.
             "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
             "spark.driver.host": "127.0.0.1",

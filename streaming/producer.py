@@ -2,6 +2,7 @@
 
 import logging
 
+import orjson
 from confluent_kafka import KafkaError, KafkaException, Message
 
 from fraud_core.labels import encode_feedback
@@ -21,7 +22,8 @@ _DELIVERY_TIMEOUT_S = 60
 
 
 class RecordProducer:
-    """A context manager; leaving it waits until everything is delivered.
+    """A context manager; leaving it waits until everything is delivered. It is the edge: with FRAUD_PSEUDONYM_KEY set,
+    no transaction leaves it with the id of a card or device.
 
     Raises OperatorError when the brokers cannot be reached, a topic is missing, or a record could not be delivered.
     """
@@ -51,10 +53,15 @@ class RecordProducer:
 
     def send_transaction(self, transaction: dict) -> None:
         """``transaction`` in the fields that ``encode_transaction`` takes."""
+        if self._settings.pseudonyms:
+            transaction = self._settings.pseudonyms.hide(transaction)
         self._send(TRANSACTIONS, transaction[TRANSACTIONS.key], encode_transaction(transaction))
 
     def send_encoded_transaction(self, user_id: str, value: bytes) -> None:
-        self._send(TRANSACTIONS, user_id, value)
+        if self._settings.pseudonyms:
+            self.send_transaction(orjson.loads(value))
+        else:
+            self._send(TRANSACTIONS, user_id, value)
 
     def send_label(self, transaction_id: str, is_fraud: bool, source: str, label_time_ms: int) -> None:
         self._send(FEEDBACK, transaction_id, encode_feedback(transaction_id, is_fraud, source, label_time_ms))
