@@ -23,7 +23,7 @@ _TEMPLATE = (
     b'{"transaction_id":%b,"user_id":%b,"amount":%b,"rolling_avg_7d":%b,"amount_to_avg_ratio":%b,'
     b'"prediction":%b,"score":%b,"threshold":%b,"model_version":%b,"arm":"%b","model_is_confirmed":%b,'
     b'"shadow_model_version":%b,"shadow_score":%b,"shadow_prediction":%b,'
-    b'"review_sample":%b,"review_probability":%b,"merchant_risk_table":%b,'
+    b'"anomaly_score":%b,"review_sample":%b,"review_probability":%b,"merchant_risk_table":%b,'
     b'"event_time":"%b","ingest_time":"%b","partition":%d,"offset":%d,'
     b'"reasons":%b,"features":{' + b",".join(b'"%b":%%b' % name.encode() for name in FEATURES) + b"}}"
 )
@@ -60,6 +60,18 @@ def top_reasons(values: np.ndarray, contributions: np.ndarray) -> list[list[dict
 
 
 @dataclass(frozen=True)
+class Anomaly:
+    """How strange the rows of a batch are: ``scores`` (n,) float64 in (0, 1), for review at or above ``limit``."""
+
+    scores: np.ndarray
+    limit: float
+
+    @property
+    def is_strange(self) -> np.ndarray:
+        return self.scores >= self.limit
+
+
+@dataclass(frozen=True)
 class Decisions:
     """What decides a batch of n rows, and what is to be seen by a person.
 
@@ -67,6 +79,7 @@ class Decisions:
     is_challengers : (n,) bool; rows the challenger decides. The other model of a row is its shadow.
     review_share : of the rows that are not flagged, to be reviewed all the same.
     model_is_confirmed : the registry had said that ``champion`` is the version in production.
+    anomaly : what is strange is reviewed, flagged or not; None without a detector.
     """
 
     champion: Scored | None
@@ -74,6 +87,7 @@ class Decisions:
     is_challengers: np.ndarray
     review_share: float
     model_is_confirmed: bool
+    anomaly: Anomaly | None = None
 
     @property
     def is_flagged(self) -> np.ndarray:
@@ -101,11 +115,13 @@ def encode_predictions(
     tables = {name: orjson.dumps(name) for name in set(merchant_risk_tables)}
     explained = {row: orjson.dumps(why) for row, why in reasons.items()}
     ids = transactions["transaction_id"].to_list()
+    strangeness = [_NULL] * len(ids) if decisions.anomaly is None else _numbers(decisions.anomaly.scores)
     columns = zip(
         map(orjson.dumps, ids),
         map(orjson.dumps, transactions["user_id"].to_list()),
         _rows(values),
         *_decision_columns(decisions),
+        strangeness,
         *_review_columns(ids, decisions),
         merchant_risk_tables,
         _times(transactions["event_time_ms"]),
@@ -117,10 +133,11 @@ def encode_predictions(
     confirmed = orjson.dumps(decisions.model_is_confirmed)
     lines = []
     for row, column in enumerate(columns):
-        transaction, user, numbers, decided, shadow, review, chance, table, event, ingest, part, offset = column
+        transaction, user, numbers, decided, shadow, strange, review, chance, *place = column
+        table, event, ingest, part, offset = place
         feature = numbers.split(b",")
         own = (transaction, user, feature[_AMOUNT], feature[_AVERAGE], feature[_RATIO])
-        origin = (review, chance, tables[table], event, ingest, part, offset, explained.get(row, b"[]"))
+        origin = (strange, review, chance, tables[table], event, ingest, part, offset, explained.get(row, b"[]"))
         lines.append(_TEMPLATE % (*own, *decided, confirmed, *shadow, *origin, *feature))
     return lines
 
@@ -150,19 +167,24 @@ def _said_by(scored: Scored | None, n: int) -> list[tuple]:
     if scored is None:
         return [(None, _NULL, _NULL, _NULL)] * n
     threshold, version = orjson.dumps(scored.threshold), orjson.dumps(scored.version)
-    scores = orjson.dumps(scored.scores, option=orjson.OPT_SERIALIZE_NUMPY)[1:-1].split(b",") if n else []
     flags = [b"1" if is_flagged else b"0" for is_flagged in scored.is_flagged.tolist()]
-    return [(flag, score, threshold, version) for flag, score in zip(flags, scores, strict=True)]
+    return [(flag, score, threshold, version) for flag, score in zip(flags, _numbers(scored.scores), strict=True)]
+
+
+def _numbers(values: np.ndarray) -> list[bytes]:
+    """Each of (n,) float64 as JSON."""
+    return orjson.dumps(values, option=orjson.OPT_SERIALIZE_NUMPY)[1:-1].split(b",") if len(values) else []
 
 
 def _review_columns(ids: list[str], decisions: Decisions) -> tuple[list[bytes], list[bytes]]:
     """Whether a row that is not flagged is in the review sample, and how likely a row like it was to be looked at."""
     is_flagged = decisions.is_flagged
-    is_sampled = is_within(decisions.review_share, "review", ids) & ~is_flagged
+    is_strange = is_flagged & False if decisions.anomaly is None else decisions.anomaly.is_strange
+    is_sampled = (is_strange | is_within(decisions.review_share, "review", ids)) & ~is_flagged
     share = orjson.dumps(decisions.review_share)
     return (
         [b"true" if sampled else b"false" for sampled in is_sampled.tolist()],
-        [b"1.0" if flagged else share for flagged in is_flagged.tolist()],
+        [b"1.0" if is_certain else share for is_certain in (is_flagged | is_strange).tolist()],
     )
 
 

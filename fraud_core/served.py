@@ -22,6 +22,7 @@ SERVED_COLUMNS = {
     "shadow_model_version": pl.String,
     "shadow_score": pl.Float64,
     "shadow_prediction": pl.Int8,
+    "anomaly_score": pl.Float64,
     "review_sample": pl.Boolean,
     "review_probability": pl.Float64,
     "merchant_risk_table": pl.String,

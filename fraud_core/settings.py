@@ -36,6 +36,16 @@ class Settings(BaseSettings):
     store_url: str | None = Field(None, description="redis:// URL of your Valkey or Redis")
     mlflow_url: str | None = Field(None, description="address of your MLflow tracking server")
 
+    # Where the MLflow server that this system starts keeps what it is given.
+    mlflow_database: SecretStr | None = Field(
+        None, description="SQLAlchemy address of MLflow's database (default: SQLite in FRAUD_HOME)"
+    )
+    mlflow_artifacts: str | None = Field(
+        None, description="folder or s3://bucket of MLflow's artifacts (default: in FRAUD_HOME)"
+    )
+
+    dagster_url: str | None = Field(None, description="address of Dagster's web server where it is not on this host")
+
     # Ports of the embedded services.
     kafka_port: int = 9092
     kafka_controller_port: int = 9093
@@ -44,6 +54,7 @@ class Settings(BaseSettings):
     dagster_port: int = 3000
     spark_ui_port: int = 4040
     metrics_port: int = Field(9108, description="Prometheus endpoint of the streaming job")
+    exporter_port: int = Field(9109, description="Prometheus endpoint of Dagster's runs and figures, topics, MLflow")
 
     # The stream.
     partitions: int = Field(4, ge=1, description="partitions of a topic the system creates")
@@ -55,6 +66,12 @@ class Settings(BaseSettings):
     model_poll_s: float = Field(2.0, gt=0, description="seconds between two looks at the registry for a new model")
     ab_share: float = Field(0.0, ge=0, le=1, description="share of cards that the challenger decides about")
     review_share: float = Field(0.005, ge=0, le=1, description="share of unflagged transactions marked for review")
+    anomaly_share: float = Field(0.002, ge=0, le=1, description="share of transactions strange enough for review")
+
+    # Spark. The streaming job is the driver of its application wherever the executors run.
+    spark_master: str = Field("local[*]", description="where the streaming job's tasks run, such as spark://host:7077")
+    spark_driver_host: str = Field("127.0.0.1", description="name under which executors reach the streaming job")
+    spark_memory: str = Field("1g", description="heap of a Java machine that the streaming job or a Dagster run starts")
 
     # Spark. The streaming job is the driver of its application wherever the executors run.
     spark_master: str = Field("local[*]", description="where the streaming job's tasks run, such as spark://host:7077")
@@ -71,6 +88,7 @@ class Settings(BaseSettings):
     training_window_days: int = Field(180, ge=1, description="oldest event time used, in days before the as-of date")
     search_candidates: int = Field(12, ge=1, description="settings tried by the hyper-parameter search")
     search_folds: int = Field(3, ge=2)
+    retrain_labels: int = Field(1000, ge=1, description="new labels that are a reason to train before 03:00")
     seed: int = 7
     model_name: str = "fraud-detector"
     experiment_name: str = "fraud-detection"
@@ -91,7 +109,7 @@ class Settings(BaseSettings):
 
     @cached_property
     def dagster_address(self) -> str:
-        return f"http://{self.host}:{self.dagster_port}"
+        return self.dagster_url or f"http://{self.host}:{self.dagster_port}"
 
     @cached_property
     def scored_partitions(self) -> frozenset[int] | None:
@@ -113,10 +131,16 @@ class Settings(BaseSettings):
         """What producers replace ids with; None: they are sent as they are."""
         return Pseudonyms(self.pseudonym_key.get_secret_value().encode()) if self.pseudonym_key else None
 
-    def training(self) -> dict[str, int]:
+    def training(self) -> dict[str, int | float]:
         """What decides, beside the data, which model a training run makes; Settings(**of it) makes the same again."""
         names = ("label_delay_days", "validation_days", "test_days", "training_window_days", "search_folds", "seed")
-        return {name: getattr(self, name) for name in names}
+        return {name: getattr(self, name) for name in (*names, "anomaly_share")}
+
+    def environment(self) -> dict[str, str]:
+        """What was set, as the variables that give a child process the same settings."""
+        values = {name: getattr(self, name) for name in self.model_fields_set}
+        plain = {k: v.get_secret_value() if isinstance(v, SecretStr) else v for k, v in values.items() if v is not None}
+        return {f"FRAUD_{name.upper()}": str(value) for name, value in plain.items()}
 
     @property
     def _password(self) -> str | None:

@@ -15,7 +15,7 @@ import pyarrow as pa
 from fraud_core.dead_letter import encode_dead_letter
 from fraud_core.features import compute_features, users_of
 from fraud_core.merchant_risk import MerchantRisk
-from fraud_core.prediction import Decisions, Scored, encode_predictions, top_reasons
+from fraud_core.prediction import Anomaly, Decisions, Scored, encode_predictions, top_reasons
 from fraud_core.shares import is_within
 from fraud_core.transaction import Decoded, decode_transactions
 from streaming.checkpoint import OffsetRange
@@ -144,6 +144,7 @@ def decide(transactions: pl.DataFrame, values: np.ndarray, serving: Serving) -> 
         is_within(share, "arm", transactions["user_id"].to_list()),
         serving.review_share,
         models.is_confirmed,
+        _anomaly(models.champion, values),
     )
     is_flagged = decisions.is_flagged
     reasons = {
@@ -177,6 +178,11 @@ def decode(records: pa.Table, future_tolerance_ms: int) -> Decoded:
 
 def _scored(served: ServedModel | None, values: np.ndarray) -> Scored | None:
     return served and Scored(served.version, served.model.card.threshold, served.model.score(values))
+
+
+def _anomaly(served: ServedModel | None, values: np.ndarray) -> Anomaly | None:
+    detector = served and served.model.anomaly
+    return detector and Anomaly(detector.score(values), detector.limit)
 
 
 def _reasons(served: ServedModel | None, values: np.ndarray, flagged: np.ndarray) -> dict[int, list[dict]]:

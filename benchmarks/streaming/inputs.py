@@ -3,7 +3,6 @@
 The history trains the models and, sent first, fills the cards' histories; the traffic goes on where it ends.
 """
 
-import json
 import pickle
 from collections.abc import Iterator
 from itertools import count
@@ -16,6 +15,7 @@ from fraud_core.features import FEATURES
 from fraud_core.labels import LABEL_COLUMNS
 from fraud_core.merchant_risk import MerchantHistory, newest_effective_times
 from fraud_core.model import ModelCard
+from fraud_core.model_digests import digests
 from fraud_core.settings import Settings
 from fraud_core.simulation.simulator import Simulator
 from fraud_core.threshold import choose_threshold
@@ -23,6 +23,7 @@ from fraud_core.timestamps import DAY_MS
 from fraud_core.training_set import build_training_set
 from fraud_core.transaction import COLUMNS, encode_transaction
 from fraud_core.tuning import DEFAULTS, refit
+from streaming.model_source import Entry, write_description
 
 CHAMPION, CHALLENGER = "1", "2"
 TREES = {CHAMPION: 300, CHALLENGER: 200}
@@ -71,7 +72,8 @@ class Inputs:
             of_version = folder / "models" / version
             of_version.mkdir(parents=True)
             booster.save_model(of_version / "model.ubj")
-            (of_version / "model.json").write_text(json.dumps({"run_id": "benchmark", "card": card.to_dict()}))
+            entry = Entry("benchmark", digests((of_version / "model.ubj").read_bytes(), card.to_dict()))
+            write_description(of_version, entry, card.to_dict())
         _pickle_classifier(folder / "models" / CHAMPION / "model.ubj", folder / "model.pkl")
         _publish(MerchantHistory(arrived, labels, settings.label_delay_days), as_of_ms, settings.lake / "merchant_risk")
 

@@ -11,7 +11,7 @@ from jsonschema import Draft202012Validator
 from fraud_assets_tests.core.streams import START_MS, streams
 from fraud_core.dead_letter import MAX_ORIGINAL_BYTES, encode_dead_letter
 from fraud_core.features import FEATURES
-from fraud_core.prediction import MAX_REASONS, Decisions, Scored, encode_predictions, top_reasons
+from fraud_core.prediction import MAX_REASONS, Anomaly, Decisions, Scored, encode_predictions, top_reasons
 from fraud_core.schema import load_schema
 from fraud_core.timestamps import format_rfc3339_ms
 
@@ -42,8 +42,16 @@ def test_every_prediction_conforms_to_the_schema_and_its_numbers_round_trip(tran
     is_confirmed = data.draw(st.booleans())
     arms = np.array(data.draw(st.lists(st.booleans(), min_size=n, max_size=n)))
     share = data.draw(st.sampled_from((0.0, 0.005, 0.5, 1.0)))
+    strangeness = np.array(data.draw(st.lists(scores, min_size=n, max_size=n)))
+    anomaly = data.draw(st.sampled_from((Anomaly(strangeness, 0.5), None)))
     decisions = decided(
-        n, champion, challenger, is_challengers=arms, review_share=share, model_is_confirmed=is_confirmed
+        n,
+        champion,
+        challenger,
+        is_challengers=arms,
+        review_share=share,
+        model_is_confirmed=is_confirmed,
+        anomaly=anomaly,
     )
 
     encoded = encode_predictions(transactions, matrix, decisions, reasons, tables)
@@ -67,9 +75,11 @@ def test_every_prediction_conforms_to_the_schema_and_its_numbers_round_trip(tran
         assert prediction["shadow_model_version"] == shadow.version
         assert prediction["shadow_score"] == shadow.scores[row]
         assert prediction["shadow_prediction"] == int(shadow.scores[row] >= shadow.threshold)
-        assert prediction["review_probability"] == (1.0 if prediction["prediction"] else share)
-        assert not (prediction["review_sample"] and (prediction["prediction"] or share == 0))
-        assert prediction["review_sample"] or prediction["prediction"] or share < 1
+        is_strange = anomaly is not None and strangeness[row] >= 0.5
+        assert prediction["anomaly_score"] == (None if anomaly is None else strangeness[row])
+        assert prediction["review_probability"] == (1.0 if prediction["prediction"] or is_strange else share)
+        assert not (prediction["review_sample"] and (prediction["prediction"] or (share == 0 and not is_strange)))
+        assert prediction["review_sample"] or prediction["prediction"] or (share < 1 and not is_strange)
         assert prediction["merchant_risk_table"] == tables[row]
         assert prediction["reasons"] == reasons.get(row, [])
         assert prediction["event_time"] == format_rfc3339_ms(transaction["event_time_ms"])

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from fraud_assets_tests.core.streams import streams
 from fraud_core.features import FEATURES
-from fraud_core.prediction import Decisions, Scored, encode_predictions
+from fraud_core.prediction import Anomaly, Decisions, Scored, encode_predictions
 from fraud_core.served import SERVED_COLUMNS, decode_predictions
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
@@ -23,11 +23,13 @@ def test_the_table_holds_what_was_encoded(transactions, data):
         Scored(version, 0.5, np.array(data.draw(st.lists(st.floats(0, 1), min_size=n, max_size=n)))) for version in "12"
     )
     arms = np.array(data.draw(st.lists(st.booleans(), min_size=n, max_size=n)))
-    decisions = Decisions(champion, challenger, arms, 0.25, model_is_confirmed=True)
+    anomaly = Anomaly(champion.scores, 0.5)
+    decisions = Decisions(champion, challenger, arms, 0.25, model_is_confirmed=True, anomaly=anomaly)
     served = decode_predictions(encode_predictions(transactions, matrix, decisions, {}, [None] * n))
     assert served.schema == pl.Schema(SERVED_COLUMNS)
     assert served.select(FEATURES).to_numpy().tolist() == matrix.tolist()
     assert served["score"].to_list() == np.where(arms, challenger.scores, champion.scores).tolist()
+    assert served["anomaly_score"].to_list() == champion.scores.tolist()
     assert served["shadow_score"].to_list() == np.where(arms, champion.scores, challenger.scores).tolist()
     for name in ("transaction_id", "user_id", "event_time_ms", "ingest_time_ms", "partition", "offset"):
         assert served[name].to_list() == transactions[name].to_list()
@@ -48,7 +50,7 @@ def test_no_model_gives_nulls():
     [row] = decode_predictions(
         encode_predictions(transactions, np.zeros((1, len(FEATURES))), nobody, {}, [None])
     ).to_dicts()
-    assert [row[name] for name in ("score", "threshold", "model_version", "shadow_score")] == [None] * 4
+    assert [row[name] for name in ("score", "threshold", "model_version", "anomaly_score")] == [None] * 4
     assert row["prediction"] == 0
 
 
