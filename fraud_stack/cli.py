@@ -248,7 +248,7 @@ def chaos(
 @app.command(context_settings=_PASS_THROUGH)
 def bench(
     context: typer.Context,
-    name: Annotated[str, typer.Argument(help="A package of benchmarks/: training, streaming or growth.")],
+    name: Annotated[str, typer.Argument(help="A package of benchmarks/: training, streaming, growth or cluster.")],
 ) -> None:
     """Run a benchmark: ./run bench training (--help after the name lists its options)."""
     from importlib.util import find_spec
