@@ -197,6 +197,23 @@ def reproduce(context: typer.Context) -> None:
 
 
 @app.command()
+def promote(
+    version: Annotated[str, typer.Argument(help="As MLflow numbers it.")],
+    reason: Annotated[str, typer.Option(help="Why; it is written to the promotion log.")],
+) -> None:
+    """Put a model version into Production. The stream follows without a restart."""
+    _run_module("fraud_assets.champion", "promote", version, "--reason", reason)
+
+
+@app.command()
+def rollback(
+    reason: Annotated[str, typer.Option(help="Why; it is written to the promotion log.")] = "asked for by command",
+) -> None:
+    """Put the version that was in Production before back there. Nothing but ./run promote brings this one back."""
+    _run_module("fraud_assets.champion", "rollback", "--reason", reason)
+
+
+@app.command()
 def ledger(
     json: Annotated[Path | None, typer.Option(dir_okay=False, help="Write the ledger to this file.")] = None,
 ) -> None:
