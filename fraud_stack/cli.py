@@ -47,7 +47,7 @@ def demo(
     keep: Annotated[bool, typer.Option("--keep", help="Leave the stack up at the end.")] = False,
     json: Annotated[Path | None, typer.Option(dir_okay=False, help="Write the summary to this file.")] = None,
 ) -> None:
-    """Show the whole system: start it, make a history, train the first model, score a live stream, close the loop."""
+    """Show the whole system: start it, make a history, train the first model, score a live stream."""
     from fraud_core.settings import Settings
     from fraud_stack.demo import DemoOptions, run_demo
 
