@@ -42,8 +42,8 @@ def demo(
     minutes: Annotated[float, typer.Option(min=0.1, help="How long the live part lasts.")] = 3.0,
     rate: Annotated[float, typer.Option(min=1, help="Live transactions a second.")] = 200.0,
     loop: Annotated[
-        bool, typer.Option(help="Then let a new kind of fraud begin, until a model has learned it.")
-    ] = True,
+        bool, typer.Option("--loop", help="Then let a new kind of fraud begin, until a model has learned it.")
+    ] = False,
     keep: Annotated[bool, typer.Option("--keep", help="Leave the stack up at the end.")] = False,
     json: Annotated[Path | None, typer.Option(dir_okay=False, help="Write the summary to this file.")] = None,
 ) -> None:
