@@ -130,7 +130,8 @@ class Explainer:
         except StoppedError as error:
             raise OperatorError(
                 f"model version {version} is neither in {self._settings.home.absolute() / 'models'} nor does MLflow at "
-                f"{without_password(self._settings.mlflow_address)} hand it out: start it with ./run up, or set FRAUD_MLFLOW_URL"
+                f"{without_password(self._settings.mlflow_address)} hand it out: start it with ./run up, or set "
+                "FRAUD_MLFLOW_URL"
             ) from error
         except ValueError as error:
             raise OperatorError(f"model version {version} cannot be used any more: {error}") from error

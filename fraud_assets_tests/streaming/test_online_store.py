@@ -117,7 +117,7 @@ def test_a_store_that_refuses_the_credentials_ends_the_job_with_a_sentence_that_
     valkey.client.config_set("requirepass", "right")
     store = OnlineStore(valkey.url.replace("//", f"//{login}"), "stream", threading.Event())
     try:
-        with pytest.raises(OperatorError, match="refuses the credentials .* FRAUD_STORE_URL") as refused:
+        with pytest.raises(OperatorError, match=r"refuses the credentials .* FRAUD_STORE_URL") as refused:
             store.read(FIRST, USERS)
             store.write(FIRST, USERS, [b"A", b"B"])
         assert "wrong" not in str(refused.value)
