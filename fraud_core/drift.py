@@ -4,6 +4,9 @@ Textbook limits (a PSI of 0.1 or 0.2) see nothing here: amounts raised by a tent
 stable month says: the mean of its daily statistics and five standard deviations, but never less than chance alone would
 give. A name is in alarm when it was beyond a limit on two of the last three days; a column that holds one value only,
 at once.
+
+What is known of fraud at merchants comes and goes with each outbreak, and would raise an alarm in a stable month: of it
+only a column that holds one value counts.
 """
 
 import math
@@ -23,7 +26,8 @@ FEWEST_ROWS = 500  # a day with fewer is not judged
 STANDARD_DEVIATIONS = 5.0
 ALARM_DAYS, OF_DAYS = 2, 3
 _KS_BINS, _PSI_BINS = 200, 20
-_ONE_DAY_ONLY = ("day_of_week",)  # the same all day: every day differs from a month
+_SAME_ALL_DAY = ("day_of_week",)
+_OF_KNOWN_FRAUD = "fraud"  # part of the names of those features
 
 STATISTICS = {
     "day": pl.Date,
@@ -64,7 +68,7 @@ class Reference:
 
 def monitored(features: Sequence[str]) -> list[str]:
     """What is looked at: the features that vary within a day, and the score."""
-    return [name for name in features if name not in _ONE_DAY_ONLY] + [SCORE]
+    return [name for name in features if name not in _SAME_ALL_DAY] + [SCORE]
 
 
 def make_reference(rows: pl.DataFrame, names: Sequence[str]) -> Reference:
@@ -167,7 +171,9 @@ def _limited(column: Column, measured: pl.DataFrame, usual: int) -> Column:
         "ks": 2 / math.sqrt(usual),
     }
     limits = {
-        name: max(of_column[name].mean() + STANDARD_DEVIATIONS * of_column[name].std(), floor)
+        name: math.inf
+        if _OF_KNOWN_FRAUD in column.name
+        else max(of_column[name].mean() + STANDARD_DEVIATIONS * of_column[name].std(), floor)
         for name, floor in chance.items()
     }
     return Column(
