@@ -11,6 +11,7 @@ from fraud_assets.assets.drift import drift
 from fraud_assets.assets.evaluation import evaluation
 from fraud_assets.assets.labels import labels
 from fraud_assets.assets.merchant_risk import merchant_risk
+from fraud_assets.assets.parity_audit import parity_audit
 from fraud_assets.assets.predictions import predictions
 from fraud_assets.assets.production_model import production_model
 from fraud_assets.assets.registered_model import registered_model
@@ -40,6 +41,7 @@ ASSETS = (
     predictions,
     dead_letters,
     drift,
+    parity_audit,
 )
 
 
