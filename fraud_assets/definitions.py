@@ -12,6 +12,7 @@ from fraud_assets.assets.evaluation import evaluation
 from fraud_assets.assets.labels import labels
 from fraud_assets.assets.live_quality import live_quality
 from fraud_assets.assets.merchant_risk import merchant_risk
+from fraud_assets.assets.parity_audit import parity_audit
 from fraud_assets.assets.predictions import predictions
 from fraud_assets.assets.production_model import production_model
 from fraud_assets.assets.registered_model import registered_model
@@ -42,6 +43,7 @@ ASSETS = (
     live_quality,
     dead_letters,
     drift,
+    parity_audit,
 )
 
 

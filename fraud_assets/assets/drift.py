@@ -18,6 +18,7 @@ from fraud_core.drift import (
     REFERENCE_DAYS,
     SCORE,
     Reference,
+    TooFewDaysError,
     judge,
     make_reference,
     monitored,
@@ -60,7 +61,7 @@ def drift(context: dg.AssetExecutionContext, settings: dg.ResourceParam[Settings
     champion = servable_champion(Registry(settings, f"dagster run {context.run.run_id}"), context.log)
     try:
         reference = champion and reference_of(champion, settings, labels)
-    except ValueError as error:
+    except TooFewDaysError as error:
         context.log.warning(f"nothing to compare with: {error}")
         reference = None
     if champion is None or reference is None:
@@ -92,7 +93,7 @@ def drift(context: dg.AssetExecutionContext, settings: dg.ResourceParam[Settings
 def reference_of(champion: Champion, settings: Settings, labels: pl.DataFrame) -> Reference:
     """The four weeks before the champion's training, with its scores; computed once, then kept in the lake.
 
-    ValueError when the lake holds too few of those days.
+    TooFewDaysError when the lake holds too few of those days.
     """
     # TimeSplit begins the training window that many days before the moment a training is as of.
     as_of_ms = champion.model.card.training_window[0] + settings.training_window_days * DAY_MS

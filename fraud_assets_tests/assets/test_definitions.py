@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 import dagster as dg
 import pytest
 
+from fraud_assets.assets import drift, parity_audit
 from fraud_assets.definitions import build_defs
 from fraud_assets.offset_log import OffsetLog, OffsetRange
 from fraud_assets.partitions import AS_OF_TAG
@@ -27,7 +28,7 @@ ORDER = [
 ]
 
 
-MONITORING = ["predictions", "live_quality"]
+MONITORING = ["predictions", "live_quality", "dead_letters", "drift", "parity_audit"]
 
 
 @pytest.fixture(scope="module")
@@ -72,10 +73,12 @@ def test_the_checks_that_guard_the_model_are_blocking(definitions):
         for assets in definitions.assets
         for spec in assets.check_specs
     }
+    watching = [("drift", name) for name in drift.CHECKS] + [("parity_audit", name) for name in parity_audit.CHECKS]
     for told_only in (
         ("evaluation", "passes_the_offline_gate"),
         ("labels", "nothing_is_quarantined"),
         ("live_quality", "recall_holds"),
+        *watching,
     ):
         assert checks.pop(told_only) is False
     assert set(checks) == {
