@@ -28,7 +28,16 @@ ORDER = [
 ]
 
 
-MONITORING = ["predictions", "live_quality", "dead_letters", "drift", "parity_audit"]
+MONITORING = [
+    "predictions",
+    "live_quality",
+    "dead_letters",
+    "drift",
+    "parity_audit",
+    "model_comparison",
+    "champion_quality",
+    "promotion",
+]
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +88,8 @@ def test_the_checks_that_guard_the_model_are_blocking(definitions):
         ("labels", "nothing_is_quarantined"),
         ("live_quality", "recall_holds"),
         *watching,
+        ("model_comparison", "challenger_is_not_worse"),
+        ("champion_quality", "champion_is_not_worse_than_the_one_before"),
     ):
         assert checks.pop(told_only) is False
     assert set(checks) == {
@@ -95,6 +106,8 @@ def test_the_checks_that_guard_the_model_are_blocking(definitions):
         ("evaluation", "beats_chance"),
         ("registered_model", "is_what_was_evaluated"),
         ("registered_model", "reproduces"),
+        ("model_comparison", "scores_are_complete"),
+        ("model_comparison", "no_label_is_in_quarantine"),
     }
     assert all(checks.values())
 
