@@ -174,13 +174,13 @@ def test_a_champion_of_the_new_prices_ends_the_alarm(tmp_path, arrived, instance
     lake.ingest(lake.serve(transactions))
     lake.materialize(instance, "dead_letters", "drift")
     asked = tick(lake, instance)
-    # As of a week later, when a reference of the four weeks before it holds the new prices too.
-    moved = tuple(time_ms + 8 * DAY_MS for time_ms in champion.card.training_window)
+    # As of twelve days later, when a reference of the four weeks before it holds the new prices too.
+    moved = tuple(time_ms + 12 * DAY_MS for time_ms in champion.card.training_window)
     later = ModelCard(0.5, 0.01, moved)
     lake.register(FraudModel.with_detector(booster(2), later, detector()))
     metadata = lake.materialize(instance, "drift")["drift"].metadata
     assert metadata["champion"].value == "2"
-    assert metadata["reference"].value == "2026-02-10 to 2026-03-09"
+    assert metadata["reference"].value == "2026-02-14 to 2026-03-13"
     assert metadata["drifting"].value == []
     ended = tick(lake, instance, asked.cursor)
     assert ended.skip_message == "nothing drifts"

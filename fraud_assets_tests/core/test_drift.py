@@ -117,7 +117,7 @@ def test_a_reference_takes_the_newest_days_and_needs_enough_of_them():
     reference = make_reference(days(0, REFERENCE_DAYS + 3), NAMES)
     assert reference.first == (FIRST + timedelta(3)).isoformat()
     assert reference.last == (FIRST + timedelta(REFERENCE_DAYS + 2)).isoformat()
-    with pytest.raises(TooFewDaysError, match="13 days .* are too few"):
+    with pytest.raises(TooFewDaysError, match=r"13 days .* are too few"):
         make_reference(days(0, FEWEST_REFERENCE_DAYS - 1), NAMES)
 
 
