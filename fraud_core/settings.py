@@ -73,11 +73,6 @@ class Settings(BaseSettings):
     spark_driver_host: str = Field("127.0.0.1", description="name under which executors reach the streaming job")
     spark_memory: str = Field("1g", description="heap of a Java machine that the streaming job or a Dagster run starts")
 
-    # Spark. The streaming job is the driver of its application wherever the executors run.
-    spark_master: str = Field("local[*]", description="where the streaming job's tasks run, such as spark://host:7077")
-    spark_driver_host: str = Field("127.0.0.1", description="name under which executors reach the streaming job")
-    spark_memory: str = Field("1g", description="heap of a Java machine that the streaming job or a Dagster run starts")
-
     failpoints: Path | None = Field(None, description="for chaos tests: folder whose files kill the job at their point")
     setup_seconds: float = Field(0.0, ge=0, description="set by ./run: how long it installed before this command")
 
