@@ -4,6 +4,7 @@ A setting belongs here when somebody deploying the system may want to change it.
 windows do not: they are part of the model and live beside the code that uses them.
 """
 
+import re
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
@@ -188,6 +189,14 @@ class Settings(BaseSettings):
             f"org.apache.kafka.common.security.{module} required "
             f'username="{self.kafka_username}" password="{self._password}";'
         )
+
+
+def without_password(address: str) -> str:
+    """
+    >>> without_password("redis://fraud:secret@store:6379/0")
+    'redis://fraud:***@store:6379/0'
+    """
+    return re.sub(r"(://[^:/@]*:).*@|(\bpassword=)[^&]*", lambda m: f"{m[1]}***@" if m[1] else f"{m[2]}***", address)
 
 
 def describe(error: ValidationError) -> str:

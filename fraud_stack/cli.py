@@ -280,11 +280,12 @@ def bench(
 @app.command()
 def settings() -> None:
     """List every setting: its environment variable, its present value, what it is."""
-    from fraud_core.settings import Settings
+    from fraud_core.settings import Settings, without_password
 
     present = Settings()
     for name, field in Settings.model_fields.items():
-        print(f"FRAUD_{name.upper():28} {getattr(present, name)!s:24} {field.description or ''}".rstrip())
+        value = without_password(str(getattr(present, name)))
+        print(f"FRAUD_{name.upper():28} {value:24} {field.description or ''}".rstrip())
 
 
 @app.command()
