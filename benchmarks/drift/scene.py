@@ -61,7 +61,8 @@ def simulate(customers: int, seed: int, days: int, campaigns: Mapping[str, Mappi
         for number, pattern in enumerate(PATTERNS, start=1):
             rng = np.random.default_rng([seed, 3, day, number])
             rates = campaigns.get(pattern.name, {})
-            times = max(((at, rate) for at, rate in rates.items() if at <= day - FIRST_DAY), default=(0, 1.0))[1]
+            usual = (0, 0.0 if pattern.is_new else 1.0)
+            times = max(((at, rate) for at, rate in rates.items() if at <= day - FIRST_DAY), default=usual)[1]
             for _ in range(rng.poisson(times * pattern.campaigns * customers / 1000)):
                 parts.append(pattern.draw(population, day, rng))
                 kinds.append(np.full(len(parts[-1]), number))
