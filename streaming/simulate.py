@@ -19,6 +19,7 @@ import polars as pl
 import typer
 
 from fraud_core.settings import Settings
+from fraud_core.simulation.fraud_patterns import new_kinds_from
 from fraud_core.simulation.simulator import Simulator, customers_for
 from fraud_core.simulation.state import Simulation, new_fraud_file
 from fraud_core.timestamps import DAY_MS, now_ms
@@ -106,7 +107,7 @@ def live(
 def _stream(
     settings: Settings, producer: RecordProducer, simulation: Simulation, rate: float, stop: threading.Event
 ) -> Counts:
-    simulator = Simulator(simulation.customers, simulation.seed, simulation.new_fraud_from)
+    simulator = Simulator(simulation.customers, simulation.seed, new_kinds_from(simulation.new_fraud_from))
     new_frauds = new_fraud_file(settings.home)
     analysts, counts, frauds = Analysts(settings), Counts(), set()
     began = time.monotonic()

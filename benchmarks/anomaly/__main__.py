@@ -16,7 +16,7 @@ import typer
 from benchmarks.drift.scene import FIRST_DAY, Payments, features_of, simulate, train
 from fraud_core.settings import Settings
 from fraud_core.shares import is_within
-from fraud_core.simulation.fraud_patterns import PATTERNS
+from fraud_core.simulation.fraud_patterns import GENUINE, PATTERNS
 from fraud_core.timestamps import DAY_MS
 
 TRAINED_DAY, DAYS = 90, 130
@@ -65,7 +65,7 @@ def _found(customers: int, seed: int, kind: str, settings: Settings) -> dict:
         "payments": int(is_kind.sum()),
         "routed_share": float(is_strange.mean()),
         "flagged_share": float(is_flagged.mean()),
-        "fraud_among_strangest": float((payments.kind.filter(is_new) != "genuine").to_numpy()[is_strange].mean()),
+        "fraud_among_strangest": float((payments.kind.filter(is_new) != GENUINE).to_numpy()[is_strange].mean()),
         "found": {way: len(times) for way, times in known.items()},
         **{
             f"days_to_{count}": {way: _days_to(count, times, begin_ms) for way, times in known.items()}

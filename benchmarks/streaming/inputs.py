@@ -12,16 +12,16 @@ import polars as pl
 from xgboost import XGBClassifier
 
 from fraud_core.features import FEATURES
-from fraud_core.labels import LABEL_COLUMNS
 from fraud_core.merchant_risk import MerchantHistory, newest_effective_times
 from fraud_core.model import ModelCard
 from fraud_core.model_digests import digests
 from fraud_core.settings import Settings
+from fraud_core.simulation.arrived import arrived
 from fraud_core.simulation.simulator import Simulator
 from fraud_core.threshold import choose_threshold
 from fraud_core.timestamps import DAY_MS
 from fraud_core.training_set import build_training_set
-from fraud_core.transaction import COLUMNS, encode_transaction
+from fraud_core.transaction import encode_transaction
 from fraud_core.tuning import DEFAULTS, refit
 from streaming.model_source import Entry, write_description
 
@@ -43,9 +43,8 @@ class Inputs:
         self._simulator = Simulator(customers, _SEED)
         self._end_day = _FIRST_DAY + days
         simulated = [self._simulator.day(day) for day in range(_FIRST_DAY, self._end_day)]
-        self._transactions = pl.concat([day.transactions for day in simulated])
-        self._labels = pl.concat([day.labels for day in simulated])
-        self.history = _encode(self._transactions)
+        self._transactions, self._labels = arrived(simulated)
+        self.history = _encode(pl.concat(day.transactions for day in simulated))
 
     def traffic(self) -> Iterator[Record]:
         """Records after the history, without end."""
@@ -57,10 +56,8 @@ class Inputs:
         tables; and the champion as a pickle."""
         settings = Settings(home=folder, **_TRAINING)
         as_of_ms = self._end_day * DAY_MS
-        arrived = _arrived(self._transactions)
-        labels = self._labels.with_row_index("offset").with_columns(partition=pl.lit(0)).select(list(LABEL_COLUMNS))
-        labels = labels.cast(LABEL_COLUMNS).filter(pl.col("label_time_ms") < as_of_ms)
-        rows = build_training_set(arrived, labels, as_of_ms, settings)
+        labels = self._labels.filter(pl.col("label_time_ms") < as_of_ms)
+        rows = build_training_set(self._transactions, labels, as_of_ms, settings)
         train, validation = (rows.filter(pl.col("split") == split) for split in ("train", "validation"))
         for version, trees in TREES.items():
             booster = refit(train, FEATURES, DEFAULTS | {"n_estimators": trees}, _SEED + int(version))
@@ -75,17 +72,12 @@ class Inputs:
             entry = Entry("benchmark", digests((of_version / "model.ubj").read_bytes(), card.to_dict()))
             write_description(of_version, entry, card.to_dict())
         _pickle_classifier(folder / "models" / CHAMPION / "model.ubj", folder / "model.pkl")
-        _publish(MerchantHistory(arrived, labels, settings.label_delay_days), as_of_ms, settings.lake / "merchant_risk")
+        history = MerchantHistory(self._transactions, labels, settings.label_delay_days)
+        _publish(history, as_of_ms, settings.lake / "merchant_risk")
 
 
 def _encode(transactions: pl.DataFrame) -> list[Record]:
     return [(row["user_id"].encode(), encode_transaction(row)) for row in transactions.iter_rows(named=True)]
-
-
-def _arrived(transactions: pl.DataFrame) -> pl.DataFrame:
-    """As if they had arrived in one partition when they happened."""
-    arrived = transactions.with_row_index("offset").with_columns(ingest_time_ms="event_time_ms", partition=pl.lit(0))
-    return arrived.select(list(COLUMNS)).cast(COLUMNS)
 
 
 def _pickle_classifier(model: Path, file: Path) -> None:

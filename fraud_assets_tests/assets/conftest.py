@@ -10,11 +10,10 @@ import pytest
 
 from fraud_assets.definitions import build_defs
 from fraud_assets.offset_log import OffsetLog, OffsetRange
-from fraud_core.labels import LABEL_COLUMNS
 from fraud_core.settings import Settings
+from fraud_core.simulation.arrived import arrived
 from fraud_core.simulation.simulator import Simulator, customers_for
 from fraud_core.timestamps import DAY_MS
-from fraud_core.transaction import COLUMNS
 
 PARTITION = "2026-03-01"
 AS_OF_MS = 20_514 * DAY_MS  # 2026-03-02
@@ -24,13 +23,7 @@ AS_OF_MS = 20_514 * DAY_MS  # 2026-03-02
 def simulated() -> tuple[pl.DataFrame, pl.DataFrame]:
     """(transactions, labels) of the 90 days before AS_OF_MS, as the ingestion assets write them."""
     simulator, end = Simulator(customers_for(30_000, days=90), seed=1), AS_OF_MS // DAY_MS
-    days = [simulator.day(day) for day in range(end - 90, end)]
-    arrival = {"partition": pl.lit(0, pl.Int32), "offset": pl.int_range(pl.len(), dtype=pl.Int64)}
-    transactions = pl.concat(day.transactions for day in days).with_columns(
-        **arrival, ingest_time_ms=pl.col("event_time_ms")
-    )
-    labels = pl.concat(day.labels for day in days).sort("label_time_ms").with_columns(**arrival)
-    return transactions.select(list(COLUMNS)), labels.select(list(LABEL_COLUMNS))
+    return arrived([simulator.day(day) for day in range(end - 90, end)])
 
 
 def settings_in(home: Path, **changes: object) -> Settings:

@@ -18,9 +18,9 @@ from fraud_core.feedback_rules import RULES
 from fraud_core.labels import LABEL_COLUMNS, encode_feedback
 from fraud_core.quarantine_log import QuarantineLog
 from fraud_core.settings import Settings
+from fraud_core.simulation.arrived import arrived
 from fraud_core.simulation.simulator import Simulator
 from fraud_core.timestamps import DAY_MS, HOUR_MS, SECOND_MS
-from fraud_core.transaction import COLUMNS
 
 pytestmark = pytest.mark.assets
 
@@ -127,13 +127,10 @@ def _dies(*_: object) -> None:
 def simulated() -> tuple[pl.DataFrame, list[str]]:
     """Transactions of some days, and their labels as messages in the order they became known."""
     simulator = Simulator(300, 1)
-    days = [simulator.day(day) for day in range(FIRST_DAY, FIRST_DAY + DAYS)]
-    arrival = {"partition": pl.lit(0, pl.Int32), "offset": pl.int_range(pl.len(), dtype=pl.Int64)}
-    transactions = pl.concat(day.transactions for day in days)
-    told = pl.concat(day.labels for day in days).filter(pl.col("label_time_ms") < END_MS).sort("label_time_ms")
+    transactions, labels = arrived([simulator.day(day) for day in range(FIRST_DAY, FIRST_DAY + DAYS)])
+    told = labels.filter(pl.col("label_time_ms") < END_MS)
     columns = ("transaction_id", "is_fraud", "source", "label_time_ms")
-    messages = [encode_feedback(*row).decode() for row in told.select(columns).iter_rows()]
-    return transactions.with_columns(**arrival, ingest_time_ms="event_time_ms").select(list(COLUMNS)), messages
+    return transactions, [encode_feedback(*row).decode() for row in told.select(columns).iter_rows()]
 
 
 @pytest.fixture

@@ -9,11 +9,10 @@ from fraud_core.backtest.known_cards import has_known_fraud
 from fraud_core.backtest.periods import Protocol, make_folds
 from fraud_core.backtest.result import BacktestResult, FoldResult
 from fraud_core.backtest.run import run_backtest
-from fraud_core.labels import LABEL_COLUMNS
 from fraud_core.settings import Settings
+from fraud_core.simulation.arrived import arrived
 from fraud_core.simulation.simulator import Simulator
 from fraud_core.timestamps import DAY_MS
-from fraud_core.transaction import COLUMNS
 
 FIRST_DAY, DAYS = 20_454, 55
 PROTOCOL = Protocol(
@@ -30,13 +29,7 @@ SETTINGS = Settings(search_candidates=2, search_folds=2)
 
 def simulated() -> tuple[pl.DataFrame, pl.DataFrame]:
     simulator = Simulator(800, seed=1)
-    days = [simulator.day(FIRST_DAY + day) for day in range(DAYS)]
-    arrival = {"partition": pl.lit(0, pl.Int32), "offset": pl.int_range(pl.len(), dtype=pl.Int64)}
-    transactions = pl.concat(day.transactions for day in days).with_columns(
-        **arrival, ingest_time_ms=pl.col("event_time_ms")
-    )
-    labels = pl.concat(day.labels for day in days).sort("label_time_ms").with_columns(**arrival)
-    return transactions.select(list(COLUMNS)), labels.select(list(LABEL_COLUMNS))
+    return arrived([simulator.day(FIRST_DAY + day) for day in range(DAYS)])
 
 
 TRANSACTIONS, LABELS = simulated()

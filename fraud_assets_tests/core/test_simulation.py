@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from fraud_core.labels import LABEL_COLUMNS
-from fraud_core.simulation.fraud_patterns import PATTERNS
+from fraud_core.simulation.fraud_patterns import PATTERNS, new_kinds_from
 from fraud_core.simulation.population import make_population
 from fraud_core.simulation.simulator import Simulator, customers_for
 from fraud_core.simulation.state import Simulation
@@ -176,7 +176,7 @@ def test_everybody_who_pays_or_is_paid_has_a_name():
 
 def test_a_new_kind_of_fraud_begins_on_its_day_and_changes_nothing_else():
     without = Simulator(CUSTOMERS, SEED)
-    with_new = Simulator(CUSTOMERS, SEED, new_fraud_from=FIRST_DAY + 1)
+    with_new = Simulator(CUSTOMERS, SEED, new_kinds_from(FIRST_DAY + 1))
     assert with_new.day(FIRST_DAY).transactions.equals(without.day(FIRST_DAY).transactions)
     new_frauds, columns = 0, ["user_id", "merchant_id", "amount_cents", "event_time_ms"]
     for number in range(FIRST_DAY + 1, FIRST_DAY + 8):

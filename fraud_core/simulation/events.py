@@ -9,7 +9,7 @@ import numpy as np
 @dataclass(frozen=True)
 class Events:
     """Arrays of one length. ``customer``, ``merchant``: indices into the population; ``device``: a number that stands
-    for a device (used online only); ``kind``: 0 genuine, else 1 + the position in fraud_patterns.PATTERNS. It never
+    for a device (used online only); ``kind``: 0 genuine, else index into fraud_patterns.KINDS. It never
     leaves the simulator except as a label."""
 
     time_ms: np.ndarray

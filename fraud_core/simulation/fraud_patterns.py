@@ -4,7 +4,7 @@ A pattern draws one campaign that begins on a day; its transactions lie on that 
 Thieves do not know the victim's habits, but they buy from real merchants, at prices that others pay too.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -21,7 +21,7 @@ _IS_RESOLD = np.array([resold for _, _, resold in CATEGORIES.values()])
 
 @dataclass(frozen=True)
 class Pattern:
-    """``campaigns`` is how many begin per day and 1,000 customers; those of a new kind only once it is let loose."""
+    """``campaigns`` is how many begin per day and 1,000 customers. Of a new kind none does unless Rates say so."""
 
     name: str
     campaigns: float
@@ -103,20 +103,34 @@ PATTERNS = (
     Pattern("slow_burn", 0.06, slow_burn),
     Pattern("night_bots", 1.0, night_bots, is_new=True),
 )
+GENUINE = "genuine"
+KINDS = (GENUINE, *(pattern.name for pattern in PATTERNS))
+"""By Events.kind."""
 NEW_KINDS = [number for number, pattern in enumerate(PATTERNS, start=1) if pattern.is_new]
 
+Rates = Mapping[str, Mapping[int, float]]
+"""Name of a pattern to UTC days (since 1970) to how many times its campaigns begin from that day on."""
 
-def campaigns_of_day(population: Population, day: int, *, with_new_kinds: bool) -> Events:
+
+def new_kinds_from(day: int | None) -> Rates:
+    """The new kinds begin on ``day``; None: never."""
+    return {} if day is None else {pattern.name: {day: 1.0} for pattern in PATTERNS if pattern.is_new}
+
+
+def campaigns_of_day(population: Population, day: int, rates: Rates) -> Events:
     """The transactions of all campaigns that begin on ``day``, on whatever day they take place."""
     drawn = [Events(*(np.empty(0, np.int64) for _ in range(5)), np.empty(0, np.int8))]
     for number, pattern in enumerate(PATTERNS):
-        if pattern.is_new and not with_new_kinds:
-            continue
         rng = np.random.default_rng([population.seed, 3, day, number])
-        expected = pattern.campaigns * len(population.customers) / 1000
+        expected = _times(pattern, day, rates) * pattern.campaigns * len(population.customers) / 1000
         events = [pattern.draw(population, day, rng) for _ in range(rng.poisson(expected))]
         drawn += [replace(one, kind=np.full(len(one), number + 1, np.int8)) for one in events]
     return concat(drawn)
+
+
+def _times(pattern: Pattern, day: int, rates: Rates) -> float:
+    begun = [(since, times) for since, times in rates.get(pattern.name, {}).items() if since <= day]
+    return max(begun)[1] if begun else float(not pattern.is_new)
 
 
 def _online(population: Population, n: int, rng: np.random.Generator, resold: bool = False) -> np.ndarray:

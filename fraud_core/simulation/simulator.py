@@ -2,13 +2,14 @@
 
 from dataclasses import dataclass
 from functools import lru_cache
+from types import MappingProxyType
 
 import numpy as np
 import polars as pl
 
 from fraud_core.simulation.events import Events, concat
 from fraud_core.simulation.feedback import feedback
-from fraud_core.simulation.fraud_patterns import LONGEST_DAYS, NEW_KINDS, campaigns_of_day
+from fraud_core.simulation.fraud_patterns import LONGEST_DAYS, NEW_KINDS, Rates, campaigns_of_day
 from fraud_core.simulation.population import CATEGORIES, TRANSACTIONS_PER_CUSTOMER_DAY, make_population
 from fraud_core.simulation.spending import genuine_day
 from fraud_core.timestamps import DAY_MS
@@ -21,14 +22,22 @@ class SimulatedDay:
     """transactions : in event-time order; the fields of transaction.schema.json, with event_time_ms for the timestamp
         and amount_cents for the amount.
     labels : transaction_id, is_fraud, source, label_time_ms, in order of label time, which may be weeks later.
-    is_fraud : (n,) bool, the truth about each transaction, also where no label ever tells.
-    is_new_kind : (n,) bool, which of them are fraud of a kind that began later than the others.
+    kind : (n,) int8, the truth about each transaction, also where no label ever tells: index into
+        fraud_patterns.KINDS, 0 for a genuine one.
     """
 
     transactions: pl.DataFrame
     labels: pl.DataFrame
-    is_fraud: np.ndarray
-    is_new_kind: np.ndarray
+    kind: np.ndarray
+
+    @property
+    def is_fraud(self) -> np.ndarray:
+        return self.kind > 0
+
+    @property
+    def is_new_kind(self) -> np.ndarray:
+        """(n,) bool, which of them are fraud of a kind that is only there when it is asked for."""
+        return np.isin(self.kind, NEW_KINDS)
 
 
 def customers_for(transactions: int, days: int) -> int:
@@ -37,12 +46,13 @@ def customers_for(transactions: int, days: int) -> int:
 
 
 class Simulator:
-    """``new_fraud_from``: UTC day from which on the new kinds of fraud begin; None: never."""
+    """``rates``: kinds of fraud that begin more or less often than usual."""
 
-    def __init__(self, n_customers: int, seed: int, new_fraud_from: int | None = None) -> None:
+    def __init__(self, n_customers: int, seed: int, rates: Rates = MappingProxyType({})) -> None:
         self._population = make_population(n_customers, seed)
-        self._new_fraud_from = new_fraud_from
-        self._campaigns = lru_cache(maxsize=LONGEST_DAYS + 2)(self._campaigns_of_day)
+        self._campaigns = lru_cache(maxsize=LONGEST_DAYS + 2)(
+            lambda day: campaigns_of_day(self._population, day, rates)
+        )
         customers, merchants = self._population.customers, self._population.merchants
         self._user_ids, self._merchant_ids = customers.ids, merchants.ids
         self._category = pl.Series(list(CATEGORIES)).gather(merchants.category)
@@ -68,12 +78,7 @@ class Simulator:
         rng = np.random.default_rng([self._population.seed, 4, day])
         transactions = self._named(events, day, rng)
         labels = feedback(transactions["transaction_id"], events.is_fraud, events.time_ms, rng)
-        labels = labels.sort("label_time_ms", "transaction_id")
-        return SimulatedDay(transactions, labels, events.is_fraud, np.isin(events.kind, NEW_KINDS))
-
-    def _campaigns_of_day(self, day: int) -> Events:
-        is_loose = self._new_fraud_from is not None and day >= self._new_fraud_from
-        return campaigns_of_day(self._population, day, with_new_kinds=is_loose)
+        return SimulatedDay(transactions, labels.sort("label_time_ms", "transaction_id"), events.kind)
 
     def _named(self, events: Events, day: int, rng: np.random.Generator) -> pl.DataFrame:
         merchants, n = self._population.merchants, len(events)
