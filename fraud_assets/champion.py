@@ -6,7 +6,6 @@ The stream follows at its next look at the registry. Exit status: 0 done, 1 refu
 
 import argparse
 import getpass
-import os
 import sys
 from collections.abc import Mapping
 
@@ -74,8 +73,6 @@ def main() -> int:
     promotion.add_argument("--reason", required=True)
     commands.add_parser("rollback").add_argument("--reason", required=True)
     call = parser.parse_args()
-    # MLflow's defaults stall for minutes on a server that is gone.
-    os.environ.update({"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"})
     settings = Settings()
     try:
         registry = Registry(settings, f"{getpass.getuser()} by command")

@@ -9,8 +9,20 @@ def blocking(asset: str, **descriptions: str) -> list[dg.AssetCheckSpec]:
     return [dg.AssetCheckSpec(name, asset=asset, description=d, blocking=True) for name, d in descriptions.items()]
 
 
+def telling(asset: str, **descriptions: str) -> list[dg.AssetCheckSpec]:
+    """Checks of ``asset`` by name that stop nothing when they fail."""
+    return [dg.AssetCheckSpec(name, asset=asset, description=text) for name, text in descriptions.items()]
+
+
 def result(name: str, passed: bool, **figures: object) -> dg.AssetCheckResult:
     return dg.AssetCheckResult(check_name=name, passed=bool(passed), metadata=figures)
+
+
+def warning(name: str, passed: bool, **figures: object) -> dg.AssetCheckResult:
+    """The result of a check whose failure is a reason to look, and no error."""
+    return dg.AssetCheckResult(
+        check_name=name, passed=bool(passed), severity=dg.AssetCheckSeverity.WARN, metadata=figures
+    )
 
 
 def features_are_finite(rows: pl.DataFrame) -> dg.AssetCheckResult:

@@ -8,7 +8,7 @@ import dagster as dg
 
 from fraud_assets.assets.training_set import last_training
 from fraud_core.settings import Settings
-from fraud_core.timestamps import DAY_MS
+from fraud_core.timestamps import DAY_MS, iso_date_ms
 
 if TYPE_CHECKING:
     from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
@@ -46,7 +46,7 @@ def drift_sensor(job: "UnresolvedAssetJobDefinition") -> dg.SensorDefinition:
         if last and newest - last < timedelta(days=LEAST_DAYS_BETWEEN_RUNS):
             return skip(f"drift, but it asked for a run on {last}, less than {LEAST_DAYS_BETWEEN_RUNS} days ago")
         trained = last_training(context.instance)
-        if trained and trained.as_of_ms >= ((newest - date(1970, 1, 1)).days + 1) * DAY_MS:
+        if trained and trained.as_of_ms >= iso_date_ms(seen["newest_day"]) + DAY_MS:
             return skip(f"drift, but there was a training as of the end of {newest} or later")
         if newest.isoformat() < settings.partitions_start:
             return skip("no day is complete yet")

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from fraud_core.calibration import Calibration
     from fraud_core.model import FraudModel
+
 INGESTED = {"transactions": COLUMNS, "labels": LABEL_COLUMNS}
 """What training reads from Kafka, into an OffsetLog each, and with which columns."""
 

@@ -14,6 +14,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Literal
 
 from fraud_assets.io_managers import StoredModel
+from fraud_assets.mlflow_settings import fail_fast
 from fraud_assets.promotion_log import Write, promotion_log, writing
 from fraud_core.model_digests import digests, require_digests
 from fraud_core.promotion import Trial
@@ -36,6 +37,7 @@ class Registry:
     def __init__(self, settings: Settings, who: str) -> None:
         from mlflow import MlflowClient
 
+        fail_fast()
         self._address = settings.mlflow_address
         self._client = MlflowClient(self._address)
         self._name = settings.model_name
@@ -77,6 +79,10 @@ class Registry:
             model_id=logged.model_id,
         )
         return str(made.version)
+
+    def metrics(self, version: str) -> dict[str, float]:
+        """What the run that a version comes from has logged."""
+        return self._client.get_run(self._client.get_model_version(self._name, version).run_id).data.metrics
 
     def versions(self) -> list[str]:
         """All of them, oldest first."""

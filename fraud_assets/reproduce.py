@@ -6,7 +6,6 @@ repeated: what it chose is a parameter of the run. Exit status: 0 all equal, 1 s
 """
 
 import argparse
-import os
 import sys
 from collections.abc import Iterator
 
@@ -18,6 +17,7 @@ from mlflow.exceptions import MlflowException
 
 from fraud_assets.io_managers import INGESTED, StoredModel
 from fraud_assets.lineage import ORIGIN, digest, metrics_of
+from fraud_assets.mlflow_settings import fail_fast
 from fraud_assets.offset_log import OffsetLog
 from fraud_assets.registry import Registry
 from fraud_core.anomaly import fit_anomaly_detector
@@ -110,7 +110,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="./run reproduce", description=__doc__.split(": ", 1)[1])
     parser.add_argument("run_id", metavar="RUN_ID", help="of MLflow: the daily run shows it, and so does each version")
     settings, run_id = Settings(), parser.parse_args().run_id
-    os.environ.update({"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"})
+    fail_fast()
     mlflow.set_tracking_uri(settings.mlflow_address)
     try:
         differing = []

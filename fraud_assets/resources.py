@@ -1,6 +1,5 @@
 """The services the assets work with: Kafka, Spark, MLflow. Each is reached only when an asset uses it."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +9,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from dagster_pyspark import LazyPySparkResource
 from pydantic import Field
 
+from fraud_assets.mlflow_settings import fail_fast
 from fraud_assets.offset_log import OffsetRange, Offsets
 from fraud_core.kafka_refusals import KafkaRefusals
 from fraud_core.settings import Settings
@@ -127,10 +127,7 @@ def mlflow_resource(settings: Settings) -> dg.ResourceDefinition:
         from dagster_mlflow import mlflow_tracking
         from mlflow.exceptions import MlflowException
 
-        # MLflow's defaults stall for minutes on a server that is gone.
-        fail_fast = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
-        quiet = {"MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false", "GIT_PYTHON_REFRESH": "quiet"}
-        os.environ.update(fail_fast | quiet)
+        fail_fast()
         mlflow.set_tracking_uri(settings.mlflow_address)
         run = context.run
         resumed = run.parent_run_id if run.tags.get(RESUMED_TAG) == "true" else None

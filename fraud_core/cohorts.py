@@ -51,7 +51,7 @@ class Cohort:
         for name in (*METRICS, "recall_by_review"):
             figure = getattr(self, name)
             if figure is not None:
-                found |= {name: figure.value, f"{name}_low": figure.low, f"{name}_high": figure.high}
+                found |= figure.named(name)
         for name in METRICS:
             found[f"expected_{name}"] = getattr(self.expected, name)
             found[f"error_of_expected_{name}"] = self.error(name)

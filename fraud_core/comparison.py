@@ -27,6 +27,10 @@ class PairedGain:
     def gain(self) -> float:
         return self.value - self.other
 
+    def gain_named(self, name: str) -> dict[str, float]:
+        """The gain and its bounds, as ``name``, ``name``_low and ``name``_high."""
+        return {name: self.gain, f"{name}_low": self.low, f"{name}_high": self.high}
+
     def __str__(self) -> str:
         """
         >>> str(PairedGain(0.5, 0.25, -0.125, 0.375))

@@ -21,6 +21,10 @@ class Interval:
     low: float
     high: float
 
+    def named(self, name: str) -> dict[str, float]:
+        """The figure and its bounds, as ``name``, ``name``_low and ``name``_high."""
+        return {name: self.value, f"{name}_low": self.low, f"{name}_high": self.high}
+
     def __str__(self) -> str:
         """
         >>> str(Interval(0.5, 0.25, 0.75))

@@ -17,7 +17,7 @@ from datetime import date
 import numpy as np
 import polars as pl
 
-from fraud_core.timestamps import DAY_MS
+from fraud_core.days import day_of
 
 SCORE = "score"
 REFERENCE_DAYS = 28
@@ -81,14 +81,14 @@ def make_reference(rows: pl.DataFrame, names: Sequence[str]) -> Reference:
 
     Days with fewer than FEWEST_ROWS do not count, and of the others the newest REFERENCE_DAYS.
     """
-    days = rows.select(_day()).group_by("day").len().filter(pl.col("len") >= FEWEST_ROWS).sort("day")
+    days = rows.select(day_of("event_time_ms")).group_by("day").len().filter(pl.col("len") >= FEWEST_ROWS).sort("day")
     days = days.tail(REFERENCE_DAYS)
     if days.height < FEWEST_REFERENCE_DAYS:
         raise TooFewDaysError(
             f"{days.height} days with {FEWEST_ROWS} transactions or more are too few to tell what is usual: "
             f"{FEWEST_REFERENCE_DAYS} are needed"
         )
-    rows = rows.filter(rows.select(_day())["day"].is_in(days["day"].implode()))
+    rows = rows.filter(rows.select(day_of("event_time_ms"))["day"].is_in(days["day"].implode()))
     usual = int(days["len"].median())
     first, last = days["day"].min().isoformat(), days["day"].max().isoformat()
     columns = [_binned(name, rows[name]) for name in names]
@@ -100,7 +100,7 @@ def statistics(rows: pl.DataFrame, reference: Reference) -> pl.DataFrame:
     """STATISTICS of each day and name. rows : event_time_ms and the reference's names; null where one is missing."""
     parts = [
         _of_day(day, part, column)
-        for (day,), part in rows.with_columns(_day()).partition_by("day", as_dict=True).items()
+        for (day,), part in rows.with_columns(day_of("event_time_ms")).partition_by("day", as_dict=True).items()
         if part.height >= FEWEST_ROWS
         for column in reference.columns
     ]
@@ -148,10 +148,6 @@ def newest_alarm(judged: pl.DataFrame) -> Alarm:
     newest = judged.filter(pl.col("day") == judged["day"].max(), "is_alarm").sort("name")
     constant = newest.filter("is_constant")["name"].to_list()
     return Alarm(tuple(newest.filter(~pl.col("is_constant"))["name"]), tuple(constant), since)
-
-
-def _day() -> pl.Expr:
-    return pl.from_epoch(pl.col("event_time_ms") // DAY_MS, time_unit="d").alias("day")
 
 
 def _binned(name: str, values: pl.Series) -> Column:

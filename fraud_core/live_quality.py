@@ -8,10 +8,12 @@ import polars as pl
 
 from fraud_core.cbpe import expected_quality
 from fraud_core.cohorts import Cohort, LiveQuality, maturities
+from fraud_core.days import day_of
 from fraud_core.evaluation import card_precision_at_k
 from fraud_core.intervals import card_intervals
 from fraud_core.review import recall_by_review
 from fraud_core.timestamps import DAY_MS
+from fraud_core.transaction import AMOUNT_CENTS
 
 LOOKED_BACK_DAYS = 60  # versions that decided nothing since are history
 _K = 100
@@ -29,7 +31,7 @@ def decisions(served: pl.DataFrame, as_of_ms: int) -> pl.DataFrame:
         *("transaction_id", "user_id", "event_time_ms", "model_version", "score"),
         *("review_sample", "review_probability"),
         is_champions=pl.col("arm") == "champion",
-        amount_cents=(pl.col("amount") * 100).round().cast(pl.Int64),
+        amount_cents=AMOUNT_CENTS,
         is_flagged=pl.col("prediction") == 1,
     )
 
@@ -84,7 +86,7 @@ def daily(served: pl.DataFrame, labels: pl.DataFrame, as_of_ms: int, label_delay
     expected_recall.
     """
     decided = decisions(served, as_of_ms)
-    by = ("model_version", pl.from_epoch("event_time_ms", time_unit="ms").dt.date().alias("day"))
+    by = ("model_version", day_of("event_time_ms"))
     score, is_flagged = pl.col("score"), pl.col("is_flagged")
     expected = decided.group_by(by).agg(
         until_ms=pl.col("event_time_ms").max(), expected_recall=(score * is_flagged).sum() / score.sum()

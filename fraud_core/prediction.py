@@ -5,6 +5,7 @@ When a transaction was scored differs between two attempts at the same micro-bat
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import orjson
@@ -39,7 +40,7 @@ class Scored:
     threshold: float
     scores: np.ndarray
 
-    @property
+    @cached_property
     def is_flagged(self) -> np.ndarray:
         return self.scores >= self.threshold
 
@@ -90,7 +91,7 @@ class Decisions:
     model_is_confirmed: bool
     anomaly: Anomaly | None = None
 
-    @property
+    @cached_property
     def is_flagged(self) -> np.ndarray:
         """(n,) bool, by the model that decides the row."""
         nothing = np.zeros(len(self.is_challengers), dtype=bool)

@@ -101,9 +101,7 @@ def offline_gate(
     compared = paired_gain(is_fraud, user_ids, candidate_scores, champion_scores, resamples=resamples, seed=seed)
     figures |= {
         "champion_average_precision": compared.other,
-        "average_precision_gain": compared.gain,
-        "average_precision_gain_low": compared.low,
-        "average_precision_gain_high": compared.high,
+        **compared.gain_named("average_precision_gain"),
     }
     not_worse = f"average precision is not worse than the champion's on the same rows ({compared})"
     return _result([*rules, (compared.high >= 0, not_worse)], figures)
@@ -160,8 +158,7 @@ def shadow_gate(pairs: pl.DataFrame, blocked_by: Sequence[str] = (), *, resample
     }
     for name, gain in gains.items():
         key = name.lower().replace(" ", "_")
-        figures |= {f"challenger_{key}": gain.value, f"champion_{key}": gain.other}
-        figures |= {f"{key}_gain": gain.gain, f"{key}_gain_low": gain.low, f"{key}_gain_high": gain.high}
+        figures |= {f"challenger_{key}": gain.value, f"champion_{key}": gain.other, **gain.gain_named(f"{key}_gain")}
     worse = [f"{name} is worse than the champion's: {gain}" for name, gain in gains.items() if gain.high < 0]
     if worse:
         return Verdict("archive", (counted, *worse), figures)

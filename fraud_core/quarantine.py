@@ -10,8 +10,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from fraud_core.split import iso_date
-from fraud_core.timestamps import DAY_MS
+from fraud_core.timestamps import DAY_MS, iso_date
 
 HISTORY_DAYS = 28
 LEAST_HISTORY_DAYS = 7  # before that, nobody knows how much a source says

@@ -2,14 +2,14 @@
 
 import polars as pl
 
-from fraud_core.timestamps import DAY_MS
+from fraud_core.days import day_of
 
 USUAL_DAYS = 28
 STANDARD_DEVIATIONS = 5.0
 TOLERATED_SHARE = 0.001  # more than usual, whatever usual is
 TOLERATED_COUNT = 5
 
-_DAY = pl.from_epoch(pl.col("ingest_time_ms") // DAY_MS, time_unit="d").alias("day")
+_DAY = day_of("ingest_time_ms")
 
 
 def refusals_by_day(decided: pl.LazyFrame, dead_letters: pl.LazyFrame) -> pl.DataFrame:

@@ -12,6 +12,7 @@ from fraud_core.decision_quality import decision_quality, paired_f2
 from fraud_core.features import FEATURES
 from fraud_core.promotion import LEAST_FRAUD_CARDS, LEAST_FRAUDS, Verdict
 from fraud_core.timestamps import DAY_MS
+from fraud_core.transaction import AMOUNT_CENTS
 
 # Of the stream's clock, from the first payment the new model decided. Later its age is what tells, and a new one comes.
 FRESH_DAYS = 14
@@ -33,7 +34,7 @@ def decisions_of(served: pl.DataFrame, version: str, begin_ms: int, end_ms: int)
             "user_id",
             "event_time_ms",
             *FEATURES,
-            amount_cents=(pl.col("amount") * 100).round().cast(pl.Int64),
+            amount_cents=AMOUNT_CENTS,
             is_flagged=pl.col("prediction") == 1,
         )
     )
@@ -71,12 +72,8 @@ def rollback_gate(
     instead = paired_f2(fresh, previous_flags_fresh, fresh["is_flagged"].to_numpy(), **draws)
     figures = {
         "f2": now.value,
-        "previous_f2": before.value,
-        "previous_f2_low": before.low,
-        "previous_f2_high": before.high,
-        "f2_gain_of_going_back": instead.gain,
-        "f2_gain_of_going_back_low": instead.low,
-        "f2_gain_of_going_back_high": instead.high,
+        **before.named("previous_f2"),
+        **instead.gain_named("f2_gain_of_going_back"),
     }
     below = f"live F2 {now.value:.4f} of the champion, {before} of the version before it"
     better = f"on the champion's payments the version before it would have had F2 {instead}"

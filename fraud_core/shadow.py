@@ -4,6 +4,7 @@ import polars as pl
 
 from fraud_core.labels import label_transactions
 from fraud_core.timestamps import DAY_MS
+from fraud_core.transaction import AMOUNT_CENTS
 
 # What lies further back says little about today, and the comparison runs every hour.
 COMPARED_DAYS = 30
@@ -26,7 +27,7 @@ def served_pairs(served: pl.DataFrame, champion: str, challenger: str) -> pl.Dat
         "transaction_id",
         "user_id",
         "event_time_ms",
-        amount_cents=(pl.col("amount") * 100).round().cast(pl.Int64),
+        amount_cents=AMOUNT_CENTS,
         arm=pl.when(decided == champion).then(pl.lit("champion")).otherwise(pl.lit("challenger")),
         champion_score=said("score", "shadow_score", decided == champion),
         champion_flagged=said("prediction", "shadow_prediction", decided == champion) == 1,

@@ -7,13 +7,12 @@ predict.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Self
 
 import numpy as np
 import polars as pl
 
-from fraud_core.timestamps import DAY_MS
+from fraud_core.timestamps import DAY_MS, iso_date
 
 Interval = tuple[int, int]
 
@@ -150,10 +149,6 @@ class PurgedTimeSeriesSplit:
         train_end = self._start + (fold + 1) * self._part_ms
         start = train_end + self.gap_ms
         return train_end, start, self._end if fold == self.n_splits - 1 else start + self._part_ms
-
-
-def iso_date(time_ms: int) -> str:
-    return datetime.fromtimestamp(time_ms / 1000, UTC).date().isoformat()
 
 
 def _period(start_ms: int, end_ms: int) -> str:

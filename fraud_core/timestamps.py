@@ -35,3 +35,20 @@ def format_rfc3339_ms(time_ms: int) -> str:
     '2026-01-31T11:00:00.123Z'
     """
     return (_EPOCH + time_ms * _MILLISECOND).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def iso_date(time_ms: int) -> str:
+    """
+    >>> iso_date(1769857200123)
+    '2026-01-31'
+    """
+    return (_EPOCH + time_ms * _MILLISECOND).date().isoformat()
+
+
+def iso_date_ms(date: str) -> int:
+    """The midnight a day begins with.
+
+    >>> iso_date_ms("2026-01-31")
+    1769817600000
+    """
+    return (datetime.fromisoformat(date).replace(tzinfo=UTC) - _EPOCH) // _MILLISECOND

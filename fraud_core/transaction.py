@@ -34,6 +34,10 @@ COLUMNS = {
 }
 
 
+AMOUNT_CENTS = (pl.col("amount") * 100).round().cast(pl.Int64)
+"""Of the feature ``amount``, which is in units of the currency, hundredths again."""
+
+
 @dataclass(frozen=True)
 class Decoded:
     """``transactions`` has COLUMNS, a row per accepted message; row i came from message ``accepted[i]``."""

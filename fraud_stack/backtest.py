@@ -17,8 +17,7 @@ from fraud_core.backtest.result import BacktestResult
 from fraud_core.backtest.run import run_backtest
 from fraud_core.files.errors import InputFileError
 from fraud_core.settings import Settings
-from fraud_core.split import iso_date
-from fraud_core.timestamps import SECOND_MS, now_ms
+from fraud_core.timestamps import SECOND_MS, iso_date, now_ms
 from fraud_stack.errors import UserError
 from fraud_stack.steps import Steps
 

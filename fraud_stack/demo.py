@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import requests
@@ -17,6 +17,7 @@ from rich.live import Live
 
 from fraud_core.settings import Settings
 from fraud_core.simulation.state import Simulation
+from fraud_core.timestamps import DAY_MS, iso_date
 from fraud_core.topics import TRANSACTIONS
 from fraud_stack.dagster_client import DagsterClient
 from fraud_stack.errors import UserError
@@ -135,7 +136,7 @@ def _producer(*arguments: object, output: int | None = None) -> Iterator[subproc
 
 def _train(stack: Stack, steps: Steps, day: int) -> None:
     dagster = DagsterClient(stack.settings.dagster_address)
-    run_id = dagster.launch(JOB, (date(1970, 1, 1) + timedelta(days=day)).isoformat())
+    run_id = dagster.launch(JOB, iso_date(day * DAY_MS))
     steps.show(f"{stack.settings.dagster_address}/runs/{run_id}")
     for step in dagster.follow(run_id, stack.check_alive):
         steps.show(f"{step.name:24} {step.seconds:6.1f} s  {step.status.lower()}")

@@ -7,11 +7,11 @@ said about the same payments promote, the stream follows. The demo only lets tim
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import date, timedelta
 
 import requests
 
 from fraud_core.settings import Settings
+from fraud_core.timestamps import DAY_MS, iso_date
 from fraud_stack.dagster_client import DagsterClient
 from fraud_stack.errors import UserError
 from fraud_stack.new_fraud import NewFraudWatch
@@ -101,8 +101,8 @@ class Loop:
     def _compare(self, challenger: str) -> None:
         """Run the hourly job as of now until it promotes; a day's more labels may tell what the last ones could not."""
         for _ in range(_COMPARISONS):
-            yesterday = date(1970, 1, 1) + timedelta(days=self._watch.day - 1)
-            self._follow(self._dagster.launch("monitoring", yesterday.isoformat()))
+            yesterday = iso_date((self._watch.day - 1) * DAY_MS)
+            self._follow(self._dagster.launch("monitoring", yesterday))
             if self._alias("champion") == challenger:
                 return
             self._steps.show(f"version {challenger} is not promoted yet: see model_comparison in Dagster")
@@ -137,7 +137,7 @@ class Loop:
         self._watch.look(_LOOK_S)
 
     def _line(self) -> str:
-        day = (date(1970, 1, 1) + timedelta(days=self._watch.day)).isoformat()
+        day = iso_date(self._watch.day * DAY_MS)
         recalls = [f"version {v} finds {self._watch.recall(v):.0%}" for v in sorted(self._watch.seen, key=int)]
         return f"{day}   {sum(self._watch.decided.values())} payments of the new kind   {', '.join(recalls)}"
 

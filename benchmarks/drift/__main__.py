@@ -8,6 +8,7 @@ import polars as pl
 import typer
 
 from benchmarks.drift.changes import CHANGES, FIRST_CHANGED_DAY, TRAINED_DAY, Scene, date_of, stable_scene
+from fraud_core.days import day_of
 from fraud_core.drift import SCORE, Reference, judge, make_reference, monitored, statistics
 from fraud_core.features import FEATURES
 from fraud_core.settings import Settings
@@ -26,7 +27,7 @@ def main(
     figures = []
     for seed in range(first_seed, first_seed + seeds):
         scene = stable_scene(customers, seed, Settings())
-        rows = scene.rows().with_columns(day=pl.from_epoch("event_time_ms", time_unit="ms").dt.date())
+        rows = scene.rows().with_columns(day_of("event_time_ms"))
         reference = make_reference(rows.filter(pl.col("day") < date_of(TRAINED_DAY)), monitored(FEATURES))
         figures.append(_stable(seed, _judged(scene, reference, TRAINED_DAY)))
         print(json.dumps(figures[-1]), flush=True)
@@ -42,7 +43,7 @@ def main(
 
 def _judged(scene: Scene, reference: Reference, from_day: int) -> pl.DataFrame:
     # Two days more, because an alarm looks back on them.
-    rows = scene.rows().filter(pl.from_epoch("event_time_ms", time_unit="ms").dt.date() >= date_of(from_day - 2))
+    rows = scene.rows().filter(day_of("event_time_ms") >= date_of(from_day - 2))
     return judge(statistics(rows, reference), reference).filter(pl.col("day") >= date_of(from_day))
 
 

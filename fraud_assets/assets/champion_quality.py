@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import dagster as dg
 import polars as pl
 
+from fraud_assets import verdicts
+from fraud_assets.checks import telling
 from fraud_assets.partitions import known_ms
 from fraud_assets.registry import Registry
 from fraud_core.promotion import Verdict
@@ -30,13 +32,11 @@ class ChampionQuality:
     kinds={"polars", "mlflow"},
     owners=["team:fraud-ml"],
     io_manager_key="record",
-    check_specs=[
-        dg.AssetCheckSpec(
-            "champion_is_not_worse_than_the_one_before",
-            asset="champion_quality",
-            description="Of a champion younger than 14 days, on the stream's clock. One that is worse is rolled back.",
-        )
-    ],
+    check_specs=telling(
+        "champion_quality",
+        champion_is_not_worse_than_the_one_before="Of a champion younger than 14 days, on the stream's clock. One that "
+        "is worse is rolled back.",
+    ),
 )
 def champion_quality(
     context: dg.AssetExecutionContext,
@@ -58,18 +58,9 @@ def champion_quality(
         metadata={
             "champion": champion or "none",
             "previous": previous or "none",
-            "verdict": verdict.action,
-            "reasons": dg.MetadataValue.md("\n".join(f"- {reason}" for reason in verdict.reasons)),
-            **verdict.figures,
+            **verdicts.entries(verdict),
         },
-        check_results=[
-            dg.AssetCheckResult(
-                check_name="champion_is_not_worse_than_the_one_before",
-                passed=verdict.action != "roll back",
-                severity=dg.AssetCheckSeverity.WARN,
-                metadata={"reasons": "; ".join(verdict.reasons)},
-            )
-        ],
+        check_results=[verdicts.check("champion_is_not_worse_than_the_one_before", verdict, unless="roll back")],
     )
 
 

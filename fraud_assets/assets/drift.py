@@ -1,17 +1,16 @@
 """Asset ``drift``: whether what the stream serves still looks like what the champion was made for."""
 
-from datetime import date, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import dagster as dg
 import polars as pl
 from pydantic import TypeAdapter
 
-from fraud_assets.checks import result
+from fraud_assets.checks import result, telling
 from fraud_assets.offset_log import OffsetLog
 from fraud_assets.plots import as_markdown, as_table
 from fraud_assets.registry import Champion, Registry, servable_champion
+from fraud_assets.whole_files import write_whole
 from fraud_core import plots
 from fraud_core.dead_letter import DEAD_LETTER_COLUMNS
 from fraud_core.drift import (
@@ -27,7 +26,7 @@ from fraud_core.drift import (
 )
 from fraud_core.refusal_rate import refusals_by_day
 from fraud_core.settings import Settings
-from fraud_core.timestamps import DAY_MS
+from fraud_core.timestamps import DAY_MS, iso_date_ms
 from fraud_core.transaction import COLUMNS
 
 if TYPE_CHECKING:
@@ -50,7 +49,7 @@ CHECKS = {
     owners=["team:fraud-ml"],
     # Read from the lake, as far as they are needed: of months of predictions, the last four weeks.
     deps=["transactions", "predictions", "dead_letters"],
-    check_specs=[dg.AssetCheckSpec(name, asset="drift", description=text) for name, text in CHECKS.items()],
+    check_specs=telling("drift", **CHECKS),
 )
 def drift(context: dg.AssetExecutionContext, settings: dg.ResourceParam[Settings], labels: pl.DataFrame):
     """One verdict per feature and day of event time, for the days since the champion was trained that are over.
@@ -100,7 +99,7 @@ def reference_of(champion: Champion, settings: Settings, labels: pl.DataFrame) -
     file = settings.lake / "drift" / f"reference-{champion.version}-{as_of_ms}.json"
     kept = TypeAdapter(Reference)
     if not file.exists():
-        _write(file, kept.dump_json(_make_reference(champion, as_of_ms, settings, labels)))
+        write_whole(file, kept.dump_json(_make_reference(champion, as_of_ms, settings, labels)))
     return kept.validate_json(file.read_bytes())
 
 
@@ -132,8 +131,7 @@ def served_days(champion: Champion, reference: Reference, settings: Settings) ->
     served = _served(settings)
     newest_ms = served.select(pl.col("event_time_ms").max()).collect().item() or 0
     end_ms = newest_ms // DAY_MS * DAY_MS
-    first_day = date.fromisoformat(reference.last) + timedelta(days=1)
-    begin_ms = max((first_day - date(1970, 1, 1)).days * DAY_MS, end_ms - SHOWN_DAYS * DAY_MS)
+    begin_ms = max(iso_date_ms(reference.last) + DAY_MS, end_ms - SHOWN_DAYS * DAY_MS)
     score = (
         pl.when(pl.col("model_version") == champion.version)
         .then("score")
@@ -166,10 +164,3 @@ def _served(settings: Settings) -> pl.LazyFrame:
     from fraud_core.served import SERVED_COLUMNS  # here and not above: the import compiles
 
     return OffsetLog(settings.lake / "predictions").scan(SERVED_COLUMNS)
-
-
-def _write(file: Path, content: bytes) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    new = file.with_name(f".{file.name}")
-    new.write_bytes(content)
-    new.replace(file)

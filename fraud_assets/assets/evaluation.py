@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 import polars as pl
 
-from fraud_assets.checks import blocking, result
+from fraud_assets.checks import blocking, result, telling, warning
 from fraud_assets.io_managers import StoredModel
 from fraud_assets.lineage import metrics_of
 from fraud_assets.plots import as_markdown
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     io_manager_key="record",
     check_specs=[
         *blocking("evaluation", beats_chance="Average precision on test is above the base rate by a margin."),
-        dg.AssetCheckSpec(
-            "passes_the_offline_gate",
-            asset="evaluation",
-            description="Good enough for Staging. If not, the version is registered all the same and stays out of it.",
+        *telling(
+            "evaluation",
+            passes_the_offline_gate="Good enough for Staging. If not, the version is registered all the same and stays "
+            "out of it.",
         ),
     ],
 )
@@ -70,9 +70,7 @@ def evaluation(
     metrics = metrics_of(measured, "test") | {
         "test_recall_low": recall.low,
         "test_recall_high": recall.high,
-        "validation_average_precision_gain_of_smote": smote.gain,
-        "validation_average_precision_gain_of_smote_low": smote.low,
-        "validation_average_precision_gain_of_smote_high": smote.high,
+        **smote.gain_named("validation_average_precision_gain_of_smote"),
     }
     curve = plots.precision_recall(measured)
     mlflow.log_metrics({**metrics, **{f"gate_{name}": value for name, value in gate.figures.items()}})
@@ -113,10 +111,5 @@ def check(gate: GateResult) -> list[dg.AssetCheckResult]:
     floor = base_rate + AP_MARGIN * (1 - base_rate)
     return [
         result("beats_chance", reached >= floor, average_precision=reached, floor=floor),
-        dg.AssetCheckResult(
-            check_name="passes_the_offline_gate",
-            passed=gate.passed,
-            severity=dg.AssetCheckSeverity.WARN,
-            metadata={"reasons": "; ".join(gate.reasons)},
-        ),
+        warning("passes_the_offline_gate", gate.passed, reasons="; ".join(gate.reasons)),
     ]

@@ -3,7 +3,7 @@
 import dagster as dg
 import polars as pl
 
-from fraud_assets.checks import result
+from fraud_assets.checks import result, telling
 from fraud_assets.offset_log import OffsetLog
 from fraud_assets.resources import KafkaResource
 from fraud_core.feedback_rules import apply_rules, counts
@@ -22,13 +22,11 @@ from fraud_core.transaction import COLUMNS
     io_manager_key="ingested",
     # Transactions first: a label read before its transaction would find nothing to label.
     deps=["transactions"],
-    check_specs=[
-        dg.AssetCheckSpec(
-            "nothing_is_quarantined",
-            asset="labels",
-            description="No source flooded us with false labels. Those held are used by nothing, and block promotion.",
-        )
-    ],
+    check_specs=telling(
+        "labels",
+        nothing_is_quarantined="No source flooded us with false labels. Those held are used by nothing, and block "
+        "promotion.",
+    ),
 )
 def labels(context: dg.AssetExecutionContext, settings: dg.ResourceParam[Settings], kafka: KafkaResource):
     """One row per accepted message of the topic `fraud_feedback`, everything that arrived until the run.

@@ -1,12 +1,12 @@
 """Asset ``live_quality``: what the models in use were worth, as labels come in."""
 
-import os
-
 import dagster as dg
 import polars as pl
 
-from fraud_assets.partitions import as_of_ms
+from fraud_assets.checks import telling, warning
+from fraud_assets.partitions import known_ms
 from fraud_assets.plots import as_markdown, as_table
+from fraud_assets.registry import Registry
 from fraud_core import plots
 from fraud_core.cohorts import Cohort, LiveQuality
 from fraud_core.decision_quality import Interval
@@ -22,13 +22,10 @@ LEAST_FRAUDS = 30
     kinds={"polars"},
     owners=["team:fraud-ml"],
     io_manager_key="record",
-    check_specs=[
-        dg.AssetCheckSpec(
-            "recall_holds",
-            asset="live_quality",
-            description="Live recall of the model in production is not below the 90 % interval of its test period.",
-        )
-    ],
+    check_specs=telling(
+        "live_quality",
+        recall_holds="Live recall of the model in production is not below the 90 % interval of its test period.",
+    ),
 )
 def live_quality(
     context: dg.AssetExecutionContext,
@@ -43,21 +40,19 @@ def live_quality(
     """
     from fraud_core import live_quality as core
 
-    # A simulated or replayed stream may lie behind the clock: nothing is older than its newest payment says.
-    newest_ms = predictions["event_time_ms"].max()
-    known_ms = as_of_ms(context) if newest_ms is None else min(as_of_ms(context), newest_ms)
+    as_of_ms = known_ms(context, predictions["event_time_ms"].max())
     delay = settings.label_delay_days
     quality = core.live_quality(
-        predictions, labels, known_ms, label_delay_days=delay, period_days=settings.test_days, seed=settings.seed
+        predictions, labels, as_of_ms, label_delay_days=delay, period_days=settings.test_days, seed=settings.seed
     )
-    newest = quality.newest()
+    newest, registry = quality.newest(), Registry(settings, f"dagster run {context.run.run_id}")
     return dg.MaterializeResult(
         value=quality,
         metadata={
             **({} if newest is None else told(newest, quality)),
-            "recall_by_day": as_markdown(plots.recall_by_day(core.daily(predictions, labels, known_ms, delay))),
+            "recall_by_day": as_markdown(plots.recall_by_day(core.daily(predictions, labels, as_of_ms, delay))),
         },
-        check_results=[check(newest, newest and recall_when_tested(settings, newest.model_version))],
+        check_results=[check(newest, newest and recall_when_tested(registry, newest.model_version))],
     )
 
 
@@ -76,14 +71,9 @@ def told(newest: Cohort, quality: LiveQuality) -> dict[str, object]:
     return {"model_version": newest.model_version, **newest.numbers(), "cohorts": as_table(rows)}
 
 
-def recall_when_tested(settings: Settings, version: str) -> tuple[float, float] | None:
+def recall_when_tested(registry: Registry, version: str) -> tuple[float, float] | None:
     """The 90 % interval of recall on the version's test period; None when its run did not log one."""
-    from mlflow import MlflowClient
-
-    # MLflow's defaults stall for minutes on a server that is gone.
-    os.environ.update({"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"})
-    client = MlflowClient(settings.mlflow_address)
-    metrics = client.get_run(client.get_model_version(settings.model_name, version).run_id).data.metrics
+    metrics = registry.metrics(version)
     bounds = (metrics.get("test_recall_low"), metrics.get("test_recall_high"))
     return None if None in bounds else bounds
 
@@ -94,12 +84,8 @@ def check(newest: Cohort | None, tested: tuple[float, float] | None) -> dg.Asset
     is_judged = newest is not None and newest.frauds >= LEAST_FRAUDS and newest.recall is not None and tested
     if newest is not None:
         figures |= {"model_version": newest.model_version, "frauds": newest.frauds, "recall": _text(newest.recall)}
-    return dg.AssetCheckResult(
-        check_name="recall_holds",
-        passed=not is_judged or newest.recall.value >= tested[0],
-        severity=dg.AssetCheckSeverity.WARN,
-        metadata={**figures, "is_judged": bool(is_judged)},
-    )
+    holds = not is_judged or newest.recall.value >= tested[0]
+    return warning("recall_holds", holds, **figures, is_judged=bool(is_judged))
 
 
 def _text(figure: Interval | float | None) -> str:

@@ -8,6 +8,7 @@ import dagster as dg
 import polars as pl
 
 from fraud_assets.partitions import known_ms
+from fraud_assets.whole_files import write_whole
 from fraud_core.settings import Settings
 from fraud_core.timestamps import format_rfc3339_ms
 
@@ -51,11 +52,7 @@ def without_file(effective_from_ms: list[int], folder: Path) -> list[int]:
 
 def publish(table: pl.DataFrame, effective_from_ms: int, folder: Path) -> Path:
     """Write the table of one effective time to ``<effective_from_ms>-<digest>.parquet``."""
-    folder.mkdir(parents=True, exist_ok=True)
     content = BytesIO()
     table.write_parquet(content)
     digest = hashlib.sha256(content.getbuffer()).hexdigest()[:12]
-    path = folder / f"{effective_from_ms}-{digest}.parquet"
-    new = folder / f".{path.name}"
-    new.write_bytes(content.getbuffer())
-    return new.replace(path)
+    return write_whole(folder / f"{effective_from_ms}-{digest}.parquet", content.getbuffer())

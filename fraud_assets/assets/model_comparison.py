@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import dagster as dg
 import polars as pl
 
-from fraud_assets.checks import blocking, result
+from fraud_assets import verdicts
+from fraud_assets.checks import blocking, result, telling
 from fraud_assets.partitions import known_ms
 from fraud_assets.plots import as_markdown, as_table
 from fraud_assets.registry import Registry
@@ -39,10 +40,8 @@ class ModelComparison:
             scores_are_complete="Both models have a score from 0 to 1 for every payment compared.",
             no_label_is_in_quarantine="Nothing changes the champion while labels are held: ./run labels shows them.",
         ),
-        dg.AssetCheckSpec(
-            "challenger_is_not_worse",
-            asset="model_comparison",
-            description="As far as labels tell. One that is worse leaves Staging.",
+        *telling(
+            "model_comparison", challenger_is_not_worse="As far as labels tell. One that is worse leaves Staging."
         ),
     ],
 )
@@ -72,10 +71,8 @@ def model_comparison(
         metadata={
             "champion": champion or "none",
             "challenger": challenger or "none",
-            "verdict": verdict.action,
-            "reasons": dg.MetadataValue.md("\n".join(f"- {reason}" for reason in verdict.reasons)),
+            **verdicts.entries(verdict),
             "pairs_scored": pairs.height,
-            **verdict.figures,
             **({"arms": as_table(arms_table(arms)), "arms_plot": as_markdown(plots.arms(arms))} if arms else {}),
         },
         check_results=check(compared, verdict, blocked),
@@ -117,10 +114,5 @@ def check(compared: pl.DataFrame, verdict: Verdict, blocked: str | None) -> list
             "scores_are_complete", bad.is_empty(), without=bad.height, examples=bad["transaction_id"].head(5).to_list()
         ),
         result("no_label_is_in_quarantine", blocked is None, reason=blocked or "nothing is held"),
-        dg.AssetCheckResult(
-            check_name="challenger_is_not_worse",
-            passed=verdict.action != "archive",
-            severity=dg.AssetCheckSeverity.WARN,
-            metadata={"reasons": "; ".join(verdict.reasons)},
-        ),
+        verdicts.check("challenger_is_not_worse", verdict, unless="archive"),
     ]

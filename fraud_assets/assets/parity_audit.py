@@ -5,7 +5,7 @@ from pathlib import Path
 import dagster as dg
 import polars as pl
 
-from fraud_assets.checks import result
+from fraud_assets.checks import result, telling
 from fraud_assets.offset_log import OffsetLog
 from fraud_assets.partitions import as_of_ms
 from fraud_assets.plots import as_table
@@ -31,7 +31,7 @@ CHECKS = {
     owners=["team:fraud-ml"],
     # Read from the lake: of months of both, the sampled cards alone.
     deps=["transactions", "predictions"],
-    check_specs=[dg.AssetCheckSpec(name, asset="parity_audit", description=text) for name, text in CHECKS.items()],
+    check_specs=telling("parity_audit", **CHECKS),
 )
 def parity_audit(context: dg.AssetExecutionContext, settings: dg.ResourceParam[Settings]):
     """One comparison per decision of the last day on a sample of cards, other ones in every run.

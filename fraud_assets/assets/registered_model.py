@@ -10,17 +10,17 @@ from fraud_assets.checks import blocking, result
 from fraud_assets.io_managers import StoredModel
 from fraud_assets.registry import Registry, servable_champion
 from fraud_core.calibration import Calibration
-from fraud_core.promotion import GateResult, next_stage
+from fraud_core.promotion import GateResult, Promotion, next_stage
 from fraud_core.settings import Settings
 from fraud_core.threshold import Threshold
 
 
 @dataclass(frozen=True)
 class RegisteredVersion:
-    """A version of ``settings.model_name`` and the MLflow run it comes from."""
+    """A version of ``settings.model_name``, and where it goes after the offline gate."""
 
     version: str
-    mlflow_run_id: str
+    place: Promotion
 
 
 # Trees grow one after the other, so as many as a check can afford tell whether all would come out the same.
@@ -71,7 +71,7 @@ def registered_model(
     if place.stage != "None" and registry.stage(version) == "None":
         registry.move(version, "Staging", "; ".join(evaluation.reasons), evaluation.figures)
     return dg.MaterializeResult(
-        value=RegisteredVersion(version, run_id),
+        value=RegisteredVersion(version, place),
         metadata={
             "version": version,
             "stage": registry.stage(version),

@@ -13,6 +13,7 @@ from fraud_assets.offset_log import Offsets
 from fraud_assets.partitions import as_of_ms
 from fraud_assets.plots import as_markdown
 from fraud_core import plots
+from fraud_core.days import day_of
 from fraud_core.settings import Settings
 from fraud_core.timestamps import DAY_MS, SECOND_MS
 
@@ -54,8 +55,7 @@ def training_set(
     read = log_origin(mlflow, settings, as_of)
     log_dataset(mlflow, rows, "training_set", context.partition_key, "training, validation and test")
     by_split = rows.group_by("split").agg(pl.len().alias("rows"), pl.col("is_fraud").mean().alias("fraud_rate"))
-    day = pl.from_epoch("event_time_ms", time_unit="ms").dt.date().alias("day")
-    by_day = rows.group_by(day).agg(pl.col("is_fraud").mean().alias("fraud_rate")).sort("day")
+    by_day = rows.group_by(day_of("event_time_ms")).agg(pl.col("is_fraud").mean().alias("fraud_rate")).sort("day")
     return dg.MaterializeResult(
         value=rows,
         metadata={

@@ -15,6 +15,7 @@ from fraud_assets.offset_log import OffsetLog, OffsetRange
 from fraud_assets.plots import as_markdown
 from fraud_assets.resources import KafkaResource
 from fraud_core import plots
+from fraud_core.days import day_of
 from fraud_core.settings import Settings
 from fraud_core.timestamps import SECOND_MS
 from fraud_core.topics import TRANSACTIONS
@@ -103,5 +104,4 @@ def _by_topic(value: object) -> str:
 
 
 def _rows_per_day(log: OffsetLog) -> pl.DataFrame:
-    day = pl.from_epoch("event_time_ms", time_unit="ms").dt.date().alias("day")
-    return log.scan(COLUMNS).group_by(day).agg(pl.len().alias("rows")).sort("day").collect()
+    return log.scan(COLUMNS).group_by(day_of("event_time_ms")).agg(pl.len().alias("rows")).sort("day").collect()

@@ -4,8 +4,7 @@ import polars as pl
 import pytest
 
 from fraud_core.backtest.periods import Protocol, make_folds
-from fraud_core.split import iso_date
-from fraud_core.timestamps import DAY_MS, parse_rfc3339_ms
+from fraud_core.timestamps import DAY_MS, iso_date, parse_rfc3339_ms
 
 
 def day(text: str) -> int:

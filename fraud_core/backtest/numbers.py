@@ -12,8 +12,7 @@ import polars as pl
 
 from fraud_core.backtest.result import BacktestResult, FoldResult
 from fraud_core.evaluation import Evaluation, evaluate
-from fraud_core.split import iso_date
-from fraud_core.timestamps import DAY_MS
+from fraud_core.timestamps import DAY_MS, iso_date
 
 JSON_POINTS = 100
 BEST_CANDIDATES = 5

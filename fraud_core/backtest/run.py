@@ -21,9 +21,8 @@ from fraud_core.features import FEATURES
 from fraud_core.labels import label_transactions
 from fraud_core.model import FraudModel, ModelCard
 from fraud_core.settings import Settings
-from fraud_core.split import iso_date
 from fraud_core.threshold import choose_threshold
-from fraud_core.timestamps import DAY_MS
+from fraud_core.timestamps import DAY_MS, iso_date
 from fraud_core.training_set import ROW_COLUMNS, feature_rows
 from fraud_core.tuning import choose_smote_ratio, refit, tune
 
