@@ -3,25 +3,22 @@
 from collections import Counter
 
 import orjson
-from confluent_kafka import OFFSET_END, TopicPartition
 
 from fraud_core.settings import Settings
 from fraud_core.simulation.state import new_fraud_file
 from fraud_core.timestamps import DAY_MS, parse_rfc3339_ms
 from fraud_core.topics import PREDICTIONS
-from fraud_stack.errors import UserError
-from fraud_stack.records import consumer, end_offsets
-
-_MOST_AT_ONCE = 20_000
+from fraud_stack.records import Tail
 
 
-class NewFraudWatch:
+class NewFraudWatch(Tail):
     """Reads predictions from the present end on. A version counts whether it decides or is only tried beside.
 
     seen, found : by model version, transactions of the new kind and how many of them it flagged.
     """
 
     def __init__(self, settings: Settings) -> None:
+        super().__init__(settings, PREDICTIONS.name)
         self.seen: Counter[str] = Counter()
         self.found: Counter[str] = Counter()
         self.decided: Counter[str] = Counter()  # transactions of the new kind, by the version that decided
@@ -29,23 +26,10 @@ class NewFraudWatch:
         self._file = new_fraud_file(settings.home.absolute())
         self._known: set[bytes] = set()
         self._position = 0
-        self._reader = consumer(settings)
-        self._reader.assign(
-            [TopicPartition(PREDICTIONS.name, at, OFFSET_END) for at in end_offsets(settings, PREDICTIONS.name)]
-        )
-
-    def __enter__(self) -> "NewFraudWatch":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._reader.close()
 
     def look(self, timeout_s: float) -> None:
-        """Take in what comes within ``timeout_s``."""
-        messages = self._reader.consume(_MOST_AT_ONCE, timeout_s)
-        failed = next((message.error() for message in messages if message.error()), None)
-        if failed is not None:
-            raise UserError(f"predictions cannot be read: {failed.str()}")
+        """Take in what comes within ``timeout_s``. Raises UserError when the topic cannot be read."""
+        messages = self.take(timeout_s)
         self._read_ids()
         for message in messages:
             value = message.value()
@@ -61,14 +45,11 @@ class NewFraudWatch:
 
     def _count(self, prediction: dict) -> None:
         self.decided[prediction["model_version"]] += 1
-        for role in ("", "shadow_"):
-            version, flag = (
-                prediction[f"{role}model_version" if role else "model_version"],
-                prediction[f"{role}prediction"],
-            )
+        for shadow in ("", "shadow_"):
+            version = prediction[f"{shadow}model_version"]
             if version is not None:
                 self.seen[version] += 1
-                self.found[version] += flag
+                self.found[version] += prediction[f"{shadow}prediction"]
 
     def _read_ids(self) -> None:
         if self._file.exists():

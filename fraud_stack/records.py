@@ -1,14 +1,16 @@
 """Reading topics from outside any consumer group: nothing is committed, nobody is rebalanced."""
 
 from collections.abc import Iterator, Mapping
+from typing import Self
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import OFFSET_END, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from fraud_core.kafka_refusals import KafkaRefusals
 from fraud_core.settings import Settings
 from fraud_stack.errors import UserError
 
 _TIMEOUT_S = 15.0
+_MOST_AT_ONCE = 20_000
 
 
 def consumer(settings: Settings, **options: object) -> Consumer:
@@ -37,6 +39,30 @@ def _end_offsets(reader: Consumer, topic: str, refusals: KafkaRefusals) -> dict[
     for partition in metadata.partitions:
         offsets[partition] = reader.get_watermark_offsets(TopicPartition(topic, partition), timeout=_TIMEOUT_S)
     return offsets
+
+
+class Tail:
+    """What comes into topics from now on. A context manager."""
+
+    def __init__(self, settings: Settings, *topics: str) -> None:
+        self._reader = consumer(settings)
+        self._reader.assign(
+            [TopicPartition(topic, at, OFFSET_END) for topic in topics for at in end_offsets(settings, topic)]
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._reader.close()
+
+    def take(self, timeout_s: float) -> list[Message]:
+        """What comes within ``timeout_s``. Raises UserError when the topics cannot be read."""
+        messages = self._reader.consume(_MOST_AT_ONCE, timeout_s)
+        failed = next((message.error() for message in messages if message.error()), None)
+        if failed is not None:
+            raise UserError(f"predictions cannot be read: {failed.str()}")
+        return messages
 
 
 def read(settings: Settings, topic: str, begin: Mapping[int, int] | None = None) -> Iterator[Message]:

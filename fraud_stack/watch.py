@@ -10,19 +10,17 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import orjson
-from confluent_kafka import OFFSET_END, Message, TopicPartition
+from confluent_kafka import Message
 
 from fraud_core.settings import Settings
 from fraud_core.timestamps import parse_rfc3339_ms
 from fraud_core.topics import FEEDBACK, PREDICTIONS
-from fraud_stack.errors import UserError
-from fraud_stack.records import consumer, end_offsets
+from fraud_stack.records import Tail
 
 _RATE_WINDOW_S = 5.0
 _LONGEST_LATENCY_MS = 60_000
 _SHOWN_ALERTS = 8
 _REMEMBERED = 1_000_000
-_MOST_AT_ONCE = 20_000
 
 
 @dataclass
@@ -119,29 +117,16 @@ class LiveView:
         return len(self._caught) / known if known else None
 
 
-class Watcher:
+class Watcher(Tail):
     """Feeds a LiveView from Kafka, from the present end of the topics on. It changes in ``look`` only."""
 
     def __init__(self, settings: Settings, label_delay_s: float) -> None:
+        super().__init__(settings, PREDICTIONS.name, FEEDBACK.name)
         self.view = LiveView(label_delay_s)
-        self._reader = consumer(settings)
-        topics = (PREDICTIONS.name, FEEDBACK.name)
-        self._reader.assign(
-            [TopicPartition(topic, at, OFFSET_END) for topic in topics for at in end_offsets(settings, topic)]
-        )
-
-    def __enter__(self) -> "Watcher":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._reader.close()
 
     def look(self, timeout_s: float) -> LiveView:
         """Take in what comes within ``timeout_s``. Raises UserError when the topics cannot be read."""
-        messages = self._reader.consume(_MOST_AT_ONCE, timeout_s)
-        failed = next((message.error() for message in messages if message.error()), None)
-        if failed is not None:
-            raise UserError(f"predictions cannot be read: {failed.str()}")
+        messages = self.take(timeout_s)
         now = time.monotonic()
         self.view.add_predictions([m for m in messages if m.topic() == PREDICTIONS.name], now)
         self.view.add_labels([m for m in messages if m.topic() == FEEDBACK.name])

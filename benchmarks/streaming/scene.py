@@ -3,7 +3,6 @@
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -19,6 +18,7 @@ from fraud_core.settings import Settings
 from fraud_core.topics import PREDICTIONS
 from fraud_stack.java import java_home
 from fraud_stack.paths import ROOT
+from fraud_stack.ports import PORTS, free_ports
 from fraud_stack.processes import mark, memory_mib, with_children
 from fraud_stack.stack import Stack
 from streaming.batch_plan import BatchPlan, PlanLog
@@ -26,7 +26,6 @@ from streaming.batch_plan import BatchPlan, PlanLog
 # How each contender is started. All answer every record of `transactions` with one of `fraud_predictions`.
 CONTENDERS = {"job": "streaming.job", "plain": "benchmarks.streaming.plain", "usual": "benchmarks.streaming.usual"}
 
-_PORTS = ("kafka", "kafka_controller", "store", "mlflow", "spark_ui", "metrics")
 _TIMEOUT_S = 30.0
 
 
@@ -94,7 +93,7 @@ def scene(contender: str, inputs: Path, folder: Path, own: Mapping[str, str] | N
 def second_job(first: Scene, inputs: Path, home: Path, own: Mapping[str, str]) -> Iterator[Scene]:
     """Another job on the first one's broker and store, with a home and ports of its own. own : as for ``scene``."""
     shutil.copytree(inputs, home)
-    spark_ui, metrics = _free_ports(2)
+    spark_ui, metrics = free_ports(2)
     settings = first.settings.model_copy(update={"home": home, "spark_ui_port": spark_ui, "metrics_port": metrics})
     PlanLog(settings.checkpoint / "plans").write(0, BatchPlan(CHAMPION, CHALLENGER))
     with (home / "contender.log").open("w") as log:
@@ -111,7 +110,7 @@ def second_job(first: Scene, inputs: Path, home: Path, own: Mapping[str, str]) -
 @contextmanager
 def embedded(home: Path, services: tuple[str, ...]) -> Iterator[Settings]:
     """Embedded services on free ports. What was started with the stack's mark ends with them."""
-    ports = {f"{name}_port": port for name, port in zip(_PORTS, _free_ports(len(_PORTS)), strict=True)}
+    ports = {f"{name}_port": port for name, port in zip(PORTS, free_ports(len(PORTS)), strict=True)}
     settings = Settings(home=home, **ports)
     stack = Stack(settings, show=lambda _: None)
     with stack.lock():
@@ -125,10 +124,9 @@ def embedded(home: Path, services: tuple[str, ...]) -> Iterator[Settings]:
 def _environment(settings: Settings) -> dict[str, str]:
     java = java_home()
     own = {name: value for name, value in os.environ.items() if not name.startswith("FRAUD_")}
-    ports = {f"FRAUD_{name.upper()}_PORT": str(getattr(settings, f"{name}_port")) for name in _PORTS}
     path = os.pathsep.join([str(java / "bin"), os.environ.get("PATH", "")])
-    mine = {"FRAUD_HOME": str(settings.home), "JAVA_HOME": str(java), "PATH": path, "PYTHONPATH": str(ROOT)}
-    return own | ports | mine | mark(settings.home)
+    mine = {"JAVA_HOME": str(java), "PATH": path, "PYTHONPATH": str(ROOT)}
+    return own | settings.environment() | mine | mark(settings.home)
 
 
 def _set_topic(settings: Settings, topic: str, name: str, value: str) -> None:
@@ -137,14 +135,3 @@ def _set_topic(settings: Settings, topic: str, name: str, value: str) -> None:
     resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
     for future in admin.incremental_alter_configs([resource]).values():
         future.result(_TIMEOUT_S)
-
-
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
-    finally:
-        for one in sockets:
-            one.close()
