@@ -32,6 +32,7 @@ def test_a_success_a_failure_and_a_kill_mean_the_same_on_both_sides(dagster: Dag
 
     # Deferred: it waits in the triggerer and holds no worker slot. Then a person marks it failed.
     wait_for(lambda: airflow.task(is_killed)["state"] == "deferred")
+    wait_for(lambda: "Waiting for the Dagster run" in airflow.log(is_killed))
     [waiting] = wait_for(lambda: [run for run in dagster.runs(day(12)) if run["status"] == "STARTED"])
     assert airflow.link(is_killed) == f"https://dagster.example/runs/{waiting['runId']}"
     airflow.mark_failed(is_killed)

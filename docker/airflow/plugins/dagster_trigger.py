@@ -28,6 +28,8 @@ class DagsterRunTrigger(BaseTrigger):
         return "dagster_trigger.DagsterRunTrigger", arguments
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
+        # From here on whoever kills the task cancels the run too.
+        self.log.info("Waiting for the Dagster run %s", self.run_id)
         answered_at = time.monotonic()
         while True:
             # Not at once: the worker's process ends up to five seconds after the task was deferred, which Airflow takes
