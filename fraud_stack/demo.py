@@ -17,7 +17,7 @@ from rich.live import Live
 
 from fraud_core.settings import Settings
 from fraud_core.simulation.state import Simulation
-from fraud_core.timestamps import DAY_MS, iso_date
+from fraud_core.timestamps import DAY_MS, iso_date, now_ms
 from fraud_core.topics import TRANSACTIONS
 from fraud_stack.dagster_client import DagsterClient
 from fraud_stack.errors import UserError
@@ -53,6 +53,8 @@ def run_demo(settings: Settings, options: DemoOptions) -> None:
     """Raises UserError when a step failed, the ledger is not balanced, or a service died."""
     if options.json_file is not None and not options.json_file.absolute().parent.is_dir():
         raise UserError(f"the folder of {options.json_file} does not exist: make it first")
+    if options.loop:
+        _require_room(settings)
     began = time.monotonic()
     steps = Steps()
     a_day = options.transactions / HISTORY_DAYS
@@ -92,6 +94,17 @@ def run_demo(settings: Settings, options: DemoOptions) -> None:
         _tell(steps, summary, options)
         if not ledger.is_balanced:
             raise UserError("the ledger is not balanced: see ./run logs stream")
+
+
+def _require_room(settings: Settings) -> None:
+    """The loop runs through months of simulated days; a clock that has reached the present lets none pass."""
+    earlier = Simulation.load(settings.home)
+    if earlier is not None and earlier.day > now_ms() // DAY_MS - LONGEST_DAYS:
+        raise UserError(
+            f"the simulation in {settings.home.absolute()} has come to {iso_date(earlier.day * DAY_MS)}, and a new "
+            f"kind of fraud needs up to {LONGEST_DAYS} days before today, until a model has learned it and taken over: "
+            "set FRAUD_HOME to a new folder for ./run demo --loop"
+        )
 
 
 def _history(stack: Stack, steps: Steps, options: DemoOptions) -> Simulation:

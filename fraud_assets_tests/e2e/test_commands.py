@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from fraud_assets_tests.e2e.conftest import run
+from fraud_core.simulation.state import Simulation
+from fraud_core.timestamps import DAY_MS, now_ms
 from fraud_stack.ports import free_ports
 from fraud_stack.processes import stack_processes
 
@@ -60,6 +62,11 @@ def test_a_port_in_use_is_named_with_what_to_set(environment):
 def test_a_folder_that_cannot_be_written_gets_one_sentence(environment, tmp_path):
     (tmp_path / "home").write_text("a file, not a folder")
     assert "FRAUD_HOME" in refusal(environment, "up", "store")
+
+
+def test_a_history_that_leaves_the_loop_no_room_gets_one_sentence(environment):
+    Simulation(100, 7, now_ms() // DAY_MS).save(Path(environment["FRAUD_HOME"]))
+    assert "set FRAUD_HOME to a new folder for ./run demo --loop" in refusal(environment, "demo", "--loop")
 
 
 def test_brokers_that_do_not_answer_are_named(environment):
