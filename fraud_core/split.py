@@ -89,8 +89,9 @@ class TimeSplit:
 class PurgedTimeSeriesSplit:
     """A scikit-learn splitter: the past trains, the time after a gap validates, fold by fold further on.
 
-    The time left beside one gap is cut into n_splits + 1 equal parts. Fold i (0, 1, ...) trains on the first i + 1
-    parts and validates on the part that starts ``gap_ms`` after they end, so its training labels were known by then.
+    Of the time left beside one gap the first half always trains, and the second is cut into n_splits equal parts. Fold
+    i (0, 1, ...) trains on the half and the first i parts, and validates on the part that starts ``gap_ms`` after they
+    end, so its training labels were known by then.
 
     event_time_ms : (n,) int64, of the rows that will be split, in their order (any order).
     ValueError when the period is too short for the folds.
@@ -104,7 +105,7 @@ class PurgedTimeSeriesSplit:
             raise ValueError("no rows to split into folds")
         self._start = int(self.event_time_ms.min())
         self._end = int(self.event_time_ms.max()) + 1
-        self._part_ms = (self._end - self._start - gap_ms) // (n_splits + 1)
+        self._part_ms = (self._end - self._start - gap_ms) // (2 * n_splits)
         if self._part_ms <= 0:
             raise ValueError(
                 f"{_period(self._start, self._end)} is too short for {n_splits} folds with a gap of "
@@ -147,7 +148,7 @@ class PurgedTimeSeriesSplit:
 
     def _bounds(self, fold: int) -> tuple[int, int, int]:
         """End of training, start and end (exclusive) of validation, in ms."""
-        train_end = self._start + (fold + 1) * self._part_ms
+        train_end = self._start + (self.n_splits + fold) * self._part_ms
         start = train_end + self.gap_ms
         return train_end, start, self._end if fold == self.n_splits - 1 else start + self._part_ms
 

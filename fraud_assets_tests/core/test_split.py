@@ -90,10 +90,10 @@ def test_a_period_too_short_for_the_folds_is_refused_with_its_dates():
 
 def test_a_fold_that_trains_on_too_few_frauds_is_named():
     rows = labelled(40, 12)
-    is_fraud = rows["is_fraud"].to_numpy() & (rows["event_time_ms"] >= AS_OF_MS - 36 * DAY_MS).to_numpy()
+    is_fraud = rows["is_fraud"].to_numpy() & (rows["event_time_ms"] >= AS_OF_MS - 30 * DAY_MS).to_numpy()
     folds = PurgedTimeSeriesSplit(rows["event_time_ms"].to_numpy(), 3, 7 * DAY_MS)
     with pytest.raises(
-        ValueError, match=r"fold 1 of 3: the training period 2026-01-21 to 2026-01-26 has 126 .*, 6 of them"
+        ValueError, match=r"fold 1 of 3: the training period 2026-01-21 to 2026-01-31 has 252 .*, 3 of them"
     ):
         folds.require_frauds(is_fraud, at_least=7)
 
@@ -102,7 +102,7 @@ def test_a_fold_that_validates_on_genuine_rows_only_is_named():
     rows = labelled(40, 12)
     is_fraud = rows["is_fraud"].to_numpy() & (rows["event_time_ms"] < AS_OF_MS - 18 * DAY_MS).to_numpy()
     folds = PurgedTimeSeriesSplit(rows["event_time_ms"].to_numpy(), 3, 7 * DAY_MS)
-    with pytest.raises(ValueError, match=r"fold 3 of 3: the validation period 2026-02-12 to .*, 0 of them fraud"):
+    with pytest.raises(ValueError, match=r"fold 3 of 3: the validation period 2026-02-14 to .*, 0 of them fraud"):
         folds.require_frauds(is_fraud, at_least=1)
 
 
