@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import polars as pl
-from joblib.externals.loky import get_reusable_executor
 
 from fraud_core.backtest.cost import Cost
 from fraud_core.backtest.known_cards import has_known_fraud
@@ -58,22 +57,18 @@ def run_backtest(
     with cost.of("features"):
         features = feature_rows(arrived, labels, settings.label_delay_days)
     results = []
-    try:
-        for fold in folds:
-            rows = _labelled(features, labels, truth, fold, settings)
-            name = f"fold {fold.number} of {len(folds)}: " if len(folds) > 1 else ""
-            test = rows.filter(pl.col("split") == "test")
-            left_out = test.clear()
-            if exclude_known_compromised:
-                is_known = has_known_fraud(test, arrived, labels, fold, settings.label_delay_days)
-                test, left_out = test.filter(~is_known), test.filter(is_known)
-            results.append(
-                _run_fold(rows, test, left_out, fold, settings, cost, lambda what, name=name: progress(name + what))
-            )
-            cost = Cost()
-    finally:
-        # The search's idle worker processes would keep this one, and its memory, for five minutes.
-        get_reusable_executor().shutdown()
+    for fold in folds:
+        rows = _labelled(features, labels, truth, fold, settings)
+        name = f"fold {fold.number} of {len(folds)}: " if len(folds) > 1 else ""
+        test = rows.filter(pl.col("split") == "test")
+        left_out = test.clear()
+        if exclude_known_compromised:
+            is_known = has_known_fraud(test, arrived, labels, fold, settings.label_delay_days)
+            test, left_out = test.filter(~is_known), test.filter(is_known)
+        results.append(
+            _run_fold(rows, test, left_out, fold, settings, cost, lambda what, name=name: progress(name + what))
+        )
+        cost = Cost()
     warnings = _unripe(results, labels, settings.label_delay_days)
     return BacktestResult(tuple(results), {}, transactions.height, frauds, warnings)
 
