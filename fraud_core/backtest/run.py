@@ -69,8 +69,15 @@ def run_backtest(
             _run_fold(rows, test, left_out, fold, settings, cost, lambda what, name=name: progress(name + what))
         )
         cost = Cost()
-    warnings = _unripe(results, labels, settings.label_delay_days)
+    warnings = _unripe(results, labels, settings.label_delay_days) | _silent(results)
     return BacktestResult(tuple(results), {}, transactions.height, frauds, warnings)
+
+
+def _silent(folds: Sequence[FoldResult]) -> dict[str, int]:
+    silent = [fold for fold in folds if not fold.scored["is_flagged"].any()]
+    tests = ", ".join(" to ".join(map(iso_date, fold.split.test)) for fold in silent)
+    why = f"test periods without an alert, and so without precision ({tests}): no score reached the threshold"
+    return {why: len(silent)} if silent else {}
 
 
 def _unripe(folds: Sequence[FoldResult], labels: pl.DataFrame, label_delay_days: int) -> dict[str, int]:
