@@ -9,6 +9,7 @@ from fraud_assets.assets.decision_threshold import decision_threshold
 from fraud_assets.assets.evaluation import evaluation
 from fraud_assets.assets.labels import labels
 from fraud_assets.assets.merchant_risk import merchant_risk
+from fraud_assets.assets.predictions import predictions
 from fraud_assets.assets.production_model import production_model
 from fraud_assets.assets.registered_model import registered_model
 from fraud_assets.assets.score_calibration import score_calibration
@@ -16,7 +17,7 @@ from fraud_assets.assets.training_set import training_set
 from fraud_assets.assets.transactions import transactions
 from fraud_assets.assets.tuned_model import tuned_model
 from fraud_assets.io_managers import IngestedIOManager, ModelIOManager, ParquetIOManager, RecordIOManager
-from fraud_assets.jobs import daily_schedule, daily_training, hourly_schedule, merchant_risk_refresh
+from fraud_assets.jobs import daily_schedule, daily_training, hourly_schedule, merchant_risk_refresh, monitoring
 from fraud_assets.resources import KafkaResource, mlflow_resource, spark_resource
 from fraud_assets.sensors import feedback_sensor
 from fraud_core.settings import Settings
@@ -33,18 +34,19 @@ ASSETS = (
     evaluation,
     registered_model,
     production_model,
+    predictions,
 )
 
 
 def build_defs(settings: Settings, resource_overrides: Mapping[str, object] | None = None) -> dg.Definitions:
     """Everything Dagster knows of this project. ``resource_overrides`` replaces resources by key."""
     partitions = dg.DailyPartitionsDefinition(settings.partitions_start)
-    job, refresh = daily_training(partitions), merchant_risk_refresh(partitions)
+    job, refresh, watch = daily_training(partitions), merchant_risk_refresh(partitions), monitoring(partitions)
     lake = str(settings.lake)
     return dg.Definitions(
         assets=dg.map_asset_specs(lambda spec: spec.replace_attributes(partitions_def=partitions), ASSETS),
-        jobs=[job, refresh],
-        schedules=[daily_schedule(job, settings), hourly_schedule(refresh)],
+        jobs=[job, refresh, watch],
+        schedules=[daily_schedule(job, settings), hourly_schedule(refresh), hourly_schedule(watch, minute=30)],
         sensors=[feedback_sensor(job)],
         executor=dg.in_process_executor,
         resources={

@@ -13,6 +13,8 @@ from pydantic import TypeAdapter
 
 from fraud_assets.offset_log import OffsetLog
 from fraud_core.labels import LABEL_COLUMNS
+from fraud_core.quarantine import without
+from fraud_core.quarantine_log import QuarantineLog
 from fraud_core.transaction import COLUMNS
 
 if TYPE_CHECKING:
@@ -20,9 +22,8 @@ if TYPE_CHECKING:
 
     from fraud_core.calibration import Calibration
     from fraud_core.model import FraudModel
-
 INGESTED = {"transactions": COLUMNS, "labels": LABEL_COLUMNS}
-"""What is read from Kafka, into an OffsetLog each, and with which columns."""
+"""What training reads from Kafka, into an OffsetLog each, and with which columns."""
 
 
 @dataclass(frozen=True)
@@ -124,9 +125,10 @@ class RecordIOManager(PartitionFileIOManager):
 
 
 class IngestedIOManager(dg.ConfigurableIOManager):
-    """Hands out all that ``transactions`` and ``labels`` have read from Kafka so far; they write it themselves.
+    """Hands out all that an asset has read from Kafka so far into its OffsetLog; it writes that itself.
 
-    Whatever the partition, all of it: which rows count as of a day is decided by their times, in the core.
+    Whatever the partition, all of it: which rows count as of a day is decided by their times, in the core. Only labels
+    in quarantine are held back, from everybody.
     """
 
     lake: str
@@ -136,4 +138,11 @@ class IngestedIOManager(dg.ConfigurableIOManager):
 
     def load_input(self, context: dg.InputContext) -> pl.DataFrame:
         name = context.asset_key.path[-1]
-        return OffsetLog(Path(self.lake) / name).scan(INGESTED[name]).collect()
+        log = OffsetLog(Path(self.lake) / name)
+        if name == "labels":
+            return without(log.scan(LABEL_COLUMNS).collect(), QuarantineLog(Path(self.lake)).held())
+        if name in INGESTED:
+            return log.scan(INGESTED[name]).collect()
+        from fraud_core.served import SERVED_COLUMNS  # here and not above: the import compiles
+
+        return log.scan(SERVED_COLUMNS).unique("transaction_id", keep="any").collect()

@@ -14,13 +14,14 @@ if TYPE_CHECKING:
     from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 HOUR_UTC = 3
+MONITORING = "monitoring"  # the group of what looks at the models in use
 
 
 def daily_training(partitions: dg.DailyPartitionsDefinition) -> "UnresolvedAssetJobDefinition":
     # One process: with one per step each spends seconds on imports, and the MLflow run is opened again each time.
     return dg.define_asset_job(
         "daily_training",
-        selection=dg.AssetSelection.all(),
+        selection=dg.AssetSelection.all() - dg.AssetSelection.groups(MONITORING),
         partitions_def=partitions,
         executor_def=dg.in_process_executor,
         hooks={end_mlflow_on_run_finished},
@@ -38,10 +39,20 @@ def merchant_risk_refresh(partitions: dg.DailyPartitionsDefinition) -> "Unresolv
     )
 
 
-def hourly_schedule(job: "UnresolvedAssetJobDefinition") -> dg.ScheduleDefinition:
+def monitoring(partitions: dg.DailyPartitionsDefinition) -> "UnresolvedAssetJobDefinition":
+    return dg.define_asset_job(
+        "monitoring",
+        selection=dg.AssetSelection.assets("transactions", "labels") | dg.AssetSelection.groups(MONITORING),
+        partitions_def=partitions,
+        executor_def=dg.in_process_executor,
+        description="Reads what is new in Kafka and judges the models in use by what they decided.",
+    )
+
+
+def hourly_schedule(job: "UnresolvedAssetJobDefinition", minute: int = 0) -> dg.ScheduleDefinition:
     @dg.schedule(
         job=job,
-        cron_schedule="0 * * * *",
+        cron_schedule=f"{minute} * * * *",
         execution_timezone="UTC",
         default_status=dg.DefaultScheduleStatus.RUNNING,
         name=f"{job.name}_schedule",
@@ -49,14 +60,14 @@ def hourly_schedule(job: "UnresolvedAssetJobDefinition") -> dg.ScheduleDefinitio
     def schedule(
         context: dg.ScheduleEvaluationContext, settings: dg.ResourceParam[Settings]
     ) -> dg.RunRequest | dg.SkipReason:
-        """Every full hour, once a first daily run has read transactions; the run key is the hour."""
+        """Once an hour, once a first daily run has read transactions; the run key is the time."""
         if not OffsetLog(settings.lake / "transactions").position():
             return dg.SkipReason("no run has read transactions yet: the first one is not this schedule's to start")
-        hour = context.scheduled_execution_time
-        partition = (hour - timedelta(days=1)).date().isoformat()
+        time = context.scheduled_execution_time
+        partition = (time - timedelta(days=1)).date().isoformat()
         if partition < settings.partitions_start:
             return dg.SkipReason("no day is complete yet")
-        as_of = hour.isoformat()
+        as_of = time.isoformat()
         return dg.RunRequest(run_key=as_of, partition_key=partition, tags={AS_OF_TAG: as_of})
 
     return schedule

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from fraud_assets.io_managers import INGESTED
-from fraud_assets.offset_log import OffsetLog, OffsetRange
+from fraud_assets.offset_log import OffsetLog, OffsetRange, Offsets
+from fraud_core.quarantine_log import QuarantineLog
 from fraud_core.settings import Settings
 
 if TYPE_CHECKING:
@@ -35,14 +36,17 @@ def log_dataset(mlflow: Any, frame: pl.DataFrame, asset: str, partition: str, us
     mlflow.log_input(mlflow.data.from_polars(frame, source=source, name=asset, digest=digest(frame)), context=use)
 
 
-def log_origin(mlflow: Any, settings: Settings, as_of_ms: int) -> None:
-    """Log what the training set follows from: the offsets read of each topic, the settings, the as-of time."""
+def log_origin(mlflow: Any, settings: Settings, as_of_ms: int) -> dict[str, Offsets]:
+    """Log what the training set follows from: how far each topic was read, what was in quarantine, the settings, the
+    as-of time. Returns the first."""
     logs = {name: OffsetLog(settings.lake / name) for name in INGESTED}
     for name, log in logs.items():
         ranges = log.ranges()
         mlflow.set_tag(f"kafka_{name}", str(OffsetRange(ranges[0].start, ranges[-1].end)) if ranges else "none")
     ends = {name: log.position() for name, log in logs.items()}
-    mlflow.log_dict({"as_of_ms": as_of_ms, "settings": settings.training(), "offsets": ends}, ORIGIN)
+    origin = {"as_of_ms": as_of_ms, "settings": settings.training(), "offsets": ends}
+    mlflow.log_dict({**origin, "quarantine_lines": len(QuarantineLog(settings.lake))}, ORIGIN)
+    return ends
 
 
 def metrics_of(evaluation: "Evaluation", period: str) -> dict[str, float]:

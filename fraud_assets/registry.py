@@ -14,6 +14,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Literal
 
 from fraud_assets.io_managers import StoredModel
+from fraud_core.model_digests import digests, require_digests
 from fraud_core.settings import Settings
 from fraud_core.timestamps import format_rfc3339_ms, now_ms
 
@@ -32,7 +33,8 @@ class Registry:
     def __init__(self, settings: Settings, who: str) -> None:
         from mlflow import MlflowClient
 
-        self._client = MlflowClient(settings.mlflow_address)
+        self._address = settings.mlflow_address
+        self._client = MlflowClient(self._address)
         self._name = settings.model_name
         self._who = who
         self._log = promotion_log(settings)
@@ -43,7 +45,10 @@ class Registry:
         return found[0].version if found else None
 
     def register(self, model: StoredModel, run_id: str, tags: dict[str, str]) -> str:
-        """Log the model to the active MLflow run ``run_id`` and make a version of it, in stage None; its number."""
+        """Log the model to the active MLflow run ``run_id`` and make a version of it, in stage None; its number.
+
+        The version's tags hold the digests of its files: neither ``load`` nor the stream takes others.
+        """
         import mlflow
         import xgboost
         from mlflow.exceptions import MlflowException
@@ -62,7 +67,11 @@ class Registry:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
         made = self._client.create_model_version(
-            self._name, logged.model_uri, run_id, tags=tags, model_id=logged.model_id
+            self._name,
+            logged.model_uri,
+            run_id,
+            tags={**tags, **digests(model.ubj, model.card)},
+            model_id=logged.model_id,
         )
         return str(made.version)
 
@@ -77,13 +86,17 @@ class Registry:
         return version and str(version)
 
     def load(self, version: str) -> StoredModel:
+        """ValueError when its files are not those that were registered."""
         import mlflow
         from mlflow.models import Model
 
+        mlflow.set_tracking_uri(self._address)
         with TemporaryDirectory() as folder:
             path = Path(mlflow.artifacts.download_artifacts(f"models:/{self._name}/{version}", dst_path=folder))
             described = Model.load(path)
-            return StoredModel((path / described.flavors["xgboost"]["data"]).read_bytes(), described.metadata)
+            model = StoredModel((path / described.flavors["xgboost"]["data"]).read_bytes(), described.metadata)
+        require_digests(model.ubj, model.card, self._client.get_model_version(self._name, version).tags)
+        return model
 
     def move(self, version: str, to: Stage, why: str) -> None:
         """Put a version into a stage and its alias with it; the version that was there before is archived.
@@ -140,9 +153,8 @@ class Champion:
 
 
 def servable_champion(registry: Registry, log: logging.Logger) -> Champion | None:
-    """The champion, or None when there is none, or only one that was made for other features than this code computes.
-
-    The stream refuses such a version as well, so a new model must be able to take its place.
+    """The champion, or None when there is none, or only one that the stream refuses as well: made for other features
+    than this code computes, or with other files than were registered. A new model must be able to take its place.
     """
     version = registry.champion()
     if version is None:

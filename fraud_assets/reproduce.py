@@ -20,10 +20,14 @@ from fraud_assets.io_managers import INGESTED, StoredModel
 from fraud_assets.lineage import ORIGIN, digest, metrics_of
 from fraud_assets.offset_log import OffsetLog
 from fraud_assets.registry import Registry
+from fraud_core.anomaly import fit_anomaly_detector
 from fraud_core.balancing import balance
 from fraud_core.calibration import calibrate
 from fraud_core.evaluation import evaluate
 from fraud_core.features import FEATURES
+from fraud_core.model import FraudModel, ModelCard
+from fraud_core.quarantine import without
+from fraud_core.quarantine_log import QuarantineLog
 from fraud_core.settings import Settings
 from fraud_core.threshold import choose_threshold
 from fraud_core.training_set import build_training_set
@@ -40,6 +44,10 @@ def compare(run: Run, settings: Settings) -> Iterator[tuple[str, object, object]
     then = Settings(**{**settings.model_dump(), **origin["settings"]})
     logged = _model(run, settings)
     transactions, labels = (_ingested(settings, name, origin["offsets"][name]) for name in INGESTED)
+    quarantine, lines = QuarantineLog(settings.lake), origin.get("quarantine_lines", 0)  # none before there was one
+    if len(quarantine) < lines:
+        raise NotReproducibleError(f"{quarantine.path} has lost lines: {lines} are needed to tell what was held back")
+    labels = without(labels, quarantine.held(lines))
     rows = build_training_set(transactions, labels, origin["as_of_ms"], then)
     digests = {used.dataset.name: used.dataset.digest for used in run.inputs.dataset_inputs}
     yield "training set", digests["training_set"], digest(rows)
@@ -48,8 +56,9 @@ def compare(run: Run, settings: Settings) -> Iterator[tuple[str, object, object]
     balanced = balance(train, FEATURES, float(run.data.params["smote_ratio"]), then.seed)
     yield "balanced training set", digests["balanced_training_set"], digest(balanced)
     booster = refit(balanced, FEATURES, logged.card["params"], then.seed)
-    now = StoredModel(bytes(booster.save_raw("ubj")), logged.card)
-    yield "trees", logged.ubj, now.ubj
+    detector = fit_anomaly_detector(balanced.filter(~pl.col("is_synthetic")), then.anomaly_share, then.seed)
+    now = StoredModel.of(FraudModel.with_detector(booster, ModelCard.from_dict(logged.card), detector))
+    yield "trees and anomaly detector", logged.ubj, now.ubj
 
     validation, test = (rows.filter(pl.col("split") == split) for split in ("validation", "test"))
     raw = now.open().raw_score(_matrix(validation))
@@ -68,7 +77,10 @@ def _model(run: Run, settings: Settings) -> StoredModel:
     version = registry.version_of(run.info.run_id)
     if version is None:
         raise NotReproducibleError(f"no model was registered from run {run.info.run_id}: its training did not end")
-    return registry.load(version)
+    try:
+        return registry.load(version)
+    except ValueError as error:
+        raise NotReproducibleError(f"version {version} of it cannot be used: {error}") from error
 
 
 def _ingested(settings: Settings, name: str, ends: dict[str, int]) -> pl.DataFrame:
@@ -103,7 +115,7 @@ def main() -> int:
     try:
         differing = []
         for name, logged, now in compare(mlflow.get_run(run_id), settings):
-            print(f"   {name:24} {'equal' if logged == now else 'DIFFERS'}", flush=True)
+            print(f"   {name:26} {'equal' if logged == now else 'DIFFERS'}", flush=True)
             if logged != now:
                 differing.append(name)
     except (MlflowException, NotReproducibleError) as error:

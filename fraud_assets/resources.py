@@ -11,6 +11,7 @@ from dagster_pyspark import LazyPySparkResource
 from pydantic import Field
 
 from fraud_assets.offset_log import OffsetRange, Offsets
+from fraud_core.kafka_refusals import KafkaRefusals
 from fraud_core.settings import Settings
 
 # Dagster sets it on a run that does only what its parent did not finish.
@@ -31,21 +32,21 @@ class KafkaResource(dg.ConfigurableResource):
     def offsets(self, topic: str) -> tuple[Offsets, Offsets]:
         """First offset kept and next offset to be written, by partition.
 
-        LookupError when there is no such topic, ConnectionError when no broker answers.
+        LookupError when there is no such topic or it may not be read, ConnectionError when no broker answers.
         """
         with self._consumer() as consumer:
-            partitions = consumer.list_topics(topic, self.timeout_s).topics[topic].partitions
+            known = consumer.list_topics(topic, self.timeout_s).topics[topic]
+            partitions = known.partitions
             if not partitions:
-                raise LookupError(f"Kafka at {self.settings.bootstrap_servers} has no topic {topic}")
+                raise LookupError(KafkaRefusals(self.settings).of_topic(topic, known.error))
             bounds = {
                 partition: consumer.get_watermark_offsets(TopicPartition(topic, partition), self.timeout_s)
                 for partition in sorted(partitions)
             }
         return {p: first for p, (first, _) in bounds.items()}, {p: end for p, (_, end) in bounds.items()}
 
-    def read(self, topic: str, offsets: OffsetRange) -> list[Message]:
-        """All messages of the range, partition by partition. TimeoutError when they stop coming before its end."""
-        found = []
+    def messages(self, topic: str, offsets: OffsetRange) -> Iterator[Message]:
+        """The messages of the range, partition by partition. TimeoutError when they stop coming before its end."""
         with self._consumer() as consumer:
             for partition, end in offsets.end.items():
                 at = offsets.start[partition]
@@ -62,15 +63,16 @@ class KafkaResource(dg.ConfigurableResource):
                     if message.error():
                         raise KafkaException(message.error())
                     if message.offset() < end:
-                        found.append(message)
+                        yield message
                     at = message.offset() + 1
-        return found
 
     @contextmanager
     def _consumer(self) -> Iterator[Consumer]:
+        refusals = KafkaRefusals(self.settings)
         consumer = Consumer(
             {
                 **self.settings.confluent_kafka(),
+                "error_cb": refusals.note,
                 "group.id": "fraud-assets",  # librdkafka wants a name; only subscribing would join the group
                 "enable.auto.commit": False,
                 "enable.partition.eof": True,
@@ -79,10 +81,8 @@ class KafkaResource(dg.ConfigurableResource):
         try:
             yield consumer
         except KafkaException as error:
-            raise ConnectionError(
-                f"Kafka at {self.settings.bootstrap_servers} does not answer ({error.args[0].str()}): start it with "
-                "./run up, or set FRAUD_KAFKA_BOOTSTRAP_SERVERS"
-            ) from error
+            consumer.poll(0)
+            raise ConnectionError(refusals.of_call(error.args[0])) from error
         finally:
             consumer.close()
 
@@ -94,7 +94,7 @@ def spark_resource(settings: Settings) -> LazyPySparkResource:
         spark_config={
             "spark.app.name": "fraud-assets",
             "spark.master": "local[2]",
-            "spark.driver.memory": "1g",
+            "spark.driver.memory": settings.spark_memory,
             # A session that lives for one read: the second compiler and parallel collectors cost more than they save.
             "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
             "spark.driver.host": "127.0.0.1",

@@ -7,54 +7,72 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from fraud_assets.offset_log import OffsetLog, Offsets
+from fraud_assets.assets.training_set import last_training
+from fraud_assets.offset_log import OffsetRange, Offsets
+from fraud_assets.partitions import AS_OF_TAG
 from fraud_assets.resources import KafkaResource
+from fraud_core.labels import decode_feedback
 from fraud_core.settings import Settings
+from fraud_core.timestamps import HOUR_MS, format_rfc3339_ms, now_ms
 from fraud_core.topics import FEEDBACK
 
 if TYPE_CHECKING:
     from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
-ENOUGH_LABELS = 1000
-LEAST_HOURS_BETWEEN_RUNS = 6
+LEAST_HOURS_BETWEEN_TRAININGS = 6
+_UNFINISHED = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+]
 
 
 def feedback_sensor(job: "UnresolvedAssetJobDefinition") -> dg.SensorDefinition:
     @dg.sensor(
-        job=job, minimum_interval_seconds=60, default_status=dg.DefaultSensorStatus.RUNNING, name="feedback_sensor"
+        job=job, minimum_interval_seconds=30, default_status=dg.DefaultSensorStatus.RUNNING, name="feedback_sensor"
     )
     def sensor(
         context: dg.SensorEvaluationContext, kafka: KafkaResource, settings: dg.ResourceParam[Settings]
     ) -> dg.SensorResult | dg.SkipReason:
-        """Trains the latest complete day again once 1,000 labels came that no run has read.
+        """Trains with what is known now once FRAUD_RETRAIN_LABELS labels came that no training has seen.
 
-        The first model is left to the schedule or to a person, and within six hours of a run of the job, by whomever,
-        no other is asked for. Looks at the topic's offsets only: it joins no consumer group and commits nothing.
+        The first model is left to the schedule or to a person, and within six hours of a training, by whomever, no
+        other is asked for. "Now" is the time of the newest label: a replayed or simulated stream has a clock of its
+        own. Looks at the topic only: it joins no consumer group and commits nothing.
         """
-        read = OffsetLog(settings.lake / "labels").position()
-        if not read:
-            return dg.SkipReason(
-                f"no run of {job.name} has read labels yet: the first one is not this sensor's to start"
-            )
+        trained = last_training(context.instance)
+        if trained is None:
+            return dg.SkipReason(f"no run of {job.name} has trained yet: the first one is not this sensor's to start")
         _, end = kafka.offsets(FEEDBACK.name)
         asked: Offsets = {int(partition): offset for partition, offset in json.loads(context.cursor or "{}").items()}
-        new = sum(max(0, end[p] - max(read.get(p, 0), asked.get(p, 0))) for p in end)
-        if new < ENOUGH_LABELS:
-            return dg.SkipReason(f"{new} of {ENOUGH_LABELS} new labels")
-        since = datetime.now(UTC) - timedelta(hours=LEAST_HOURS_BETWEEN_RUNS)
-        if context.instance.get_run_records(dg.RunsFilter(job_name=job.name, created_after=since), limit=1):
-            return dg.SkipReason(f"{new} new labels, but {job.name} ran within {LEAST_HOURS_BETWEEN_RUNS} hours")
-        partition = job.partitions_def.get_last_partition_key()
-        if partition is None:
+        new = sum(max(0, end[p] - max(trained.labels.get(p, 0), asked.get(p, 0))) for p in end)
+        if new < settings.retrain_labels:
+            return dg.SkipReason(f"{new} of {settings.retrain_labels} new labels")
+        if context.instance.get_run_records(dg.RunsFilter(job_name=job.name, statuses=_UNFINISHED), limit=1):
+            return dg.SkipReason(f"{new} new labels, but a run of {job.name} is under way")
+        as_of_ms = _newest_label_ms(kafka, end)
+        if as_of_ms < trained.as_of_ms + LEAST_HOURS_BETWEEN_TRAININGS * HOUR_MS:
+            return dg.SkipReason(f"{new} new labels, but trained within {LEAST_HOURS_BETWEEN_TRAININGS} hours")
+        as_of = datetime.fromtimestamp(as_of_ms / 1000, UTC)
+        partition = (as_of - timedelta(days=1)).date().isoformat()
+        if partition < settings.partitions_start:
             return dg.SkipReason("no day is complete yet")
         cursor = json.dumps({str(p): end[p] for p in sorted(end)})
         # The cursor moves together with a run whose key is made from it: the same tick again asks for the same run.
-        return dg.SensorResult(
-            run_requests=[dg.RunRequest(run_key=run_key(cursor), partition_key=partition)], cursor=cursor
-        )
+        request = dg.RunRequest(run_key(cursor), partition_key=partition, tags={AS_OF_TAG: format_rfc3339_ms(as_of_ms)})
+        return dg.SensorResult(run_requests=[request], cursor=cursor)
 
     return sensor
 
 
 def run_key(cursor: str) -> str:
     return f"feedback-{hashlib.sha256(cursor.encode()).hexdigest()[:16]}"
+
+
+def _newest_label_ms(kafka: KafkaResource, end: Offsets) -> int:
+    """The label time of the newest labels, at most the present; the present when they cannot be read."""
+    last = OffsetRange({p: max(0, offset - 1) for p, offset in end.items()}, end)
+    messages = list(kafka.messages(FEEDBACK.name, last))
+    labels, _ = decode_feedback([m.value() for m in messages], [m.partition() for m in messages], [0] * len(messages))
+    return min(labels["label_time_ms"].max() or now_ms(), now_ms())

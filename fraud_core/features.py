@@ -140,9 +140,9 @@ def compute_features(
 
 
 def _users_and_codes(transactions: pl.DataFrame) -> tuple[list[str], np.ndarray]:
-    users = users_of(transactions)
-    code_of = {user: code for code, user in enumerate(users)}
-    return users, np.array([code_of[user] for user in transactions["user_id"]], dtype=np.int64)
+    """``users_of(transactions)`` and the position of each row's user in it."""
+    encoded = transactions["user_id"].to_arrow().dictionary_encode()
+    return encoded.dictionary.to_pylist(), encoded.indices.to_numpy().astype(np.int64)
 
 
 def _arrivals(transactions: pl.DataFrame) -> np.ndarray:
@@ -158,9 +158,9 @@ def _arrivals(transactions: pl.DataFrame) -> np.ndarray:
 
 def _codes(names: pl.Series) -> np.ndarray:
     """Stable 32-bit codes of names; 0 for a missing one. They are stored, so they must not depend on the process."""
-    distinct = names.unique(maintain_order=True)
-    code_of = {name: 0 if name is None else xxhash.xxh32_intdigest(name.encode()) for name in distinct}
-    return np.array([code_of[name] for name in names], dtype=np.uint32)
+    encoded = names.to_arrow().dictionary_encode()
+    codes = [xxhash.xxh32_intdigest(name.encode()) for name in encoded.dictionary.to_pylist()]
+    return np.array([*codes, 0], dtype=np.uint32)[encoded.indices.fill_null(-1).to_numpy()]
 
 
 def _own_features(transactions: pl.DataFrame) -> np.ndarray:

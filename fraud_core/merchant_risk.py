@@ -68,13 +68,14 @@ class MerchantRisk:
         """(n, len(MERCHANT_FEATURES)) float64; UNKNOWN_MERCHANT for a merchant that is not in the table."""
         indices = self._indices(event_time_ms)
         values = np.tile(UNKNOWN_MERCHANT, (len(indices), 1))
-        for row, (merchant, at) in enumerate(zip(merchant_ids, indices.tolist(), strict=True)):
-            if at < 0:
-                continue
-            rows, table = self._tables[at]
-            found = rows.get(merchant)
-            if found is not None:
-                values[row] = table[found]
+        # A merchant is looked up once a table: payments are many, merchants few.
+        encoded = pl.Series(merchant_ids, dtype=pl.String).to_arrow().dictionary_encode()
+        names, merchant = encoded.dictionary.to_pylist(), encoded.indices.to_numpy()
+        for at in np.unique(indices[indices >= 0]).tolist():
+            row_of, table = self._tables[at]
+            of_table = np.flatnonzero(indices == at)
+            rows = np.array([row_of.get(name, -1) for name in names], dtype=np.int64)[merchant[of_table]]
+            values[of_table[rows >= 0]] = table[rows[rows >= 0]]
         return values
 
     def _indices(self, event_time_ms: Iterable[int]) -> np.ndarray:

@@ -1,12 +1,19 @@
-"""A trained model with everything that decides: trees, calibration, threshold. How it is stored is not known here."""
+"""A trained model with everything that decides: trees, calibration, threshold, and the anomaly detector beside them.
+
+How it is stored is not known here.
+"""
 
 from dataclasses import asdict, dataclass, field
+from typing import Self
 
 import numpy as np
 import xgboost as xgb
 
+from fraud_core.anomaly import AnomalyDetector
 from fraud_core.calibration import Calibration
 from fraud_core.features import FEATURE_HASH, FEATURES
+
+_DETECTOR = "anomaly_detector"  # a booster carries it as an attribute: one file, one checksum
 
 
 @dataclass(frozen=True)
@@ -47,6 +54,14 @@ class FraudModel:
         booster.set_param({"nthread": 1})
         self._booster = booster
         self.card = card
+        detector = booster.attr(_DETECTOR)
+        self.anomaly = None if detector is None else AnomalyDetector.from_text(detector)
+
+    @classmethod
+    def with_detector(cls, booster: xgb.Booster, card: ModelCard, detector: AnomalyDetector) -> Self:
+        """From here on the booster carries the detector, wherever it is saved."""
+        booster.set_attr(**{_DETECTOR: detector.to_text()})
+        return cls(booster, card)
 
     @property
     def booster(self) -> xgb.Booster:

@@ -6,10 +6,13 @@ windows do not: they are part of the model and live beside the code that uses th
 
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from fraud_core.pseudonyms import Pseudonyms
 
 
 class Settings(BaseSettings):
@@ -27,8 +30,21 @@ class Settings(BaseSettings):
     kafka_username: str | None = None
     kafka_password: SecretStr | None = None
     kafka_ca_file: Path | None = Field(None, description="PEM file of the authority that signed the brokers")
+    pseudonym_key: Annotated[SecretStr, Field(min_length=32)] | None = Field(
+        None, description="producers send pseudonyms made with this key instead of card and device ids"
+    )
     store_url: str | None = Field(None, description="redis:// URL of your Valkey or Redis")
     mlflow_url: str | None = Field(None, description="address of your MLflow tracking server")
+
+    # Where the MLflow server that this system starts keeps what it is given.
+    mlflow_database: SecretStr | None = Field(
+        None, description="SQLAlchemy address of MLflow's database (default: SQLite in FRAUD_HOME)"
+    )
+    mlflow_artifacts: str | None = Field(
+        None, description="folder or s3://bucket of MLflow's artifacts (default: in FRAUD_HOME)"
+    )
+
+    dagster_url: str | None = Field(None, description="address of Dagster's web server where it is not on this host")
 
     # Ports of the embedded services.
     kafka_port: int = 9092
@@ -38,12 +54,29 @@ class Settings(BaseSettings):
     dagster_port: int = 3000
     spark_ui_port: int = 4040
     metrics_port: int = Field(9108, description="Prometheus endpoint of the streaming job")
+    exporter_port: int = Field(9109, description="Prometheus endpoint of Dagster's runs and figures, topics, MLflow")
 
     # The stream.
     partitions: int = Field(4, ge=1, description="partitions of a topic the system creates")
+    stream_partitions: str | None = Field(
+        None, pattern=r"^\d+(,\d+)*$", description="partitions this streaming job scores, such as 0,1 (default: all)"
+    )
     max_offsets_per_trigger: int = Field(40_000, ge=1, description="most transactions in one micro-batch")
     future_tolerance_s: int = Field(300, ge=0, description="how far event time may lie ahead of arrival, in seconds")
     model_poll_s: float = Field(2.0, gt=0, description="seconds between two looks at the registry for a new model")
+    ab_share: float = Field(0.0, ge=0, le=1, description="share of cards that the challenger decides about")
+    review_share: float = Field(0.005, ge=0, le=1, description="share of unflagged transactions marked for review")
+    anomaly_share: float = Field(0.002, ge=0, le=1, description="share of transactions strange enough for review")
+
+    # Spark. The streaming job is the driver of its application wherever the executors run.
+    spark_master: str = Field("local[*]", description="where the streaming job's tasks run, such as spark://host:7077")
+    spark_driver_host: str = Field("127.0.0.1", description="name under which executors reach the streaming job")
+    spark_memory: str = Field("1g", description="heap of a Java machine that the streaming job or a Dagster run starts")
+
+    # Spark. The streaming job is the driver of its application wherever the executors run.
+    spark_master: str = Field("local[*]", description="where the streaming job's tasks run, such as spark://host:7077")
+    spark_driver_host: str = Field("127.0.0.1", description="name under which executors reach the streaming job")
+    spark_memory: str = Field("1g", description="heap of a Java machine that the streaming job or a Dagster run starts")
 
     failpoints: Path | None = Field(None, description="for chaos tests: folder whose files kill the job at their point")
     setup_seconds: float = Field(0.0, ge=0, description="set by ./run: how long it installed before this command")
@@ -55,6 +88,7 @@ class Settings(BaseSettings):
     training_window_days: int = Field(180, ge=1, description="oldest event time used, in days before the as-of date")
     search_candidates: int = Field(12, ge=1, description="settings tried by the hyper-parameter search")
     search_folds: int = Field(3, ge=2)
+    retrain_labels: int = Field(1000, ge=1, description="new labels that are a reason to train before 03:00")
     seed: int = 7
     model_name: str = "fraud-detector"
     experiment_name: str = "fraud-detection"
@@ -75,7 +109,12 @@ class Settings(BaseSettings):
 
     @cached_property
     def dagster_address(self) -> str:
-        return f"http://{self.host}:{self.dagster_port}"
+        return self.dagster_url or f"http://{self.host}:{self.dagster_port}"
+
+    @cached_property
+    def scored_partitions(self) -> frozenset[int] | None:
+        """What this streaming job scores of the topic; None: all of it."""
+        return frozenset(map(int, self.stream_partitions.split(","))) if self.stream_partitions else None
 
     @cached_property
     def lake(self) -> Path:
@@ -87,10 +126,21 @@ class Settings(BaseSettings):
         """The streaming job's position: losing it means scoring the topic again from the start."""
         return self.home.absolute() / "checkpoint"
 
-    def training(self) -> dict[str, int]:
+    @cached_property
+    def pseudonyms(self) -> Pseudonyms | None:
+        """What producers replace ids with; None: they are sent as they are."""
+        return Pseudonyms(self.pseudonym_key.get_secret_value().encode()) if self.pseudonym_key else None
+
+    def training(self) -> dict[str, int | float]:
         """What decides, beside the data, which model a training run makes; Settings(**of it) makes the same again."""
         names = ("label_delay_days", "validation_days", "test_days", "training_window_days", "search_folds", "seed")
-        return {name: getattr(self, name) for name in names}
+        return {name: getattr(self, name) for name in (*names, "anomaly_share")}
+
+    def environment(self) -> dict[str, str]:
+        """What was set, as the variables that give a child process the same settings."""
+        values = {name: getattr(self, name) for name in self.model_fields_set}
+        plain = {k: v.get_secret_value() if isinstance(v, SecretStr) else v for k, v in values.items() if v is not None}
+        return {f"FRAUD_{name.upper()}": str(value) for name, value in plain.items()}
 
     @property
     def _password(self) -> str | None:
@@ -148,7 +198,13 @@ class Settings(BaseSettings):
 def describe(error: ValidationError) -> str:
     """One sentence about the first setting that has a value it cannot have."""
     first = error.errors()[0]
-    return f"FRAUD_{'_'.join(map(str, first['loc'])).upper()} is set to {first['input']!r}: {first['msg'].lower()}"
+    name, secrets = first["loc"][0], {name for name, field in Settings.model_fields.items() if _is_secret(field)}
+    value = "a secret" if name in secrets else repr(first["input"])
+    return f"FRAUD_{name.upper()} is set to {value}: {first['msg'].lower()}"
+
+
+def _is_secret(field: FieldInfo) -> bool:
+    return "SecretStr" in str(field.annotation)
 
 
 def _without_none(options: dict[str, str | None]) -> dict[str, str]:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fraud_stack import labels
+
 if TYPE_CHECKING:
     from fraud_stack.stack import Stack
 
@@ -19,6 +21,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.add_typer(labels.app, name="labels")
 _DATE = {"formats": ["%Y-%m-%d"], "metavar": "YYYY-MM-DD"}
 _PASS_THROUGH = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
 
@@ -38,14 +41,17 @@ def demo(
     transactions: Annotated[int, typer.Option(min=1_000, help="Transactions of the history.")] = 300_000,
     minutes: Annotated[float, typer.Option(min=0.1, help="How long the live part lasts.")] = 3.0,
     rate: Annotated[float, typer.Option(min=1, help="Live transactions a second.")] = 200.0,
+    loop: Annotated[
+        bool, typer.Option(help="Then let a new kind of fraud begin, until a model has learned it.")
+    ] = True,
     keep: Annotated[bool, typer.Option("--keep", help="Leave the stack up at the end.")] = False,
     json: Annotated[Path | None, typer.Option(dir_okay=False, help="Write the summary to this file.")] = None,
 ) -> None:
-    """Show the whole system: start it, make a history, train the first model, score a live stream with it."""
+    """Show the whole system: start it, make a history, train the first model, score a live stream, close the loop."""
     from fraud_core.settings import Settings
     from fraud_stack.demo import DemoOptions, run_demo
 
-    run_demo(Settings(), DemoOptions(transactions, minutes, rate, keep, json))
+    run_demo(Settings(), DemoOptions(transactions, minutes, rate, loop, keep, json))
 
 
 @app.command()
@@ -241,7 +247,8 @@ def chaos(
 
 @app.command(context_settings=_PASS_THROUGH)
 def bench(
-    context: typer.Context, name: Annotated[str, typer.Argument(help="A package of benchmarks/: training.")]
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="A package of benchmarks/: training, streaming, growth or cluster.")],
 ) -> None:
     """Run a benchmark: ./run bench training (--help after the name lists its options)."""
     from importlib.util import find_spec
@@ -261,6 +268,30 @@ def settings() -> None:
     present = Settings()
     for name, field in Settings.model_fields.items():
         print(f"FRAUD_{name.upper():28} {getattr(present, name)!s:24} {field.description or ''}".rstrip())
+
+
+@app.command()
+def secrets(
+    check: Annotated[bool, typer.Option("--check", help="Fail when the environment holds placeholders.")] = False,
+) -> None:
+    """Write a .env for Docker Compose: .env.example with random secrets."""
+    from fraud_stack import secrets
+    from fraud_stack.paths import ROOT
+
+    if check:
+        secrets.check(os.environ)
+    else:
+        secrets.write(ROOT / ".env")
+        print(f"{ROOT / '.env'} is written: keep it, what is stored opens with its passwords only")
+
+
+@app.command()
+def prepare() -> None:
+    """Create the topics, and the bucket of FRAUD_MLFLOW_ARTIFACTS: the first step of a deployment."""
+    from fraud_core.settings import Settings
+    from fraud_stack.prepare import prepare
+
+    prepare(Settings())
 
 
 @app.command()

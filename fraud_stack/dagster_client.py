@@ -20,6 +20,11 @@ _RUN = """query ($id: ID!) {runOrError(runId: $id) {... on Run {
   status
   stepStats {stepKey status startTime endTime}
 }}}"""
+_SENSOR_RUNS = """query ($job: String!, $sensor: String!, $after: Float!) {
+  runsOrError(
+    filter: {pipelineName: $job, createdAfter: $after, tags: [{key: "dagster/sensor_name", value: $sensor}]}
+  ) {... on Runs {results {runId}}}
+}"""
 _FAILURES = """query ($id: ID!) {logsForRun(runId: $id) {... on EventConnection {events {
   ... on ExecutionStepFailureEvent {stepKey error {message causes {message}}}
   ... on RunFailureEvent {error {message causes {message}}}
@@ -58,6 +63,11 @@ class DagsterClient:
         if launched["__typename"] != "LaunchRunSuccess":
             raise UserError(f"Dagster refused to start {job} for {partition}: {launched.get('message')}")
         return launched["run"]["runId"]
+
+    def runs_of_sensor(self, job: str, sensor: str, after: float) -> list[str]:
+        """Ids of the runs of a job that a sensor asked for since ``after`` (seconds since 1970), newest first."""
+        found = self._query(_SENSOR_RUNS, job=job, sensor=sensor, after=after)["runsOrError"]
+        return [run["runId"] for run in found["results"]]
 
     def follow(self, run_id: str, is_alive: Callable[[], None], poll_s: float = 0.5) -> Iterator[Step]:
         """Each step as it ends. Raises UserError with the reasons when the run fails.

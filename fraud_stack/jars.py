@@ -11,9 +11,13 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fraud_stack.errors import UserError
 from fraud_stack.paths import JARS
+
+if TYPE_CHECKING:
+    from jgo.maven import MavenContext
 
 LOCK_FILE = Path(__file__).parent / "jars.lock"
 
@@ -112,7 +116,7 @@ def _get(coordinates: str, repository: Path) -> Path:
     group, artifact, version = coordinates.split(":")
     for attempt in range(1, _ATTEMPTS + 1):
         try:
-            return _maven(repository).project(group, artifact).at_version(version).artifact().resolve()
+            return maven(repository).project(group, artifact).at_version(version).artifact().resolve()
         except (requests.RequestException, RuntimeError, OSError) as error:
             if attempt == _ATTEMPTS:
                 raise UserError(
@@ -122,7 +126,8 @@ def _get(coordinates: str, repository: Path) -> Path:
     raise AssertionError("unreachable")
 
 
-def _maven(repository: Path):
+def maven(repository: Path) -> "MavenContext":
+    """A Maven client whose cache is ``repository``."""
     # requests reads REQUESTS_CA_BUNDLE only; behind an intercepting proxy often just the general variable is set.
     if "SSL_CERT_FILE" in os.environ:
         os.environ.setdefault("REQUESTS_CA_BUNDLE", os.environ["SSL_CERT_FILE"])
@@ -156,6 +161,6 @@ def write_lock(show: Callable[[str], None]) -> None:
 def _with_dependencies(coordinates: list[str], repository: Path) -> list[str]:
     if not coordinates:
         return []
-    maven = _maven(repository)
-    roots, dependencies = maven.resolver.resolve([maven.create_dependency(name) for name in coordinates])
+    context = maven(repository)
+    roots, dependencies = context.resolver.resolve([context.create_dependency(name) for name in coordinates])
     return [f"{jar.groupId}:{jar.artifactId}:{jar.version}" for jar in (*roots, *dependencies)]

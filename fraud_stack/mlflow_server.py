@@ -19,12 +19,14 @@ def main() -> None:
     from mlflow.server import constants
     from mlflow.server.handlers import initialize_backend_stores
 
-    database, artifacts = f"sqlite:///{folder / 'mlflow.db'}", "mlflow-artifacts:/"
+    own = settings.mlflow_database
+    database = own.get_secret_value() if own else f"sqlite:///{folder / 'mlflow.db'}"
+    artifacts = "mlflow-artifacts:/"
     os.environ |= {
         constants.BACKEND_STORE_URI_ENV_VAR: database,
         constants.REGISTRY_STORE_URI_ENV_VAR: database,
         constants.ARTIFACT_ROOT_ENV_VAR: artifacts,
-        constants.ARTIFACTS_DESTINATION_ENV_VAR: str(folder / "artifacts"),
+        constants.ARTIFACTS_DESTINATION_ENV_VAR: settings.mlflow_artifacts or str(folder / "artifacts"),
         constants.SERVE_ARTIFACTS_ENV_VAR: "true",
     }
     initialize_backend_stores(database, database, artifacts)  # makes the database: no request may come before

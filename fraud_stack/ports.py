@@ -2,7 +2,7 @@
 
 import socket
 
-PORTS = ("kafka", "kafka_controller", "store", "mlflow", "dagster", "spark_ui", "metrics")
+PORTS = ("kafka", "kafka_controller", "store", "mlflow", "dagster", "spark_ui", "metrics", "exporter")
 """Each is the setting ``<name>_port``."""
 
 

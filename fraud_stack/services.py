@@ -37,7 +37,7 @@ def embedded_services(settings: Settings) -> list[Service]:
 
     home, host = settings.home.absolute(), settings.host
     dagster = {"DAGSTER_HOME": str(dagster_home(settings))}
-    metrics = f"http://{host}:{settings.metrics_port}/metrics"
+    metrics, exporter = (f"http://{host}:{port}/metrics" for port in (settings.metrics_port, settings.exporter_port))
     table = [
         Service(
             name="kafka",
@@ -103,6 +103,14 @@ def embedded_services(settings: Settings) -> list[Service]:
             is_ready=lambda: readiness.dagster_daemons_beat(settings.dagster_address),
             after=("dagster-code",),
             environment=dagster,
+        ),
+        Service(
+            name="exporter",
+            command=_python("fraud_assets.exporter"),
+            address=exporter,
+            is_ready=lambda: readiness.http_answers(exporter),
+            ports=("exporter_port",),
+            after=("kafka", "dagster"),
         ),
     ]  # fmt: skip
     external = external_services(settings)

@@ -200,6 +200,7 @@ class Stack:
         java = java_home()
         return {
             **mark(self.home),
+            **self.settings.environment(),
             "FRAUD_HOME": str(self.home),
             "JAVA_HOME": str(java),
             "PATH": os.pathsep.join([str(java / "bin"), str(Path(sys.executable).parent), os.environ.get("PATH", "")]),

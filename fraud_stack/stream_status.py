@@ -29,6 +29,12 @@ def describe(text: str, now: float) -> list[str]:
     buckets = [(float(s.labels["le"]), s.value) for s in samples if s.name == "fraud_stream_latency_seconds_bucket"]
     by_partition = ", ".join(f"{partition}: {count:,}" for partition, count in sorted(lag.items()))
     registry = "" if value["fraud_stream_registry_up"] else "; the registry does not answer, the last good ones serve"
+    refused = [s.labels for s in samples if s.name == "fraud_stream_refused_model" and s.value]
+    alarms = [
+        f"ALARM       the registry names version {m['version']} as {m['role']}; it is refused and the last good one "
+        "stays: ./run logs stream says why"
+        for m in refused
+    ]
     last = value["fraud_stream_last_batch_time_seconds"]
     batch = f"{value['fraud_stream_last_batch_id']:.0f}, {now - last:.0f} s ago" if last else "none yet"
     return [
@@ -37,6 +43,7 @@ def describe(text: str, now: float) -> list[str]:
         f"the start p50 {_at_most(buckets, 0.5)}, p95 {_at_most(buckets, 0.95)}, p99 {_at_most(buckets, 0.99)}",
         f"model       {named or 'none yet: scores are null'}{registry}",
         f"last batch  {batch}",
+        *alarms,
     ]
 
 

@@ -17,13 +17,16 @@ _KEPT = 10
 @dataclass(frozen=True)
 class BatchPlan:
     """Model versions (None: no such model), whether the registry had confirmed the champion, the file names of the
-    merchant risk tables, and the one setting that decides what is refused."""
+    merchant risk tables, and the settings that decide what is refused, by whom a card is decided and what is reviewed.
+    """
 
     champion: str | None = None
     challenger: str | None = None
     is_confirmed: bool = False
     merchant_risk_tables: tuple[str, ...] = ()
     future_tolerance_ms: int = 0
+    ab_share: float = 0.0
+    review_share: float = 0.0
 
 
 class PlanLog:

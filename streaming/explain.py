@@ -68,7 +68,9 @@ class Explainer:
     def explain(self, value: bytes) -> Explanation:
         """Raises OperatorError when something the decision was made from is no longer there."""
         served = orjson.loads(value)
-        names = (served["model_version"], served["shadow_model_version"])
+        decided, shadow = served["model_version"], served["shadow_model_version"]
+        is_challengers = served["arm"] == "challenger"
+        names = (shadow, decided) if is_challengers else (decided, shadow)
         models = Models(*(self._model(name) for name in names), is_confirmed=served["model_is_confirmed"])
         table = served["merchant_risk_table"]
         folder = self._settings.lake / "merchant_risk"
@@ -81,7 +83,8 @@ class Explainer:
         tolerance_ms = self._settings.future_tolerance_s * SECOND_MS
         arrived = self._arrived(served["partition"], served["offset"], served["user_id"], tolerance_ms)
         values = compute_features(arrived, None, tables.risk).values
-        (recomputed,), _ = decide(arrived[-1:], values[-1:], Serving(models, tables, tolerance_ms))
+        serving = Serving(models, tables, tolerance_ms, float(is_challengers), served["review_probability"])
+        (recomputed,), _ = decide(arrived[-1:], values[-1:], serving)
         beginning = self._reader.bounds(TRANSACTIONS.name)[served["partition"]][0]
         return Explanation(value, recomputed, beginning)
 

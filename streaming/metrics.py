@@ -25,6 +25,9 @@ LAG = Gauge("fraud_stream_lag", "records of a partition that are not scored yet"
 MODEL = Gauge("fraud_stream_model", "1 for the model versions in use", ["role", "version"])
 MODEL_TRAINED_UNTIL = Gauge("fraud_stream_model_trained_until_seconds", "end of the training data, Unix time", ["role"])
 REFUSED_MODELS = Counter("fraud_stream_refused_models", "model versions that cannot be served by this code")
+REFUSED_MODEL = Gauge(
+    "fraud_stream_refused_model", "1 while the registry names a version that is refused", ["role", "version"]
+)
 REGISTRY_UP = Gauge("fraud_stream_registry_up", "1 when the model registry answered the last time it was asked")
 STORE_CALLS = Counter("fraud_stream_store_calls", "calls of the online store", ["result"])
 STORE_SECONDS = Histogram(
@@ -32,6 +35,13 @@ STORE_SECONDS = Histogram(
     "time of a call of the online store that succeeded",
     buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 5),
 )
+
+
+def report_refused(roles: dict[str, str]) -> None:
+    """``roles``: those for which the registry names a version that is refused."""
+    REFUSED_MODEL.clear()
+    for role, version in roles.items():
+        REFUSED_MODEL.labels(role, version).set(1)
 
 
 class LatencyHistogram(Collector):

@@ -16,7 +16,7 @@ from streaming.batch_plan import BatchPlan, PlanLog
 from streaming.checkpoint import Checkpoint, OffsetRange
 from streaming.errors import OperatorError, StoppedError
 from streaming.log_lines import BATCH
-from streaming.merchant_risk_source import MerchantRiskSource
+from streaming.merchant_risk_source import MerchantRiskSource, RiskTables
 from streaming.model_source import Models, ModelSource
 from streaming.online_store import HistoriesLostError, OnlineStore
 from streaming.rebuild import HistoryRebuilder
@@ -113,13 +113,15 @@ class MicroBatches:
             models.is_confirmed,
             tables.names,
             self._settings.future_tolerance_s * SECOND_MS,
+            self._settings.ab_share,
+            self._settings.review_share,
         )
         if plan != self._plan:
             self._plans.write(batch_id, plan)
             self._plan, self._serving = plan, None
             log.info("decided by %s", plan)
         if self._serving is None:
-            self._serving = Serving(models, tables, plan.future_tolerance_ms)
+            self._serving = _serving(models, tables, plan)
             _report_models(models)
         return self._serving
 
@@ -133,7 +135,7 @@ class MicroBatches:
                 f"the micro-batch that was running when the job ended must be decided by {plan} again, and that is not "
                 f"possible: {error}"
             ) from error
-        return Serving(Models(champion, challenger, plan.is_confirmed), tables, plan.future_tolerance_ms)
+        return _serving(Models(champion, challenger, plan.is_confirmed), tables, plan)
 
     def _report(
         self, batch_id: int, records: int, scored: ScoredBatch, seconds_to_score: float, seconds: float
@@ -162,6 +164,10 @@ class MicroBatches:
             seconds * 1000,
             np.median(latency_s) * 1000 if len(latency_s) else 0,
         )
+
+
+def _serving(models: Models, tables: RiskTables, plan: BatchPlan) -> Serving:
+    return Serving(models, tables, plan.future_tolerance_ms, plan.ab_share, plan.review_share)
 
 
 def _report_models(models: Models) -> None:

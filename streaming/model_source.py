@@ -2,7 +2,8 @@
 
 A thread asks the registry every few seconds, loads and warms a new version, and only then offers it, so that a swap
 never delays a micro-batch. With the registry down the last good models keep serving, after a restart too: every version
-is kept in a cache folder. A version made for other features is refused and the one before it stays.
+is kept in a cache folder. A version that was made for other features, or whose files are not those that were
+registered, is refused; the one before it stays, and a metric shows it as long as the registry names the refused one.
 """
 
 import json
@@ -11,7 +12,7 @@ import os
 import shutil
 import tempfile
 import threading
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -20,6 +21,7 @@ import xgboost as xgb
 
 from fraud_core.features import FEATURES
 from fraud_core.model import FraudModel, ModelCard
+from fraud_core.model_digests import CARD, TREES, require_digests
 from streaming import failpoints, metrics
 from streaming.errors import StoppedError
 
@@ -27,6 +29,16 @@ log = logging.getLogger(__name__)
 
 CHAMPION, CHALLENGER = "champion", "challenger"
 _WARM_UP_ROWS = (1, 10, 100, 10_000)
+_DESCRIPTION = "model.json"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A version as it was registered: the run it comes from, which tells it from one of the same number in another
+    registry, and its digests by name (model_digests)."""
+
+    run_id: str
+    digests: dict[str, str]
 
 
 class Registry(Protocol):
@@ -34,9 +46,9 @@ class Registry(Protocol):
 
     def aliases(self) -> dict[str, str]: ...  # role -> version
 
-    def run_id(self, version: str) -> str: ...  # tells a version from one of the same number in another registry
+    def entry(self, version: str) -> Entry: ...
 
-    def download(self, version: str, folder: Path) -> ModelCard: ...  # writes folder / "model.ubj"
+    def download(self, version: str, folder: Path) -> dict: ...  # writes folder / "model.ubj", returns its card
 
 
 @dataclass(frozen=True)
@@ -80,18 +92,20 @@ class MlflowRegistry:
                 return {}
             raise OSError(str(error).splitlines()[0]) from error
 
-    def run_id(self, version: str) -> str:
+    def entry(self, version: str) -> Entry:
         from mlflow.exceptions import MlflowException
 
         try:
-            return self._client().get_model_version(self._model_name, version).run_id
+            found = self._client().get_model_version(self._model_name, version)
         except MlflowException as error:
             raise OSError(str(error).splitlines()[0]) from error
+        return Entry(found.run_id, {name: found.tags[name] for name in (TREES, CARD) if name in found.tags})
 
-    def download(self, version: str, folder: Path) -> ModelCard:
+    def download(self, version: str, folder: Path) -> dict:
         import mlflow
         from mlflow.exceptions import MlflowException
         from mlflow.models import Model
+        from yaml import YAMLError
 
         self._client()
         address = f"models:/{self._model_name}/{version}"
@@ -100,11 +114,15 @@ class MlflowRegistry:
                 source = Path(mlflow.artifacts.download_artifacts(address, dst_path=temporary))
             except MlflowException as error:
                 raise OSError(str(error).splitlines()[0]) from error
-            description = Model.load(source)
-            if "xgboost" not in description.flavors or not description.metadata:
-                raise ValueError("it holds no XGBoost model with a model card: register it through the training job")
-            shutil.copyfile(source / description.flavors["xgboost"]["data"], folder / "model.ubj")
-        return ModelCard.from_dict(description.metadata)
+            try:
+                description = Model.load(source)
+                trees = source / description.flavors["xgboost"]["data"]
+            except (MlflowException, YAMLError, KeyError, TypeError, AttributeError) as error:
+                raise ValueError("it holds no XGBoost model: register it through the training job") from error
+            if not description.metadata:
+                raise ValueError("it holds no model card: register it through the training job")
+            shutil.copyfile(trees, folder / "model.ubj")
+        return description.metadata
 
     def _client(self):
         import mlflow
@@ -164,6 +182,7 @@ class ModelSource:
             challenger = self._offer(aliases.get(CHALLENGER), self.current.challenger)
             is_confirmed = (champion and champion.version) == aliases.get(CHAMPION)
             self.current = Models(champion, challenger, is_confirmed)
+            metrics.report_refused({role: version for role, version in aliases.items() if version in self._refused})
             self._has_answered = True
             self._report(None)
         except OSError as error:
@@ -198,28 +217,43 @@ class ModelSource:
 
     def _fetch(self, version: str) -> ServedModel:
         """From the cache where it holds this very version, else from the registry, into the cache."""
-        run_id = self._registry.run_id(version)
-        if self._cached_run_id(version) == run_id:
-            return _load(self._cache / version, version)
+        entry = self._registry.entry(version)
+        cached = self._cached(version) if self._cached_entry(version) == entry else None
+        if cached is not None:
+            return cached
         self._cache.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=self._cache, prefix="new-") as temporary:
             folder = Path(temporary) / version
             folder.mkdir()
             failpoints.reach("before_model_load")
             card = self._registry.download(version, folder)
-            (folder / "model.json").write_text(json.dumps({"run_id": run_id, "card": card.to_dict()}))
-            model = _load(folder, version)
+            require_digests((folder / "model.ubj").read_bytes(), card, entry.digests)
+            write_description(folder, entry, card)
+            model = _load(folder, version, card)
             shutil.rmtree(self._cache / version, ignore_errors=True)
             folder.rename(self._cache / version)
         log.info("model version %s is loaded", version)
         return model
 
     def _cached(self, version: str) -> ServedModel | None:
-        return _load(self._cache / version, version) if self._cached_run_id(version) else None
+        """None when the cache does not hold it, or no longer as it was registered."""
+        entry, folder = self._cached_entry(version), self._cache / version
+        if entry is None:
+            return None
+        card = json.loads((folder / _DESCRIPTION).read_text())["card"]
+        try:
+            require_digests((folder / "model.ubj").read_bytes(), card, entry.digests)
+        except ValueError as error:
+            log.error("model version %s in %s is left alone: %s", version, self._cache, error)
+            return None
+        return _load(folder, version, card)
 
-    def _cached_run_id(self, version: str) -> str | None:
-        file = self._cache / version / "model.json"
-        return json.loads(file.read_text())["run_id"] if file.exists() else None
+    def _cached_entry(self, version: str) -> Entry | None:
+        file = self._cache / version / _DESCRIPTION
+        if not file.exists():
+            return None
+        description = json.loads(file.read_text())
+        return Entry(description["run_id"], description["digests"])
 
     def _report(self, problem: str | None) -> None:
         """Log a change of the registry's health, not every look."""
@@ -232,13 +266,19 @@ class ModelSource:
                 log.info("the model registry answers again")
 
 
-def _load(folder: Path, version: str) -> ServedModel:
+def write_description(folder: Path, entry: Entry, card: dict) -> None:
+    """What the cache keeps beside ``model.ubj``."""
+    (folder / _DESCRIPTION).write_text(json.dumps({**asdict(entry), "card": card}))
+
+
+def _load(folder: Path, version: str, card: dict) -> ServedModel:
     """Raises ValueError when the model was made for other features."""
-    card = ModelCard.from_dict(json.loads((folder / "model.json").read_text())["card"])
     booster = xgb.Booster()
     booster.load_model(folder / "model.ubj")
-    model = FraudModel(booster, card)
+    model = FraudModel(booster, ModelCard.from_dict(card))
     for rows in _WARM_UP_ROWS:
         model.score(np.zeros((rows, len(FEATURES))))
     model.contributions(np.zeros((1, len(FEATURES))))
+    if model.anomaly is not None:
+        model.anomaly.score(np.zeros((1, len(FEATURES))))
     return ServedModel(version, model)

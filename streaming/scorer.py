@@ -15,7 +15,8 @@ import pyarrow as pa
 from fraud_core.dead_letter import encode_dead_letter
 from fraud_core.features import compute_features, users_of
 from fraud_core.merchant_risk import MerchantRisk
-from fraud_core.prediction import Scored, encode_predictions, top_reasons
+from fraud_core.prediction import Anomaly, Decisions, Scored, encode_predictions, top_reasons
+from fraud_core.shares import is_within
 from fraud_core.transaction import Decoded, decode_transactions
 from streaming.checkpoint import OffsetRange
 from streaming.errors import OperatorError
@@ -43,6 +44,8 @@ class Serving:
     models: Models
     tables: RiskTables
     future_tolerance_ms: int
+    ab_share: float = 0.0
+    review_share: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -132,19 +135,24 @@ class Scorer:
 
 def decide(transactions: pl.DataFrame, values: np.ndarray, serving: Serving) -> tuple[list[bytes], int]:
     """The predictions of the rows, encoded, and how many of them are alerts. ``values``: (n, len(FEATURES)) float64."""
-    champion = _scored(serving.models.champion, values)
-    challenger = _scored(serving.models.challenger, values)
-    flagged = np.flatnonzero(champion.is_flagged) if champion else np.zeros(0, np.int64)
-    encoded = encode_predictions(
-        transactions,
-        values,
-        champion,
-        challenger,
-        _reasons(serving.models.champion, values, flagged),
-        serving.tables.used_for(transactions["event_time_ms"].to_numpy()),
-        model_is_confirmed=serving.models.is_confirmed,
+    models = serving.models
+    # A card stays with one arm, whatever its payments: a person is treated alike, and arms are compared by card.
+    share = serving.ab_share if models.challenger else 0.0
+    decisions = Decisions(
+        _scored(models.champion, values),
+        _scored(models.challenger, values),
+        is_within(share, "arm", transactions["user_id"].to_list()),
+        serving.review_share,
+        models.is_confirmed,
+        _anomaly(models.champion, values),
     )
-    return encoded, len(flagged)
+    is_flagged = decisions.is_flagged
+    reasons = {
+        **_reasons(models.champion, values, np.flatnonzero(is_flagged & ~decisions.is_challengers)),
+        **_reasons(models.challenger, values, np.flatnonzero(is_flagged & decisions.is_challengers)),
+    }
+    tables = serving.tables.used_for(transactions["event_time_ms"].to_numpy())
+    return encode_predictions(transactions, values, decisions, reasons, tables), int(is_flagged.sum())
 
 
 def in_arrival_order(records: pa.Table) -> pa.Table:
@@ -170,6 +178,11 @@ def decode(records: pa.Table, future_tolerance_ms: int) -> Decoded:
 
 def _scored(served: ServedModel | None, values: np.ndarray) -> Scored | None:
     return served and Scored(served.version, served.model.card.threshold, served.model.score(values))
+
+
+def _anomaly(served: ServedModel | None, values: np.ndarray) -> Anomaly | None:
+    detector = served and served.model.anomaly
+    return detector and Anomaly(detector.score(values), detector.limit)
 
 
 def _reasons(served: ServedModel | None, values: np.ndarray, flagged: np.ndarray) -> dict[int, list[dict]]:

@@ -15,11 +15,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
 
+import polars as pl
 import typer
 
 from fraud_core.settings import Settings
 from fraud_core.simulation.simulator import Simulator, customers_for
-from fraud_core.simulation.state import Simulation
+from fraud_core.simulation.state import Simulation, new_fraud_file
 from fraud_core.timestamps import DAY_MS, now_ms
 from streaming.analysts import Analysts
 from streaming.command_line import run
@@ -80,12 +81,15 @@ def live(
     minutes: Annotated[float | None, typer.Option(min=0.01, help="How long (default: until Ctrl-C).")] = None,
     customers: Annotated[int, typer.Option(min=50, help="How many, when there is no history to go on with.")] = 5000,
     seed: Annotated[int, typer.Option(help="Seed, when there is no history to go on with.")] = 7,
+    new_fraud: Annotated[bool, typer.Option("--new-fraud", help="Let a new kind of fraud begin, for good.")] = False,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the counts to this file.")] = None,
 ) -> None:
     """Send live transactions at a steady rate, from where the history ended, and labels when they are due."""
     settings = Settings()
     today = (datetime.now(UTC) - _EPOCH) // timedelta(days=1)
     simulation = Simulation.load(settings.home) or Simulation(customers, seed, today)
+    if new_fraud and simulation.new_fraud_from is None:
+        simulation.new_fraud_from = simulation.day + 1
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
@@ -102,7 +106,8 @@ def live(
 def _stream(
     settings: Settings, producer: RecordProducer, simulation: Simulation, rate: float, stop: threading.Event
 ) -> Counts:
-    simulator = Simulator(simulation.customers, simulation.seed)
+    simulator = Simulator(simulation.customers, simulation.seed, simulation.new_fraud_from)
+    new_frauds = new_fraud_file(settings.home)
     analysts, counts, frauds = Analysts(settings), Counts(), set()
     began = time.monotonic()
     try:
@@ -110,6 +115,8 @@ def _stream(
             day = simulator.day(simulation.day)
             if simulation.row == 0:
                 simulation.expect(day.labels)
+                # Before they are sent: whoever counts how many were caught knows them when they are decided.
+                _note(new_frauds, day.transactions["transaction_id"].filter(pl.Series(day.is_new_kind)))
             rows = day.transactions[simulation.row :].iter_rows(named=True)
             for transaction, is_fraud in zip(rows, day.is_fraud[simulation.row :], strict=True):
                 ahead_s = counts.transactions / rate - (time.monotonic() - began)
@@ -130,6 +137,13 @@ def _stream(
     finally:
         analysts.close()
     return counts
+
+
+def _note(file: Path, transaction_ids: pl.Series) -> None:
+    if len(transaction_ids):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with file.open("a") as lines:
+            lines.writelines(f"{name}\n" for name in transaction_ids)
 
 
 def _tell(producer: RecordProducer, simulation: Simulation, analysts: Analysts, clock_ms: int, frauds: set) -> int:

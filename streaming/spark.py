@@ -1,5 +1,6 @@
 """The Spark session and the stream of records. What was measured to matter about their settings is said here."""
 
+import json
 from pathlib import Path
 
 from pyspark.sql import DataFrame, SparkSession
@@ -21,12 +22,16 @@ def session(settings: Settings) -> SparkSession:
     options = {
         "spark.jars": ",".join(jars),
         "spark.driver.extraClassPath": ":".join(jars),
-        "spark.driver.memory": "1g",
+        "spark.driver.memory": settings.spark_memory,
         # The Java side only reads records and plans batches. The first compiler alone takes half the processor time of
         # the first minutes; the serial collector takes 100 MB less.
         "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
-        "spark.driver.host": "127.0.0.1",
-        "spark.driver.bindAddress": "127.0.0.1",
+        "spark.driver.host": settings.spark_driver_host,
+        "spark.driver.bindAddress": settings.spark_driver_host,
+        # Executors elsewhere have the jars at the same place: they are in the image.
+        "spark.executor.extraClassPath": ":".join(jars),
+        "spark.executor.memory": settings.spark_memory,
+        "spark.executor.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
         "spark.sql.warehouse.dir": str(settings.home.absolute() / "spark-warehouse"),
         "spark.sql.session.timeZone": "UTC",
         # Each checkpoint file costs 30 to 50 ms with the defaults: Hadoop forks chmod for it, writes a checksum file
@@ -48,7 +53,7 @@ def session(settings: Settings) -> SparkSession:
         "spark.sql.ui.retainedExecutions": "50",
         "spark.ui.showConsoleProgress": "false",
     }
-    builder = SparkSession.builder.appName("fraud-stream").master("local[*]")
+    builder = SparkSession.builder.appName("fraud-stream").master(settings.spark_master)
     for name, value in options.items():
         builder = builder.config(name, value)
     spark = builder.getOrCreate()
@@ -58,10 +63,14 @@ def session(settings: Settings) -> SparkSession:
 
 def transactions(spark: SparkSession, settings: Settings) -> DataFrame:
     """The stream of records of the transactions topic, with the columns of scorer.SCHEMA."""
+    mine = settings.scored_partitions
+    topic = (
+        ("subscribe", TRANSACTIONS.name) if mine is None else ("assign", json.dumps({TRANSACTIONS.name: sorted(mine)}))
+    )
     return (
         spark.readStream.format("kafka")
         .options(**settings.spark_kafka())
-        .option("subscribe", TRANSACTIONS.name)
+        .option(*topic)
         .option("startingOffsets", "earliest")
         .option("failOnDataLoss", "true")
         .option("maxOffsetsPerTrigger", str(settings.max_offsets_per_trigger))

@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from fraud_core.features import FEATURES, compute_features, users_of
 from fraud_core.merchant_risk import MerchantRisk
-from fraud_core.prediction import Scored, encode_predictions
+from fraud_core.prediction import Decisions, Scored, encode_predictions
 from fraud_core.transaction import encode_transaction
 from streaming.scorer import SCHEMA, decode, in_arrival_order
 
@@ -28,7 +28,7 @@ def warm_up() -> None:
     transactions = decode(records, future_tolerance_ms=60_000).transactions
     batch = compute_features(transactions, [None] * len(users_of(transactions)), MerchantRisk.empty())
     compute_features(transactions, batch.new_histories(), MerchantRisk.empty())
-    scored = Scored("0", 0.5, np.zeros(len(transactions)))
+    scored, nothing = Scored("0", 0.5, np.zeros(2)), np.zeros(2, dtype=bool)
     assert batch.values.shape == (2, len(FEATURES))
-    no_tables = [None] * len(transactions)
-    encode_predictions(transactions, batch.values, scored, None, {}, no_tables, model_is_confirmed=True)
+    decisions = Decisions(scored, None, nothing, review_share=0.0, model_is_confirmed=True)
+    encode_predictions(transactions, batch.values, decisions, {}, [None, None])

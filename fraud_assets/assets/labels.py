@@ -1,13 +1,18 @@
-"""Asset ``labels``: what became known about transactions, as Parquet."""
+"""Asset ``labels``: what became known about transactions, as Parquet, and what of it is not to be believed yet."""
 
 import dagster as dg
 import polars as pl
 
+from fraud_assets.checks import result
 from fraud_assets.offset_log import OffsetLog
 from fraud_assets.resources import KafkaResource
+from fraud_core.feedback_rules import apply_rules, counts
 from fraud_core.labels import LABEL_COLUMNS, decode_feedback
+from fraud_core.quarantine import suspicious
+from fraud_core.quarantine_log import QuarantineLog
 from fraud_core.settings import Settings
 from fraud_core.topics import FEEDBACK
+from fraud_core.transaction import COLUMNS
 
 
 @dg.asset(
@@ -17,20 +22,26 @@ from fraud_core.topics import FEEDBACK
     io_manager_key="ingested",
     # Transactions first: a label read before its transaction would find nothing to label.
     deps=["transactions"],
+    check_specs=[
+        dg.AssetCheckSpec(
+            "nothing_is_quarantined",
+            asset="labels",
+            description="No source flooded us with false labels. Those held are used by nothing, and block promotion.",
+        )
+    ],
 )
-def labels(
-    context: dg.AssetExecutionContext, settings: dg.ResourceParam[Settings], kafka: KafkaResource
-) -> dg.MaterializeResult:
+def labels(context: dg.AssetExecutionContext, settings: dg.ResourceParam[Settings], kafka: KafkaResource):
     """One row per accepted message of the topic `fraud_feedback`, everything that arrived until the run.
 
-    A transaction can have several; which one counts as of a day is decided by their `label_time`.
+    A transaction can have several; which one counts as of a day is decided by their `label_time`. Whoever reads them
+    does not get those in quarantine.
     """
     log = OffsetLog(settings.lake / "labels")
     new = log.pending(*kafka.offsets(FEEDBACK.name))
     rows, refusals = pl.DataFrame(schema=LABEL_COLUMNS), []
     if len(new):
         with log.append(new) as folder:
-            messages = kafka.read(FEEDBACK.name, new)
+            messages = list(kafka.messages(FEEDBACK.name, new))
             rows, refusals = decode_feedback(
                 [message.value() for message in messages],
                 [message.partition() for message in messages],
@@ -40,6 +51,8 @@ def labels(
     else:
         context.log.info("no new labels since the last run")
     known = log.scan(LABEL_COLUMNS).collect()
+    judged, quarantine = judge(known, settings, f"dagster run {context.run.run_id}")
+    held = quarantine.held()
     return dg.MaterializeResult(
         metadata={
             "dagster/row_count": known.height,
@@ -49,6 +62,21 @@ def labels(
             "new_offsets": str(new),
             "frauds": known.filter("is_fraud")["transaction_id"].n_unique(),
             "rows_by_source": dict(known.group_by("source").len().sort("source").iter_rows()),
+            **{f"rows_{rule}": count for rule, count in counts(judged).items()},
+            "rows_quarantined": sum(batch.labels for batch in held),
             "path": dg.MetadataValue.path(settings.lake / "labels"),
-        }
+        },
+        check_results=[
+            result("nothing_is_quarantined", not held, **{batch.name: batch.reason for batch in held}),
+        ],
     )
+
+
+def judge(known: pl.DataFrame, settings: Settings, who: str) -> tuple[pl.DataFrame, QuarantineLog]:
+    """Each label with the rules that hold for it, and the quarantine with what now looks like a flood in it."""
+    arrived = OffsetLog(settings.lake / "transactions").scan(COLUMNS).select("transaction_id", "event_time_ms")
+    quarantine = QuarantineLog(settings.lake)
+    # The clock of the data: a simulated or replayed stream may lie behind the present.
+    known_ms = arrived.select(pl.col("event_time_ms").max()).collect().item() or 0
+    quarantine.hold(suspicious(known, known_ms, quarantine.released()), who)
+    return apply_rules(known, arrived, known_ms, settings.label_delay_days), quarantine

@@ -1,6 +1,7 @@
 """Asset ``training_set``: point-in-time features and labels, and the checks that nothing from the future is in it."""
 
 import itertools
+from dataclasses import dataclass
 from typing import Any
 
 import dagster as dg
@@ -8,11 +9,14 @@ import polars as pl
 
 from fraud_assets.checks import blocking, features_are_finite, result
 from fraud_assets.lineage import log_dataset, log_origin
+from fraud_assets.offset_log import Offsets
 from fraud_assets.partitions import as_of_ms
 from fraud_assets.plots import as_markdown
 from fraud_core import plots
 from fraud_core.settings import Settings
-from fraud_core.timestamps import DAY_MS
+from fraud_core.timestamps import DAY_MS, SECOND_MS
+
+_AS_OF, _LABELS_UNTIL = "as_of", "labels_until"
 
 
 @dg.asset(
@@ -47,7 +51,7 @@ def training_set(
 
     as_of = as_of_ms(context)
     rows = build_training_set(transactions, labels, as_of, settings)
-    log_origin(mlflow, settings, as_of)
+    read = log_origin(mlflow, settings, as_of)
     log_dataset(mlflow, rows, "training_set", context.partition_key, "training, validation and test")
     by_split = rows.group_by("split").agg(pl.len().alias("rows"), pl.col("is_fraud").mean().alias("fraud_rate"))
     day = pl.from_epoch("event_time_ms", time_unit="ms").dt.date().alias("day")
@@ -56,6 +60,8 @@ def training_set(
         value=rows,
         metadata={
             "dagster/row_count": rows.height,
+            _AS_OF: dg.MetadataValue.timestamp(as_of / SECOND_MS),
+            _LABELS_UNTIL: {str(partition): offset for partition, offset in read["labels"].items()},
             "fraud_rate": rows["is_fraud"].mean(),
             **{f"rows_{split}": count for split, count, _ in by_split.sort("split").iter_rows()},
             **{f"fraud_rate_{split}": rate for split, _, rate in by_split.sort("split").iter_rows()},
@@ -63,6 +69,24 @@ def training_set(
         },
         check_results=check(rows, labels, as_of, settings.label_delay_days),
     )
+
+
+@dataclass(frozen=True)
+class Training:
+    """as_of_ms : what a training was as of. labels : up to which offsets it knew the labels."""
+
+    as_of_ms: int
+    labels: Offsets
+
+
+def last_training(instance: dg.DagsterInstance) -> Training | None:
+    """The newest one that got as far as its training set; None before the first."""
+    event = instance.get_latest_materialization_event(dg.AssetKey("training_set"))
+    if event is None or event.asset_materialization is None:
+        return None
+    metadata = event.asset_materialization.metadata
+    labels = {int(partition): offset for partition, offset in metadata[_LABELS_UNTIL].value.items()}
+    return Training(round(metadata[_AS_OF].value * SECOND_MS), labels)
 
 
 def check(rows: pl.DataFrame, labels: pl.DataFrame, as_of: int, label_delay_days: int) -> list[dg.AssetCheckResult]:

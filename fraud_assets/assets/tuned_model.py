@@ -1,4 +1,4 @@
-"""Asset ``tuned_model``: the search for tree settings and the final fit."""
+"""Asset ``tuned_model``: the search for tree settings, the final fit, and the anomaly detector beside the trees."""
 
 import itertools
 from typing import Any
@@ -34,7 +34,11 @@ def tuned_model(
     mlflow: dg.ResourceParam[Any],
     balanced_training_set: pl.DataFrame,
 ):
-    """One XGBoost model a day: the best of a random search over time-ordered folds, fitted on all balanced rows."""
+    """One XGBoost model a day: the best of a random search over time-ordered folds, fitted on the balanced set.
+
+    It carries the anomaly detector, an isolation forest grown on its real rows.
+    """
+    from fraud_core.anomaly import fit_anomaly_detector
     from fraud_core.features import FEATURES
     from fraud_core.model import FraudModel, ModelCard
     from fraud_core.training_set import time_split
@@ -58,17 +62,21 @@ def tuned_model(
         params=tuning.params,
     )
 
+    detector = fit_anomaly_detector(real, settings.anomaly_share, settings.seed)
+
     best = tuning.table["average_precision"].max()
     importance = plots.feature_importance(booster.get_score(importance_type="total_gain"))
     mlflow.log_params({**tuning.params, "search_candidates": settings.search_candidates})
+    mlflow.log_params({"anomaly_share": settings.anomaly_share, "anomaly_limit": detector.limit})
     mlflow.log_metric("search_average_precision", best)
     mlflow.log_text(tuning.table.write_csv(), "search.csv")
     mlflow.log_figure(importance, "plots/feature_importance.png")
     return dg.MaterializeResult(
-        value=StoredModel.of(FraudModel(booster, card)),
+        value=StoredModel.of(FraudModel.with_detector(booster, card, detector)),
         metadata={
+            "anomaly_limit": detector.limit,
             "search_average_precision": best,
-            "rows_fitted": balanced_training_set.height,
+            "rows_balanced": balanced_training_set.height,
             "settings": tuning.params,
             "candidates": as_table(tuning.table.sort("average_precision", descending=True)),
             "feature_importance": as_markdown(importance),

@@ -1,5 +1,7 @@
 """A KafkaResource without a broker: topics are lists of message values in one partition."""
 
+from collections.abc import Iterator
+
 from fraud_assets.offset_log import OffsetRange, Offsets
 from fraud_assets.resources import KafkaResource
 
@@ -24,6 +26,6 @@ class FakeKafka(KafkaResource):
     def offsets(self, topic: str) -> tuple[Offsets, Offsets]:
         return {0: 0}, {0: len(self.topics[topic])}
 
-    def read(self, topic: str, offsets: OffsetRange) -> list[FakeMessage]:
-        span = range(offsets.start[0], offsets.end[0])
-        return [FakeMessage(self.topics[topic][offset], offset) for offset in span]
+    def messages(self, topic: str, offsets: OffsetRange) -> Iterator[FakeMessage]:
+        for offset in range(offsets.start[0], offsets.end[0]):
+            yield FakeMessage(self.topics[topic][offset], offset)

@@ -27,6 +27,9 @@ ORDER = [
 ]
 
 
+MONITORING = ["predictions"]
+
+
 @pytest.fixture(scope="module")
 def definitions() -> dg.Definitions:
     return build_defs(Settings())
@@ -34,7 +37,7 @@ def definitions() -> dg.Definitions:
 
 def test_every_asset_has_a_group_an_owner_kinds_and_a_description(definitions):
     specs = definitions.resolve_all_asset_specs()
-    assert {spec.key.path[-1] for spec in specs} == {*ORDER, "merchant_risk"}
+    assert {spec.key.path[-1] for spec in specs} == {*ORDER, "merchant_risk", *MONITORING}
     for spec in specs:
         assert spec.group_name != "default"
         assert spec.owners
@@ -54,13 +57,23 @@ def test_production_model_is_the_last_step_so_that_the_mlflow_run_ends_after_eve
     assert steps[-1] == "production_model"
 
 
+def test_what_looks_at_the_models_in_use_is_no_part_of_training(definitions):
+    training, monitoring = (
+        {node.name for node in definitions.resolve_job_def(name).graph.nodes_in_topological_order}
+        for name in ("daily_training", "monitoring")
+    )
+    assert training.isdisjoint(MONITORING)
+    assert monitoring == {"transactions", "labels", *MONITORING}
+
+
 def test_the_checks_that_guard_the_model_are_blocking(definitions):
     checks = {
         (spec.asset_key.path[-1], spec.name): spec.blocking
         for assets in definitions.assets
         for spec in assets.check_specs
     }
-    assert checks.pop(("evaluation", "passes_the_offline_gate")) is False
+    for told_only in (("evaluation", "passes_the_offline_gate"), ("labels", "nothing_is_quarantined")):
+        assert checks.pop(told_only) is False
     assert set(checks) == {
         ("training_set", "is_not_empty"),
         ("training_set", "both_classes"),

@@ -1,15 +1,19 @@
 import dagster as dg
+import numpy as np
 import polars as pl
 import pyarrow as pa
 import pytest
 
 from fraud_assets.decoding import decode_batches
 from fraud_assets.definitions import build_defs
+from fraud_assets.io_managers import IngestedIOManager
 from fraud_assets.offset_log import OffsetLog
 from fraud_assets.resources import KafkaResource
 from fraud_assets_tests.assets.conftest import PARTITION
 from fraud_assets_tests.assets.fake_kafka import FakeKafka
+from fraud_core.features import FEATURES
 from fraud_core.labels import LABEL_COLUMNS, encode_feedback
+from fraud_core.prediction import Decisions, encode_predictions
 from fraud_core.settings import Settings
 from fraud_core.transaction import COLUMNS, encode_transaction
 
@@ -31,9 +35,11 @@ def transaction(number: int) -> bytes:
     )
 
 
-def materialize(settings: Settings, kafka: KafkaResource, asset: str) -> dict[str, object]:
+def materialize(
+    settings: Settings, kafka: KafkaResource, asset: str, job_name: str = "daily_training"
+) -> dict[str, object]:
     """Run one ingestion asset; the metadata it reports."""
-    job = build_defs(settings, {"kafka": kafka, "mlflow": None}).resolve_job_def("daily_training")
+    job = build_defs(settings, {"kafka": kafka, "mlflow": None}).resolve_job_def(job_name)
     with dg.DagsterInstance.ephemeral() as instance:
         result = job.execute_in_process(
             partition_key=PARTITION, asset_selection=[dg.AssetKey(asset)], instance=instance
@@ -76,6 +82,32 @@ def test_labels_are_read_once_and_the_second_run_says_that_there_is_nothing_new(
     assert sorted(known["offset"]) == [0, 1, 2]
 
 
+def test_a_transaction_decided_twice_is_one_prediction_for_whoever_reads_them(tmp_path):
+    settings = Settings(home=tmp_path)
+    rows = pl.DataFrame(
+        [
+            {
+                "transaction_id": f"t{n}",
+                "user_id": "u",
+                "event_time_ms": 0,
+                "ingest_time_ms": 0,
+                "partition": 0,
+                "offset": n,
+            }
+            for n in range(3)
+        ]
+    )
+    decisions = Decisions(None, None, np.zeros(3, dtype=bool), 1.0, model_is_confirmed=True)
+    values = [v.decode() for v in encode_predictions(rows, np.zeros((3, len(FEATURES))), decisions, {}, [None] * 3)]
+    kafka = FakeKafka(settings=settings, topics={"fraud_predictions": [*values, values[0]]})
+    first, second = (materialize(settings, kafka, "predictions", "monitoring") for _ in range(2))
+    assert (first["new_rows"], first["dagster/row_count"], first["in_review_sample"]) == (4, 4, 4)
+    assert first["rows_by_model_version"] == {"none": 4}
+    assert (second["new_rows"], second["dagster/row_count"]) == (0, 4)
+    read = IngestedIOManager(lake=str(settings.lake)).load_input(dg.build_input_context(asset_key="predictions"))
+    assert sorted(read["transaction_id"]) == ["t0", "t1", "t2"]
+
+
 def test_without_new_transactions_the_asset_succeeds_and_starts_no_spark(tmp_path):
     settings = Settings(home=tmp_path)
     metadata = materialize(settings, FakeKafka(settings=settings, topics={"transactions": []}), "transactions")
@@ -84,7 +116,9 @@ def test_without_new_transactions_the_asset_succeeds_and_starts_no_spark(tmp_pat
 
 def test_a_dead_broker_is_named_with_what_to_do():
     kafka = KafkaResource(settings=Settings(kafka_port=1), timeout_s=1)
-    with pytest.raises(ConnectionError, match=r"Kafka at 127.0.0.1:1 does not answer .*: start it with ./run up"):
+    with pytest.raises(
+        ConnectionError, match=r"Kafka at 127.0.0.1:1 does not answer .*: start the stack with ./run up"
+    ):
         kafka.offsets("transactions")
 
 

@@ -84,3 +84,14 @@ def test_a_champion_made_for_other_features_counts_as_none(registry, settings, m
     registry.move(register(registry, settings, stranger), "Production", "long ago")
     assert servable_champion(registry, logging.getLogger()) is None
     assert "counts as none" in caplog.text
+
+
+def test_a_version_whose_files_were_changed_is_not_loaded_and_counts_as_none(registry, settings, model, caplog):
+    version = register(registry, settings, model)
+    registry.move(version, "Production", "good")
+    for file in (settings.home / "artifacts").rglob("model.ubj"):
+        file.write_bytes(file.read_bytes() + b" ")
+    with pytest.raises(ValueError, match=r"not those that were registered \(sha256_model_ubj differs\)"):
+        registry.load(version)
+    assert servable_champion(registry, logging.getLogger()) is None
+    assert "counts as none" in caplog.text

@@ -11,7 +11,7 @@ from jsonschema import Draft202012Validator
 from fraud_assets_tests.core.streams import START_MS, streams
 from fraud_core.dead_letter import MAX_ORIGINAL_BYTES, encode_dead_letter
 from fraud_core.features import FEATURES
-from fraud_core.prediction import MAX_REASONS, Scored, encode_predictions, top_reasons
+from fraud_core.prediction import MAX_REASONS, Anomaly, Decisions, Scored, encode_predictions, top_reasons
 from fraud_core.schema import load_schema
 from fraud_core.timestamps import format_rfc3339_ms
 
@@ -20,6 +20,11 @@ DEAD_LETTER = Draft202012Validator(load_schema("dead_letter.schema.json"))
 
 values = st.floats(allow_nan=False, allow_infinity=False)
 scores = st.floats(0, 1)
+
+
+def decided(n: int, champion: Scored | None = None, challenger: Scored | None = None, **fields) -> Decisions:
+    known = {"is_challengers": np.zeros(n, dtype=bool), "review_share": 0.0, "model_is_confirmed": True}
+    return Decisions(champion, challenger, **(known | fields))
 
 
 @given(streams(max_size=5), st.data())
@@ -35,10 +40,21 @@ def test_every_prediction_conforms_to_the_schema_and_its_numbers_round_trip(tran
     reasons = {0: top_reasons(matrix[:1], matrix[:1])[0]}
 
     is_confirmed = data.draw(st.booleans())
-
-    encoded = encode_predictions(
-        transactions, matrix, champion, challenger, reasons, tables, model_is_confirmed=is_confirmed
+    arms = np.array(data.draw(st.lists(st.booleans(), min_size=n, max_size=n)))
+    share = data.draw(st.sampled_from((0.0, 0.005, 0.5, 1.0)))
+    strangeness = np.array(data.draw(st.lists(scores, min_size=n, max_size=n)))
+    anomaly = data.draw(st.sampled_from((Anomaly(strangeness, 0.5), None)))
+    decisions = decided(
+        n,
+        champion,
+        challenger,
+        is_challengers=arms,
+        review_share=share,
+        model_is_confirmed=is_confirmed,
+        anomaly=anomaly,
     )
+
+    encoded = encode_predictions(transactions, matrix, decisions, reasons, tables)
 
     for row, (prediction, transaction) in enumerate(
         zip(map(orjson.loads, encoded), transactions.to_dicts(), strict=True)
@@ -49,11 +65,21 @@ def test_every_prediction_conforms_to_the_schema_and_its_numbers_round_trip(tran
         assert prediction["amount"] == matrix[row, FEATURES.index("amount")]
         assert prediction["rolling_avg_7d"] == matrix[row, FEATURES.index("rolling_avg_7d")]
         assert prediction["amount_to_avg_ratio"] == matrix[row, FEATURES.index("amount_to_avg_ratio")]
-        assert prediction["score"] == champion.scores[row]
-        assert prediction["prediction"] == int(champion.scores[row] >= 0.25)
+        model, shadow = (challenger, champion) if arms[row] else (champion, challenger)
+        assert prediction["arm"] == ("challenger" if arms[row] else "champion")
+        assert prediction["model_version"] == model.version
+        assert prediction["score"] == model.scores[row]
+        assert prediction["threshold"] == model.threshold
+        assert prediction["prediction"] == int(model.scores[row] >= model.threshold)
         assert prediction["model_is_confirmed"] is is_confirmed
-        assert prediction["shadow_score"] == challenger.scores[row]
-        assert prediction["shadow_prediction"] == int(challenger.scores[row] >= 0.5)
+        assert prediction["shadow_model_version"] == shadow.version
+        assert prediction["shadow_score"] == shadow.scores[row]
+        assert prediction["shadow_prediction"] == int(shadow.scores[row] >= shadow.threshold)
+        is_strange = anomaly is not None and strangeness[row] >= 0.5
+        assert prediction["anomaly_score"] == (None if anomaly is None else strangeness[row])
+        assert prediction["review_probability"] == (1.0 if prediction["prediction"] or is_strange else share)
+        assert not (prediction["review_sample"] and (prediction["prediction"] or (share == 0 and not is_strange)))
+        assert prediction["review_sample"] or prediction["prediction"] or (share < 1 and not is_strange)
         assert prediction["merchant_risk_table"] == tables[row]
         assert prediction["reasons"] == reasons.get(row, [])
         assert prediction["event_time"] == format_rfc3339_ms(transaction["event_time_ms"])
@@ -69,7 +95,7 @@ def one_transaction(**fields) -> pl.DataFrame:
 
 def test_without_a_model_the_score_is_null_and_the_prediction_zero():
     zeros = np.zeros((1, len(FEATURES)))
-    (encoded,) = encode_predictions(one_transaction(), zeros, None, None, {}, [None], model_is_confirmed=True)
+    (encoded,) = encode_predictions(one_transaction(), zeros, decided(1), {}, [None])
     prediction = orjson.loads(encoded)
     PREDICTION.validate(prediction)
     assert prediction["prediction"] == 0
@@ -80,7 +106,7 @@ def test_without_a_model_the_score_is_null_and_the_prediction_zero():
 def test_names_are_escaped(name):
     zeros = np.zeros((1, len(FEATURES)))
     named = one_transaction(transaction_id=name, user_id=name)
-    (encoded,) = encode_predictions(named, zeros, None, None, {}, [name], model_is_confirmed=True)
+    (encoded,) = encode_predictions(named, zeros, decided(1), {}, [name])
     prediction = orjson.loads(encoded)
     assert [prediction[key] for key in ("transaction_id", "user_id", "merchant_risk_table")] == [name] * 3
 
@@ -88,7 +114,7 @@ def test_names_are_escaped(name):
 def test_no_transactions_give_no_predictions():
     nothing = np.zeros((0, len(FEATURES)))
     nobody, shadow = one_transaction().clear(), Scored("1", 0.5, np.zeros(0))
-    assert encode_predictions(nobody, nothing, None, shadow, {}, [], model_is_confirmed=True) == []
+    assert encode_predictions(nobody, nothing, decided(0, challenger=shadow), {}, []) == []
 
 
 def test_reasons_are_the_largest_positive_contributions_first():

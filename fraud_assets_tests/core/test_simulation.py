@@ -172,3 +172,17 @@ def test_everybody_who_pays_or_is_paid_has_a_name():
     assert set(transactions["merchant_id"]) <= set(merchants["merchant_id"])
     assert customers["name"].str.len_chars().min() > 0
     assert customers["card"].str.contains(r"^\*{4} \d{4}$").all()
+
+
+def test_a_new_kind_of_fraud_begins_on_its_day_and_changes_nothing_else():
+    without = Simulator(CUSTOMERS, SEED)
+    with_new = Simulator(CUSTOMERS, SEED, new_fraud_from=FIRST_DAY + 1)
+    assert with_new.day(FIRST_DAY).transactions.equals(without.day(FIRST_DAY).transactions)
+    new_frauds, columns = 0, ["user_id", "merchant_id", "amount_cents", "event_time_ms"]
+    for number in range(FIRST_DAY + 1, FIRST_DAY + 8):
+        day = with_new.day(number)
+        assert not (day.is_new_kind & ~day.is_fraud).any()
+        others = day.transactions.filter(~pl.Series(day.is_new_kind)).select(columns)
+        assert others.equals(without.day(number).transactions.select(columns))
+        new_frauds += day.is_new_kind.sum()
+    assert new_frauds

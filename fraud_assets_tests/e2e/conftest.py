@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 from kafka import KafkaConsumer, TopicPartition
 
+from fraud_assets_tests.e2e.prometheus import Prometheus, scraping
 from fraud_core.settings import Settings
 from fraud_core.topics import Topic
 from fraud_stack.ports import PORTS, free_ports
@@ -19,11 +21,15 @@ ROOT = Path(__file__).parents[2]
 
 @dataclass(frozen=True)
 class Stack:
-    """A running stack in a folder and on ports of its own, and the summary its demo wrote."""
+    """A running stack in a folder and on ports of its own, the summary its demo wrote, and a Prometheus that scraped
+    it all the time. ``began`` and ``ended`` of the demo are Unix times."""
 
     settings: Settings
     environment: dict[str, str]
     summary: dict
+    prometheus: Prometheus
+    began: float
+    ended: float
 
     def run(self, *arguments: str, timeout_s: float = 300) -> subprocess.CompletedProcess[str]:
         return run(self.environment, *arguments, timeout_s=timeout_s)
@@ -58,14 +64,15 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     # A small history: fewer candidates, shorter validation and test, so that each period still holds frauds.
     environment |= {"FRAUD_SEARCH_CANDIDATES": "4", "FRAUD_TEST_DAYS": "7"}
     summary = home / "summary.json"
-    try:
-        demo = run(
-            environment,
-            *("demo", "--transactions", "60000", "--minutes", "0.7", "--rate", "200", "--keep", "--json", str(summary)),
-            timeout_s=540,
-        )
-        assert demo.returncode == 0, demo.stdout[-5000:] + demo.stderr[-5000:]
-        settings = Settings(home=home, **{f"{name}_port": port for name, port in ports.items()})
-        yield Stack(settings, environment, json.loads(summary.read_text()))
-    finally:
-        run(environment, "down")
+    targets = {"stream": f"127.0.0.1:{ports['metrics']}", "exporter": f"127.0.0.1:{ports['exporter']}"}
+    with scraping(targets, home) as prometheus:
+        began = time.time()
+        demo_words = ("demo", "--transactions", "60000", "--minutes", "0.7", "--rate", "200", "--keep")
+        try:
+            demo = run(environment, *demo_words, "--json", str(summary), timeout_s=540)
+            assert demo.returncode == 0, demo.stdout[-5000:] + demo.stderr[-5000:]
+            prometheus.catch_up()
+            settings = Settings(home=home, **{f"{name}_port": port for name, port in ports.items()})
+            yield Stack(settings, environment, json.loads(summary.read_text()), prometheus, began, time.time())
+        finally:
+            run(environment, "down")

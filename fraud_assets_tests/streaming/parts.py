@@ -3,6 +3,7 @@
 import json
 import shutil
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -10,20 +11,32 @@ import polars as pl
 import pyarrow as pa
 import xgboost as xgb
 
+from fraud_core.anomaly import AnomalyDetector, fit_anomaly_detector
 from fraud_core.features import FEATURE_HASH, FEATURES
 from fraud_core.merchant_risk import RISK_COLUMNS
 from fraud_core.model import FraudModel, ModelCard
+from fraud_core.model_digests import digests
 from fraud_core.transaction import encode_transaction
 from streaming.checkpoint import OffsetRange
+from streaming.model_source import Entry
 from streaming.scorer import SCHEMA
 
 
 def booster(seed: int) -> xgb.Booster:
-    """A few trees over random rows: real scores, no meaning."""
+    """A few trees over random rows, and an anomaly detector: real scores, no meaning."""
     rng = np.random.default_rng(seed)
     rows = rng.lognormal(2, 2, (300, len(FEATURES)))
     data = xgb.DMatrix(rows, rng.random(300) < 0.4, feature_names=list(FEATURES))
-    return xgb.train({"max_depth": 3, "objective": "binary:logistic", "nthread": 1, "seed": seed}, data, 10)
+    trees = xgb.train({"max_depth": 3, "objective": "binary:logistic", "nthread": 1, "seed": seed}, data, 10)
+    return FraudModel.with_detector(trees, card(), detector()).booster
+
+
+@cache
+def detector() -> AnomalyDetector:
+    """Routes what is stranger than nine in ten random rows."""
+    rows = np.random.default_rng(0).lognormal(2, 2, (1000, len(FEATURES)))
+    names = pl.DataFrame(dict(zip(FEATURES, rows.T, strict=True)))
+    return fit_anomaly_detector(names.with_columns(event_time_ms=pl.int_range(pl.len())), 0.1, seed=1)
 
 
 def card(threshold: float = 0.4, features: tuple[str, ...] = FEATURES, feature_hash: str = FEATURE_HASH) -> ModelCard:
@@ -86,7 +99,10 @@ def payments(n: int, users: int = 3, partitions: int = 2) -> pl.DataFrame:
 
 
 class FolderRegistry:
-    """A registry in a folder: aliases, and a booster and card per version. ``is_up`` False: it does not answer."""
+    """A registry in a folder: aliases, and a booster, a card and their digests per version.
+
+    ``is_up`` False: it does not answer.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -98,21 +114,24 @@ class FolderRegistry:
         folder = self._folder / version
         folder.mkdir(parents=True)
         booster(seed).save_model(folder / "model.ubj")
-        (folder / "card.json").write_text(json.dumps((model_card or card()).to_dict()))
+        of_version = (model_card or card()).to_dict()
+        (folder / "card.json").write_text(json.dumps(of_version))
+        found = digests((folder / "model.ubj").read_bytes(), of_version)
+        (self._folder / f"{version}.json").write_text(json.dumps(found))
 
     def aliases(self) -> dict[str, str]:
         self._answer()
         return dict(self.roles)
 
-    def run_id(self, version: str) -> str:
+    def entry(self, version: str) -> Entry:
         self._answer()
-        return f"run of {version} in {self._folder}"
+        return Entry(f"run of {version} in {self._folder}", json.loads((self._folder / f"{version}.json").read_text()))
 
-    def download(self, version: str, folder: Path) -> ModelCard:
+    def download(self, version: str, folder: Path) -> dict:
         self._answer()
         self.downloads += 1
         shutil.copy(self._folder / version / "model.ubj", folder / "model.ubj")
-        return ModelCard.from_dict(json.loads((self._folder / version / "card.json").read_text()))
+        return json.loads((self._folder / version / "card.json").read_text())
 
     def _answer(self) -> None:
         if not self.is_up:

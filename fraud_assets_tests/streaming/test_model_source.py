@@ -1,12 +1,17 @@
 """Following the registry: promotions reach the stream, failures do not."""
 
+import re
 import threading
 
 import numpy as np
 import pytest
+import xgboost as xgb
+from prometheus_client import generate_latest
 
 from fraud_assets_tests.streaming.parts import FolderRegistry, booster, card, model
 from fraud_core.features import FEATURES
+from fraud_core.model_digests import digests
+from fraud_stack.stream_status import describe
 from streaming import metrics
 from streaming.model_source import MlflowRegistry, Models, ModelSource
 
@@ -123,34 +128,115 @@ def test_a_download_cut_short_leaves_nothing_in_the_cache(registry, source, tmp_
     assert versions(source.current) == ("1", None)
 
 
-def test_a_model_logged_in_mlflow_is_served_as_it_was_trained(tmp_path):
+@pytest.fixture
+def mlflow_registry(tmp_path):
+    """A registry in SQLite and files; ``add(seed)`` registers a model as training does, and returns its version."""
     import mlflow
     import mlflow.xgboost
 
-    address = f"sqlite:///{tmp_path}/mlflow.db"
-    mlflow.set_tracking_uri(address)
-    client = mlflow.MlflowClient()
-    source = ModelSource(MlflowRegistry(address, "fraud-detector"), tmp_path / "cache", 0.01)
-    source.look()
-    assert versions(source.current) == (None, None)
-
+    registry = MlflowRegistry(f"sqlite:///{tmp_path}/mlflow.db", "fraud-detector")
+    mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/mlflow.db")
+    registry.client = mlflow.MlflowClient()
     experiment = mlflow.create_experiment("fraud", artifact_location=str(tmp_path / "artifacts"))
-    with mlflow.start_run(experiment_id=experiment):
-        mlflow.xgboost.log_model(
-            booster(5),
-            name="model",
-            model_format="ubj",
-            pip_requirements=["xgboost"],
-            metadata=card().to_dict(),
-            registered_model_name="fraud-detector",
+
+    def add(seed: int, with_digests: bool = True) -> str:
+        with mlflow.start_run(experiment_id=experiment) as run:
+            logged = mlflow.xgboost.log_model(
+                booster(seed), name="model", model_format="ubj", pip_requirements=["xgboost"], metadata=card().to_dict()
+            )
+        tags = digests(bytes(booster(seed).save_raw("ubj")), card().to_dict()) if with_digests else {}
+        if not registry.client.search_registered_models():
+            registry.client.create_registered_model("fraud-detector")
+        return str(
+            registry.client.create_model_version(
+                "fraud-detector", logged.model_uri, run.info.run_id, tags=tags, model_id=logged.model_id
+            ).version
         )
+
+    registry.add = add
+    registry.promote = lambda version: registry.client.set_registered_model_alias("fraud-detector", "champion", version)
+    return registry
+
+
+def test_a_model_logged_in_mlflow_is_served_as_it_was_trained(mlflow_registry, tmp_path):
+    source = ModelSource(mlflow_registry, tmp_path / "cache", 0.01)
     source.look()
     assert versions(source.current) == (None, None)
-    client.set_registered_model_alias("fraud-detector", "champion", "1")
+    version = mlflow_registry.add(5)
     source.look()
-    assert versions(source.current) == ("1", None)
+    assert versions(source.current) == (None, None)
+    mlflow_registry.promote(version)
+    source.look()
+    assert versions(source.current) == (version, None)
     assert source.current.champion.model.card == card()
     assert np.array_equal(source.current.champion.model.score(ROWS), model(5).score(ROWS))
+
+
+def other_trees(folder):
+    booster(9).save_model(folder / "model.ubj")
+
+
+def other_threshold(folder):
+    description = folder / "MLmodel"
+    text = description.read_text()
+    assert "threshold: 0.4" in text
+    description.write_text(text.replace("threshold: 0.4", "threshold: 0.99"))
+
+
+def no_description(folder):
+    (folder / "MLmodel").write_text("{")
+
+
+@pytest.mark.parametrize("tamper", [other_trees, other_threshold, no_description])
+def test_a_model_whose_files_were_changed_is_refused_the_last_good_one_serves_and_an_alarm_shows(
+    mlflow_registry, tmp_path, tamper, caplog
+):
+    first, second = mlflow_registry.add(1), mlflow_registry.add(2)
+    mlflow_registry.promote(first)
+    source = ModelSource(mlflow_registry, tmp_path / "cache", 0.01)
+    source.look()
+    for folder in (file.parent for file in (tmp_path / "artifacts").rglob("MLmodel")):
+        if xgb.Booster(model_file=folder / "model.ubj").save_raw("ubj") == booster(2).save_raw("ubj"):
+            tamper(folder)
+    mlflow_registry.promote(second)
+    source.look()
+    assert versions(source.current) == (first, None)
+    assert not source.current.is_confirmed
+    assert np.array_equal(source.current.champion.model.score(ROWS), model(1).score(ROWS))
+    assert f"model version {second} is refused" in caplog.text
+    assert alarms() == [f"champion {second}"]
+
+    mlflow_registry.promote(first)
+    source.look()
+    assert source.current.is_confirmed
+    assert alarms() == []
+
+
+def test_a_version_without_digests_is_refused(mlflow_registry, tmp_path, caplog):
+    mlflow_registry.promote(mlflow_registry.add(1, with_digests=False))
+    source = ModelSource(mlflow_registry, tmp_path / "cache", 0.01)
+    source.look()
+    assert versions(source.current) == (None, None)
+    assert "the registry names no sha256_model_ubj and no sha256_card of it" in caplog.text
+
+
+def test_a_file_of_the_cache_that_was_changed_is_fetched_again(registry, source, tmp_path):
+    registry.roles = {"champion": "1"}
+    source.look()
+    booster(9).save_model(tmp_path / "cache" / "1" / "model.ubj")
+    restarted = ModelSource(registry, tmp_path / "cache", 0.01)
+    restarted.restore("1", None)
+    assert versions(restarted.current) == (None, None)
+    restarted.look()
+    assert np.array_equal(restarted.current.champion.model.score(ROWS), model(1).score(ROWS))
+    assert registry.downloads == 2
+
+
+def alarms() -> list[str]:
+    """What ./run status shows of the metrics, shortened to role and version."""
+    lines = describe(generate_latest().decode(), 0.0)
+    found = [line for line in lines if line.startswith("ALARM")]
+    return [re.sub(r"ALARM +the registry names version (\S+) as (\S+);.*", r"\2 \1", line) for line in found]
 
 
 def test_a_server_that_is_down_fails_fast(tmp_path):

@@ -198,3 +198,16 @@ def test_records_in_another_order_give_the_same_predictions(valkey):
         Stream(valkey, two_models()).score(stream.reverse()).predictions
         == Stream(valkey, two_models()).score(stream).predictions
     )
+
+
+def test_what_is_strange_but_not_flagged_is_reviewed_for_certain_and_flags_nothing(valkey):
+    served = two_models(threshold=2.0)  # flags nothing
+    scored = predictions(Stream(valkey, served).score(payments(200)))
+    detector = served.models.champion.model.anomaly
+    values = np.array([list(prediction["features"].values()) for prediction in scored])
+    assert [prediction["anomaly_score"] for prediction in scored] == detector.score(values).tolist()
+    is_strange = detector.score(values) >= detector.limit
+    assert 0 < is_strange.sum() < 200
+    assert [prediction["review_sample"] for prediction in scored] == is_strange.tolist()
+    assert [prediction["review_probability"] for prediction in scored] == np.where(is_strange, 1.0, 0.0).tolist()
+    assert not any(prediction["prediction"] for prediction in scored)

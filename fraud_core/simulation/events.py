@@ -9,14 +9,19 @@ import numpy as np
 @dataclass(frozen=True)
 class Events:
     """Arrays of one length. ``customer``, ``merchant``: indices into the population; ``device``: a number that stands
-    for a device (used online only); ``is_fraud`` never leaves the simulator except as a label."""
+    for a device (used online only); ``kind``: 0 genuine, else 1 + the position in fraud_patterns.PATTERNS. It never
+    leaves the simulator except as a label."""
 
     time_ms: np.ndarray
     customer: np.ndarray
     merchant: np.ndarray
     amount_cents: np.ndarray
     device: np.ndarray
-    is_fraud: np.ndarray
+    kind: np.ndarray
+
+    @property
+    def is_fraud(self) -> np.ndarray:
+        return self.kind > 0
 
     def __len__(self) -> int:
         return len(self.time_ms)

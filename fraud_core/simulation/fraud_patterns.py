@@ -5,7 +5,7 @@ Thieves do not know the victim's habits, but they buy from real merchants, at pr
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -21,11 +21,12 @@ _IS_RESOLD = np.array([resold for _, _, resold in CATEGORIES.values()])
 
 @dataclass(frozen=True)
 class Pattern:
-    """``campaigns`` is how many begin per day and 1,000 customers."""
+    """``campaigns`` is how many begin per day and 1,000 customers; those of a new kind only once it is let loose."""
 
     name: str
     campaigns: float
     draw: Callable[[Population, int, np.random.Generator], Events]
+    is_new: bool = False
 
 
 def stolen_card_spree(population: Population, day: int, rng: np.random.Generator) -> Events:
@@ -85,22 +86,36 @@ def slow_burn(population: Population, day: int, rng: np.random.Generator) -> Eve
     return _events(times, customer, merchant, amount, rng)
 
 
+def night_bots(population: Population, day: int, rng: np.random.Generator) -> Events:
+    """Stolen card numbers, used by machines: one or two cheap payments online, in the small hours, at any merchant."""
+    n = rng.integers(1, 3)
+    merchant = _online(population, n, rng)
+    times = day * DAY_MS + rng.uniform(1, 5, n) * HOUR_MS
+    amount = population.merchants.price[merchant] * rng.uniform(0.4, 1.2, n)
+    return _events(times, rng.integers(len(population.customers)), merchant, amount, rng)
+
+
 PATTERNS = (
     Pattern("stolen_card_spree", 0.35, stolen_card_spree),
     Pattern("compromised_merchant", 0.025, compromised_merchant),
     Pattern("account_takeover", 0.40, account_takeover),
     Pattern("card_testing", 0.20, card_testing),
     Pattern("slow_burn", 0.06, slow_burn),
+    Pattern("night_bots", 1.0, night_bots, is_new=True),
 )
+NEW_KINDS = [number for number, pattern in enumerate(PATTERNS, start=1) if pattern.is_new]
 
 
-def campaigns_of_day(population: Population, day: int) -> Events:
+def campaigns_of_day(population: Population, day: int, *, with_new_kinds: bool) -> Events:
     """The transactions of all campaigns that begin on ``day``, on whatever day they take place."""
-    drawn = [Events(*(np.empty(0, np.int64) for _ in range(5)), np.empty(0, bool))]
+    drawn = [Events(*(np.empty(0, np.int64) for _ in range(5)), np.empty(0, np.int8))]
     for number, pattern in enumerate(PATTERNS):
+        if pattern.is_new and not with_new_kinds:
+            continue
         rng = np.random.default_rng([population.seed, 3, day, number])
         expected = pattern.campaigns * len(population.customers) / 1000
-        drawn += [pattern.draw(population, day, rng) for _ in range(rng.poisson(expected))]
+        events = [pattern.draw(population, day, rng) for _ in range(rng.poisson(expected))]
+        drawn += [replace(one, kind=np.full(len(one), number + 1, np.int8)) for one in events]
     return concat(drawn)
 
 
@@ -122,5 +137,5 @@ def _events(
         merchant=merchant.astype(np.int64),
         amount_cents=np.maximum(np.rint(amount * 100), 50).astype(np.int64),
         device=np.full(n, _FOREIGN_DEVICES + rng.integers(10**9)),
-        is_fraud=np.ones(n, bool),
+        kind=np.ones(n, np.int8),  # which one is said by whoever draws
     )

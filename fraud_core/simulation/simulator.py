@@ -8,7 +8,7 @@ import polars as pl
 
 from fraud_core.simulation.events import Events, concat
 from fraud_core.simulation.feedback import feedback
-from fraud_core.simulation.fraud_patterns import LONGEST_DAYS, campaigns_of_day
+from fraud_core.simulation.fraud_patterns import LONGEST_DAYS, NEW_KINDS, campaigns_of_day
 from fraud_core.simulation.population import CATEGORIES, TRANSACTIONS_PER_CUSTOMER_DAY, make_population
 from fraud_core.simulation.spending import genuine_day
 from fraud_core.timestamps import DAY_MS
@@ -22,11 +22,13 @@ class SimulatedDay:
         and amount_cents for the amount.
     labels : transaction_id, is_fraud, source, label_time_ms, in order of label time, which may be weeks later.
     is_fraud : (n,) bool, the truth about each transaction, also where no label ever tells.
+    is_new_kind : (n,) bool, which of them are fraud of a kind that began later than the others.
     """
 
     transactions: pl.DataFrame
     labels: pl.DataFrame
     is_fraud: np.ndarray
+    is_new_kind: np.ndarray
 
 
 def customers_for(transactions: int, days: int) -> int:
@@ -35,9 +37,12 @@ def customers_for(transactions: int, days: int) -> int:
 
 
 class Simulator:
-    def __init__(self, n_customers: int, seed: int) -> None:
+    """``new_fraud_from``: UTC day from which on the new kinds of fraud begin; None: never."""
+
+    def __init__(self, n_customers: int, seed: int, new_fraud_from: int | None = None) -> None:
         self._population = make_population(n_customers, seed)
-        self._campaigns = lru_cache(maxsize=LONGEST_DAYS + 2)(lambda day: campaigns_of_day(self._population, day))
+        self._new_fraud_from = new_fraud_from
+        self._campaigns = lru_cache(maxsize=LONGEST_DAYS + 2)(self._campaigns_of_day)
         customers, merchants = self._population.customers, self._population.merchants
         self._user_ids, self._merchant_ids = customers.ids, merchants.ids
         self._category = pl.Series(list(CATEGORIES)).gather(merchants.category)
@@ -63,7 +68,12 @@ class Simulator:
         rng = np.random.default_rng([self._population.seed, 4, day])
         transactions = self._named(events, day, rng)
         labels = feedback(transactions["transaction_id"], events.is_fraud, events.time_ms, rng)
-        return SimulatedDay(transactions, labels.sort("label_time_ms", "transaction_id"), events.is_fraud)
+        labels = labels.sort("label_time_ms", "transaction_id")
+        return SimulatedDay(transactions, labels, events.is_fraud, np.isin(events.kind, NEW_KINDS))
+
+    def _campaigns_of_day(self, day: int) -> Events:
+        is_loose = self._new_fraud_from is not None and day >= self._new_fraud_from
+        return campaigns_of_day(self._population, day, with_new_kinds=is_loose)
 
     def _named(self, events: Events, day: int, rng: np.random.Generator) -> pl.DataFrame:
         merchants, n = self._population.merchants, len(events)

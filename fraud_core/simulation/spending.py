@@ -57,7 +57,7 @@ def genuine_day(population: Population, day: int) -> Events:
         merchant=merchant,
         amount_cents=np.maximum(np.rint(amount * 100), 50).astype(np.int64),
         device=np.where(rng.random(n) < _BORROWED_DEVICE_SHARE, borrowed, own_device),
-        is_fraud=np.zeros(n, bool),
+        kind=np.zeros(n, np.int8),
     )
 
 

@@ -14,12 +14,15 @@ LABELS = {"transaction_id": pl.String, "is_fraud": pl.Boolean, "source": pl.Stri
 
 @dataclass
 class Simulation:
-    """``day`` and ``row``: the next transaction to send (UTC day since 1970, row of that day)."""
+    """day, row : the next transaction to send (UTC day since 1970, row of that day).
+    new_fraud_from : the day from which on a new kind of fraud goes about; None: never.
+    """
 
     customers: int
     seed: int
     day: int
     row: int = 0
+    new_fraud_from: int | None = None
     pending_labels: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=LABELS))
 
     def labels_due(self, now_ms: int) -> pl.DataFrame:
@@ -47,3 +50,8 @@ class Simulation:
         self.pending_labels.write_parquet(folder / "pending_labels.parquet")
         state = {name: value for name, value in asdict(self).items() if name != "pending_labels"}
         (folder / "state.json").write_text(json.dumps(state))
+
+
+def new_fraud_file(home: Path) -> Path:
+    """The transaction ids of new kinds of fraud, a line each, in the order they were sent."""
+    return home / "simulation" / "new_fraud.txt"

@@ -1,0 +1,100 @@
+"""What every contender gets: the same simulated traffic, two trained models, and the merchant risk tables of the day.
+
+The history trains the models and, sent first, fills the cards' histories; the traffic goes on where it ends.
+"""
+
+import pickle
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+
+import polars as pl
+from xgboost import XGBClassifier
+
+from fraud_core.features import FEATURES
+from fraud_core.labels import LABEL_COLUMNS
+from fraud_core.merchant_risk import MerchantHistory, newest_effective_times
+from fraud_core.model import ModelCard
+from fraud_core.model_digests import digests
+from fraud_core.settings import Settings
+from fraud_core.simulation.simulator import Simulator
+from fraud_core.threshold import choose_threshold
+from fraud_core.timestamps import DAY_MS
+from fraud_core.training_set import build_training_set
+from fraud_core.transaction import COLUMNS, encode_transaction
+from fraud_core.tuning import DEFAULTS, refit
+from streaming.model_source import Entry, write_description
+
+CHAMPION, CHALLENGER = "1", "2"
+TREES = {CHAMPION: 300, CHALLENGER: 200}
+
+_FIRST_DAY = 20_454  # 2026-01-01
+_SEED = 7
+# Short periods, so that a few weeks of history make a model.
+_TRAINING = {"label_delay_days": 2, "validation_days": 3, "test_days": 3}
+
+Record = tuple[bytes, bytes]  # key, value
+
+
+class Inputs:
+    """``history`` holds about ``customers * days`` records in arrival order; the same arguments give the same bytes."""
+
+    def __init__(self, customers: int = 10_000, days: int = 20) -> None:
+        self._simulator = Simulator(customers, _SEED)
+        self._end_day = _FIRST_DAY + days
+        simulated = [self._simulator.day(day) for day in range(_FIRST_DAY, self._end_day)]
+        self._transactions = pl.concat([day.transactions for day in simulated])
+        self._labels = pl.concat([day.labels for day in simulated])
+        self.history = _encode(self._transactions)
+
+    def traffic(self) -> Iterator[Record]:
+        """Records after the history, without end."""
+        for day in count(self._end_day):
+            yield from _encode(self._simulator.day(day).transactions)
+
+    def train(self, folder: Path) -> None:
+        """Write to ``folder`` what the job finds in FRAUD_HOME when it starts again without a registry: models and risk
+        tables; and the champion as a pickle."""
+        settings = Settings(home=folder, **_TRAINING)
+        as_of_ms = self._end_day * DAY_MS
+        arrived = _arrived(self._transactions)
+        labels = self._labels.with_row_index("offset").with_columns(partition=pl.lit(0)).select(list(LABEL_COLUMNS))
+        labels = labels.cast(LABEL_COLUMNS).filter(pl.col("label_time_ms") < as_of_ms)
+        rows = build_training_set(arrived, labels, as_of_ms, settings)
+        train, validation = (rows.filter(pl.col("split") == split) for split in ("train", "validation"))
+        for version, trees in TREES.items():
+            booster = refit(train, FEATURES, DEFAULTS | {"n_estimators": trees}, _SEED + int(version))
+            scores = booster.inplace_predict(validation.select(FEATURES).to_numpy()).astype(float)
+            is_fraud = validation["is_fraud"].to_numpy()
+            threshold = choose_threshold(is_fraud, scores, validation["user_id"], resamples=2).value
+            window = (train["event_time_ms"].min(), train["event_time_ms"].max() + 1)
+            card = ModelCard(threshold, float(train["is_fraud"].mean()), window)
+            of_version = folder / "models" / version
+            of_version.mkdir(parents=True)
+            booster.save_model(of_version / "model.ubj")
+            entry = Entry("benchmark", digests((of_version / "model.ubj").read_bytes(), card.to_dict()))
+            write_description(of_version, entry, card.to_dict())
+        _pickle_classifier(folder / "models" / CHAMPION / "model.ubj", folder / "model.pkl")
+        _publish(MerchantHistory(arrived, labels, settings.label_delay_days), as_of_ms, settings.lake / "merchant_risk")
+
+
+def _encode(transactions: pl.DataFrame) -> list[Record]:
+    return [(row["user_id"].encode(), encode_transaction(row)) for row in transactions.iter_rows(named=True)]
+
+
+def _arrived(transactions: pl.DataFrame) -> pl.DataFrame:
+    """As if they had arrived in one partition when they happened."""
+    arrived = transactions.with_row_index("offset").with_columns(ingest_time_ms="event_time_ms", partition=pl.lit(0))
+    return arrived.select(list(COLUMNS)).cast(COLUMNS)
+
+
+def _pickle_classifier(model: Path, file: Path) -> None:
+    classifier = XGBClassifier()
+    classifier.load_model(model)
+    file.write_bytes(pickle.dumps(classifier))
+
+
+def _publish(history: MerchantHistory, as_of_ms: int, folder: Path) -> None:
+    folder.mkdir(parents=True)
+    for effective_from_ms in newest_effective_times(as_of_ms):
+        history.table(effective_from_ms).write_parquet(folder / f"{effective_from_ms}-benchmark.parquet")

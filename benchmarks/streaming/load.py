@@ -1,0 +1,111 @@
+"""Sends records and knows when their answers are there. Everything is timed by what Kafka recorded."""
+
+import logging
+import time
+from collections.abc import Iterator
+from itertools import islice
+
+import numpy as np
+from confluent_kafka import Consumer, TopicPartition
+
+from benchmarks.streaming.inputs import Record
+from benchmarks.streaming.scene import Scene
+from fraud_core.settings import Settings
+from fraud_core.timestamps import now_ms
+from fraud_core.topics import PREDICTIONS, TRANSACTIONS
+from streaming.kafka_producer import make_producer
+
+# librdkafka reports that the broker is gone when a scene ends.
+log = logging.getLogger(__name__)
+log.addHandler(logging.NullHandler())
+log.propagate = False
+
+_TICK_S = 0.001
+_LOOK_S = 0.05
+_TIMEOUT_S = 15.0
+_ID = b'"transaction_id":"'
+
+
+class Load:
+    """``traffic`` goes on from call to call: no transaction is sent twice."""
+
+    def __init__(self, scene: Scene, traffic: Iterator[Record]) -> None:
+        self._scene = scene
+        self._traffic = traffic
+        kafka = scene.settings.confluent_kafka()
+        options = {"linger.ms": 1, "queue.buffering.max.messages": 1_000_000, "queue.buffering.max.kbytes": 1_000_000}
+        self._producer = make_producer({**kafka, **options}, log)
+        self._observer = _observer(scene.settings)
+        self._sent = 0
+
+    def burst(self, records: int) -> None:
+        """As fast as the broker takes them; all are in the topic on return."""
+        for key, value in islice(self._traffic, records):
+            self._producer.produce(TRANSACTIONS.name, value, key)
+        self._sent += records
+        self._producer.flush()
+
+    def steady(self, rate: int, seconds: float) -> None:
+        began, sent = time.perf_counter(), 0
+        while (passed_s := time.perf_counter() - began) < seconds:
+            due = int(passed_s * rate) - sent
+            for key, value in islice(self._traffic, due):
+                self._producer.produce(TRANSACTIONS.name, value, key)
+            sent += due
+            self._producer.poll(0)
+            time.sleep(_TICK_S)
+        self._sent += sent
+
+    def wait(self, timeout_s: float) -> float | None:
+        """Wait until everything sent is answered; returns the time (Unix, in seconds) at which it was seen to be, None
+        when it was not by then."""
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline:
+            if sum(self.answered().values()) >= self._sent:
+                return time.time()
+            self._scene.check_alive()
+            time.sleep(_LOOK_S)
+        return None
+
+    def answered(self) -> dict[int, int]:
+        """End offset of each partition of the predictions."""
+        return _ends(self._observer, PREDICTIONS.name)
+
+    def latencies_ms(
+        self, since_ms: int, transactions_from: dict[int, int], predictions_from: dict[int, int]
+    ) -> np.ndarray:
+        """(n,) int64, record time of the transaction to record time of its prediction, for every transaction sent since
+        then that has one. The offsets say where to begin reading."""
+        sent = dict(_times(self._scene.settings, TRANSACTIONS.name, transactions_from))
+        answered = dict(_times(self._scene.settings, PREDICTIONS.name, predictions_from))
+        pairs = ((at, answered.get(name)) for name, at in sent.items() if at >= since_ms)
+        return np.array([then - at for at, then in pairs if then is not None], dtype=np.int64)
+
+    def position(self) -> tuple[int, dict[int, int], dict[int, int]]:
+        """Now, as ``latencies_ms`` takes it."""
+        return now_ms(), _ends(self._observer, TRANSACTIONS.name), self.answered()
+
+
+def _observer(settings: Settings) -> Consumer:
+    return Consumer({**settings.confluent_kafka(), "group.id": "benchmark", "enable.auto.commit": False}, logger=log)
+
+
+def _ends(consumer: Consumer, topic: str) -> dict[int, int]:
+    partitions = consumer.list_topics(topic, timeout=_TIMEOUT_S).topics[topic].partitions
+    return {
+        partition: consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=_TIMEOUT_S)[1]
+        for partition in partitions
+    }
+
+
+def _times(settings: Settings, topic: str, start: dict[int, int]) -> Iterator[tuple[bytes, int]]:
+    """Transaction id and record time in ms of every record from the offsets ``start`` to the present end."""
+    consumer = _observer(settings)
+    left = sum(end - start[partition] for partition, end in _ends(consumer, topic).items())
+    consumer.assign([TopicPartition(topic, partition, offset) for partition, offset in start.items()])
+    while left:
+        messages = consumer.consume(10_000, timeout=1.0)
+        left -= len(messages)
+        for message in messages:
+            yield message.value().partition(_ID)[2].partition(b'"')[0], message.timestamp()[1]
+    consumer.close()

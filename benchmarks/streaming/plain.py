@@ -1,0 +1,76 @@
+"""The yardstick: the core functions of the job in a plain loop of one process, without Spark.
+
+It has no checkpoint and no plan: a crash would lose track of what was scored, and with which model.
+"""
+
+import logging
+import signal
+import threading
+
+import pyarrow as pa
+from confluent_kafka import Consumer, Message, TopicPartition
+
+from benchmarks.streaming.inputs import CHALLENGER, CHAMPION
+from fraud_core.settings import Settings
+from fraud_core.timestamps import SECOND_MS, format_rfc3339_ms, now_ms
+from fraud_core.topics import DEAD_LETTER, PREDICTIONS, TRANSACTIONS
+from streaming import merchant_risk_source
+from streaming.checkpoint import OffsetRange
+from streaming.model_source import MlflowRegistry, ModelSource
+from streaming.online_store import OnlineStore
+from streaming.scorer import SCHEMA, Scorer, Serving
+from streaming.sink import KafkaSink
+from streaming.warm_up import warm_up
+
+_MOST = 10_000
+_WAIT_S = 0.005
+
+
+def serving(settings: Settings) -> Serving:
+    """Both models and the risk tables that lie in FRAUD_HOME."""
+    models = ModelSource(MlflowRegistry("", ""), settings.home / "models", settings.model_poll_s)
+    models.restore(CHAMPION, CHALLENGER)
+    folder = settings.lake / "merchant_risk"
+    tables = merchant_risk_source.load(folder, merchant_risk_source.newest(folder))
+    return Serving(models.current, tables, settings.future_tolerance_s * SECOND_MS, review_share=settings.review_share)
+
+
+def main() -> None:
+    settings, stop = Settings(), threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    warm_up()
+    decides = serving(settings)
+    store = OnlineStore(settings.store_address, "plain", stop)
+    scorer = Scorer(store, TRANSACTIONS.name)
+    sink = KafkaSink(settings.confluent_kafka(), stop)
+    ends = dict.fromkeys(range(settings.partitions), 0)
+    consumer = Consumer({**settings.confluent_kafka(), "group.id": "plain", "enable.auto.commit": False})
+    consumer.assign([TopicPartition(TRANSACTIONS.name, partition, 0) for partition in ends])
+    while not stop.is_set():
+        messages = consumer.consume(_MOST, timeout=_WAIT_S)
+        if not messages:
+            continue
+        begins, ends = ends, ends | {message.partition(): message.offset() + 1 for message in messages}
+        covered = {at: OffsetRange(0, begins[at], end) for at, end in ends.items() if end > begins[at]}
+        scored = scorer.score(_table(messages), covered, decides)
+        headers = {"scored_at": format_rfc3339_ms(now_ms())}
+        sink.send(PREDICTIONS.name, scored.predictions, headers)
+        sink.send(DEAD_LETTER.name, scored.dead_letters, headers)
+        store.write(covered, scored.histories.users, scored.histories.blobs)
+        sink.flush()
+
+
+def _table(messages: list[Message]) -> pa.Table:
+    columns = zip(
+        *(
+            (message.key(), message.value(), message.partition(), message.offset(), message.timestamp()[1] * 1000)
+            for message in messages
+        ),
+        strict=True,
+    )
+    return pa.table([pa.array(column, field.type) for column, field in zip(columns, SCHEMA, strict=True)], SCHEMA)
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO)
+    main()

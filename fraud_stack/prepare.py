@@ -1,0 +1,31 @@
+"""What a deployment needs before its services start: the topics, and the bucket of MLflow's artifacts."""
+
+from urllib.parse import urlparse
+
+from fraud_core.settings import Settings
+from fraud_stack.errors import UserError
+from fraud_stack.kafka import create_topics
+
+
+def prepare(settings: Settings) -> None:
+    """Create what is missing; what is there stays as it is. Raises UserError when Kafka or the object store refuses."""
+    create_topics(settings)
+    artifacts = urlparse(settings.mlflow_artifacts or "")
+    if artifacts.scheme == "s3":
+        create_bucket(artifacts.netloc)
+
+
+def create_bucket(name: str) -> None:
+    """Address and credentials of the object store are those of boto3: AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID and so on."""
+    import boto3
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        store = boto3.client("s3")
+        if name not in [bucket["Name"] for bucket in store.list_buckets()["Buckets"]]:
+            store.create_bucket(Bucket=name)
+    except (BotoCoreError, ClientError) as error:
+        raise UserError(
+            f"the object store of FRAUD_MLFLOW_ARTIFACTS refuses or does not answer ({error}): check AWS_ENDPOINT_URL, "
+            "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+        ) from error
