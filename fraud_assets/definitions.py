@@ -8,6 +8,7 @@ from fraud_assets.assets.balanced_training_set import balanced_training_set
 from fraud_assets.assets.decision_threshold import decision_threshold
 from fraud_assets.assets.evaluation import evaluation
 from fraud_assets.assets.labels import labels
+from fraud_assets.assets.live_quality import live_quality
 from fraud_assets.assets.merchant_risk import merchant_risk
 from fraud_assets.assets.predictions import predictions
 from fraud_assets.assets.production_model import production_model
@@ -35,6 +36,7 @@ ASSETS = (
     registered_model,
     production_model,
     predictions,
+    live_quality,
 )
 
 

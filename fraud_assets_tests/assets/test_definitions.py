@@ -27,7 +27,7 @@ ORDER = [
 ]
 
 
-MONITORING = ["predictions"]
+MONITORING = ["predictions", "live_quality"]
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +72,11 @@ def test_the_checks_that_guard_the_model_are_blocking(definitions):
         for assets in definitions.assets
         for spec in assets.check_specs
     }
-    for told_only in (("evaluation", "passes_the_offline_gate"), ("labels", "nothing_is_quarantined")):
+    for told_only in (
+        ("evaluation", "passes_the_offline_gate"),
+        ("labels", "nothing_is_quarantined"),
+        ("live_quality", "recall_holds"),
+    ):
         assert checks.pop(told_only) is False
     assert set(checks) == {
         ("training_set", "is_not_empty"),
