@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from fraud_core.calibration import Calibration
+    from fraud_core.decision_quality import DecisionQuality
     from fraud_core.evaluation import Evaluation
 
 # Readable on white and on near-black. What is left black is axes and text, which a page may colour as its own text.
@@ -190,6 +191,25 @@ def cost(cpu_seconds: dict[str, float]) -> "Figure":
     return figure
 
 
+def drift_heat_map(judged: pl.DataFrame) -> "Figure":
+    """judged : as drift.judge returns it. A cell is how near a name came to its limit on a day; a cross is an alarm."""
+    names = sorted(judged["name"].unique())
+    days = sorted(judged["day"].unique())
+    figure, axes = _figure("Drift: 1 is the limit, x an alarm", "", "")
+    figure.set_size_inches(1.5 + 0.35 * max(12, len(days)), 1.0 + 0.18 * len(names))
+    cells = np.full((len(names), len(days)), np.nan)
+    at = {value: place for order in (names, days) for place, value in enumerate(order)}
+    for day, name, excess, is_alarm in judged.select("day", "name", "excess", "is_alarm").iter_rows():
+        cells[at[name], at[day]] = excess
+        if is_alarm:
+            axes.text(at[day], at[name], "x", ha="center", va="center", fontsize=7, color="white")
+    image = axes.imshow(cells, aspect="auto", cmap="inferno_r", vmin=0, vmax=2)
+    figure.colorbar(image, ax=axes, fraction=0.03)
+    axes.set_yticks(range(len(names)), names, fontsize=6)
+    axes.set_xticks(range(len(days)), [f"{day:%m-%d}" for day in days], rotation=90, fontsize=6)
+    return figure
+
+
 def calibration_curve(fitted: "Calibration") -> "Figure":
     figure, axes = _figure(f"Calibration: {fitted.method}", "score of the trees", "probability of fraud")
     raw = np.linspace(0, 1, 501)
@@ -201,6 +221,22 @@ def calibration_curve(fitted: "Calibration") -> "Figure":
 
 def _thresholds(evaluation: "Evaluation", folds: "Sequence[Evaluation]") -> str:
     return "each fold at its own threshold" if folds else f"threshold {evaluation.threshold:.3f}"
+
+
+def arms(results: "dict[str, DecisionQuality]") -> "Figure":
+    """results : by arm. Shares with their intervals, side by side."""
+    figure, axes = _figure("Decisions of each arm, 5 to 95 % over cards", "", "")
+    for number, (arm, color) in enumerate(zip(results, SERIES, strict=False)):
+        shares = {name: share for name, share in results[arm].shares().items() if not np.isnan(share.value)}
+        values, low, high = np.array([[share.value, share.low, share.high] for share in shares.values()]).T
+        errors = np.maximum([values - low, high - values], 0)
+        at = np.arange(len(shares)) + 0.2 * number
+        label = f"{arm}: {results[arm].transactions:,} payments"
+        axes.errorbar(at, values, errors, fmt="o", color=color, capsize=3, label=label)
+        axes.set_xticks(np.arange(len(shares)), [name.replace("_", " ") for name in shares])
+    axes.set_ylim(0, 1.02)
+    axes.legend(frameon=False)
+    return figure
 
 
 def _figure(title: str, x: str, y: str) -> "tuple[Figure, Axes]":
