@@ -1,9 +1,10 @@
 """What a model is worth on rows it has never seen: the metrics of one scored period, and the points its plots need.
 
-Definitions follow Le Borgne et al., Reproducible Machine Learning for Credit Card Fraud Detection. A metric that is not
-defined for the rows raises an error: a made-up 0 would be taken for a measurement.
+Definitions follow Le Borgne et al., Reproducible Machine Learning for Credit Card Fraud Detection. What is not defined
+for the rows raises an error, precision without an alert is not a number: a made-up 0 would be taken for a measurement.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -66,16 +67,14 @@ def evaluate(rows: pl.DataFrame, scores: np.ndarray, threshold: float | np.ndarr
     ``card_precision_at_k`` is the handbook's: a card found on one day is blocked. In ``repeated_card_precision_at_k``
     it is looked into, and counted, again on later days.
     ``value_caught`` is the flagged share of the frauds' amount; amounts of all currencies are added as they are.
-    ValueError when the rows are of one class, a score is outside [0, 1], or no score reaches the threshold.
+    ``precision`` is NaN when no score reaches the threshold.
+    ValueError when the rows are of one class or a score is outside [0, 1].
     """
     is_fraud = rows["is_fraud"].to_numpy()
     ranking = Ranking.of(is_fraud, scores)
     if scores.min() < 0 or scores.max() > 1:
         raise ValueError(f"scores lie between {scores.min():g} and {scores.max():g}; they must lie within 0 and 1")
     is_flagged = scores >= threshold
-    if not is_flagged.any():
-        lowest = np.min(threshold)
-        raise ValueError(f"no score reaches the threshold {lowest:g} (highest: {scores.max():g}): no precision")
     caught, flagged, frauds = int(is_fraud[is_flagged].sum()), int(is_flagged.sum()), int(is_fraud.sum())
     fraud_cents = rows["amount_cents"].to_numpy()[is_fraud]
     alert_precision, alert_recall = alerts_at_k(rows, scores, k)
@@ -88,7 +87,7 @@ def evaluate(rows: pl.DataFrame, scores: np.ndarray, threshold: float | np.ndarr
         roc_auc=float(roc_auc_score(is_fraud, scores)),
         brier=float(brier_score_loss(is_fraud, scores)),
         log_loss=float(log_loss(is_fraud, scores)),
-        precision=caught / flagged,
+        precision=caught / flagged if flagged else math.nan,
         recall=caught / frauds,
         f2=5 * caught / (4 * frauds + flagged),
         true_positives=caught,

@@ -32,13 +32,20 @@ def decode_feedback(
             if not is_valid(message):
                 refusals.append(Refusal.of(index, "schema", explain(FEEDBACK.schema, message)))
                 continue
-            time_ms = parse_rfc3339_ms(message["label_time"])
+            time_ms = _label_time_ms(message["label_time"])
         except (ValueError, OverflowError) as error:
             refusals.append(Refusal.of(index, "not JSON or no time", str(error)))
             continue
         label = (message["transaction_id"], message["is_fraud"], message["source"], time_ms)
         rows.append((*label, partitions[index], offsets[index]))
     return pl.DataFrame(rows, schema=LABEL_COLUMNS, orient="row"), refusals
+
+
+def _label_time_ms(text: str) -> int:
+    try:
+        return parse_rfc3339_ms(text)
+    except (ValueError, OverflowError) as error:
+        raise ValueError(f"label_time: {error}") from error
 
 
 def encode_feedback(transaction_id: str, is_fraud: bool, source: str, label_time_ms: int) -> bytes:

@@ -41,7 +41,7 @@ def precision_recall(evaluation: "Evaluation", folds: "Sequence[Evaluation]" = (
     for fold in folds:
         axes.step(fold.curve["recall"], fold.curve["precision"], where="post", color=NEUTRAL, alpha=0.5, linewidth=0.8)
     axes.step(evaluation.curve["recall"], evaluation.curve["precision"], where="post", color=GENUINE)
-    axes.plot(evaluation.recall, evaluation.precision, "o", color=FRAUD, label=f"threshold {evaluation.threshold:.3f}")
+    axes.plot(evaluation.recall, evaluation.precision, "o", color=FRAUD, label=_thresholds(evaluation, folds))
     axes.axhline(evaluation.base_rate, color=NEUTRAL, linestyle=":", label=f"base rate {evaluation.base_rate:.4f}")
     axes.set(xlim=(0, 1.02), ylim=(0, 1.02))
     axes.legend(frameon=False)
@@ -52,13 +52,13 @@ def f2_against_threshold(
     evaluation: "Evaluation", interval: tuple[float, float], folds: "Sequence[Evaluation]" = ()
 ) -> "Figure":
     """folds : what ``evaluation`` pools, drawn behind it, each with a dot at its own threshold."""
-    figure, axes = _figure(f"F2 {evaluation.f2:.3f} at threshold {evaluation.threshold:.3f}", "threshold", "F2")
+    figure, axes = _figure(f"F2 {evaluation.f2:.3f}, {_thresholds(evaluation, folds)}", "threshold", "F2")
     for fold in folds:
         axes.plot(fold.curve["threshold"], fold.curve["f2"], color=NEUTRAL, alpha=0.5, linewidth=0.8)
         axes.plot(fold.threshold, fold.f2, ".", color=FRAUD)
     axes.plot(evaluation.curve["threshold"], evaluation.curve["f2"], color=GENUINE)
     axes.axvspan(*interval, color=FRAUD, alpha=0.15, linewidth=0, label="5 to 95 % of resamples")
-    axes.axvline(evaluation.threshold, color=FRAUD)
+    axes.axvline(evaluation.threshold, color=FRAUD, label="mean threshold" if folds else "threshold")
     axes.legend(frameon=False)
     return figure
 
@@ -217,6 +217,10 @@ def calibration_curve(fitted: "Calibration") -> "Figure":
     axes.plot([0, 1], [0, 1], color=NEUTRAL, linestyle=":", label="as it was")
     axes.legend()
     return figure
+
+
+def _thresholds(evaluation: "Evaluation", folds: "Sequence[Evaluation]") -> str:
+    return "each fold at its own threshold" if folds else f"threshold {evaluation.threshold:.3f}"
 
 
 def arms(results: "dict[str, DecisionQuality]") -> "Figure":

@@ -77,15 +77,16 @@ def offline_gate(
     """None -> Staging: is the candidate sane, better than chance, and not worse than the champion?
 
     All arrays (n,), of the same test rows in the same order, later than anything either model was trained on.
-    Rules: scores finite and not all equal; 0 < threshold < 1; AP - base rate >= AP_MARGIN x (1 - base rate); and, with
-    a champion, the candidate's AP not lower in 95 % of the resamples of ``paired_gain``. A retrained model is often
-    only as good as the last one, and must be let through to follow the times: whether it is better is for the shadow
-    comparison to say. ValueError for rows of one class.
+    Rules: scores finite and not all equal; 0 < threshold < 1 and reached by a score; AP - base rate >= AP_MARGIN x
+    (1 - base rate); and, with a champion, the candidate's AP not lower in 95 % of the resamples of ``paired_gain``. A
+    retrained model is often only as good as the last one, and must be let through to follow the times: whether it is
+    better is for the shadow comparison to say. ValueError for rows of one class.
     """
     sane = [
         (bool(np.isfinite(candidate_scores).all()), "all scores are finite"),
         (len(np.unique(candidate_scores)) > 1, "scores differ between transactions"),
         (0 < candidate_threshold < 1, f"the threshold {candidate_threshold:.4g} lies between 0 and 1"),
+        (not (candidate_scores < candidate_threshold).all(), "some score reaches the threshold"),
     ]
     if not all(holds for holds, _ in sane):
         return _result(sane, {})

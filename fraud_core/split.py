@@ -16,6 +16,8 @@ from fraud_core.timestamps import DAY_MS, iso_date
 
 Interval = tuple[int, int]
 
+_MORE_FRAUDS = "Bring more history or lower FRAUD_SEARCH_FOLDS."
+
 
 @dataclass(frozen=True)
 class TimeSplit:
@@ -88,27 +90,38 @@ class TimeSplit:
 class PurgedTimeSeriesSplit:
     """A scikit-learn splitter: the past trains, the time after a gap validates, fold by fold further on.
 
-    The time left beside one gap is cut into n_splits + 1 equal parts. Fold i (0, 1, ...) trains on the first i + 1
-    parts and validates on the part that starts ``gap_ms`` after they end, so its training labels were known by then.
+    Of the time left beside one gap the first half always trains. What follows it and the gap is cut into n_splits parts
+    with as many frauds each, because how sure a fold's figure is depends on their number. Fold i (0, 1, ...) validates
+    on part i, and trains on all that is ``gap_ms`` older than it, so its training labels were known by then.
 
-    event_time_ms : (n,) int64, of the rows that will be split, in their order (any order).
-    ValueError when the period is too short for the folds.
+    event_time_ms, is_fraud : (n,) int64 and bool, of the rows that will be split, in their order (any order).
+    ValueError when the period is too short, or has too few frauds to validate on, for the folds.
     """
 
-    def __init__(self, event_time_ms: np.ndarray, n_splits: int, gap_ms: int) -> None:
+    def __init__(self, event_time_ms: np.ndarray, is_fraud: np.ndarray, n_splits: int, gap_ms: int) -> None:
         self.event_time_ms = np.asarray(event_time_ms, dtype=np.int64)
+        self._is_fraud = np.asarray(is_fraud, dtype=bool)
         self.n_splits = n_splits
         self.gap_ms = gap_ms
         if not len(self.event_time_ms):
             raise ValueError("no rows to split into folds")
         self._start = int(self.event_time_ms.min())
-        self._end = int(self.event_time_ms.max()) + 1
-        self._part_ms = (self._end - self._start - gap_ms) // (n_splits + 1)
-        if self._part_ms <= 0:
+        end = int(self.event_time_ms.max()) + 1
+        trained_ms = (end - self._start - gap_ms) // 2
+        if trained_ms <= 0:
             raise ValueError(
-                f"{_period(self._start, self._end)} is too short for {n_splits} folds with a gap of "
+                f"{_period(self._start, end)} is too short for {n_splits} folds with a gap of "
                 f"{gap_ms / DAY_MS:g} days: bring more history, or lower FRAUD_SEARCH_FOLDS or FRAUD_LABEL_DELAY_DAYS."
             )
+        first = self._start + trained_ms + gap_ms
+        frauds = np.sort(self.event_time_ms[self._is_fraud & (self.event_time_ms >= first)])
+        if len(frauds) < n_splits:
+            raise ValueError(
+                f"{_period(first, end)}, where the {n_splits} folds of the search validate, has {len(frauds)} frauds, "
+                f"fewer than one a fold. {_MORE_FRAUDS}"
+            )
+        cuts = frauds[np.arange(1, n_splits) * len(frauds) // n_splits]
+        self._validation_bounds = [first, *cuts.tolist(), end]
 
     def get_n_splits(self, X: object = None, y: object = None, groups: object = None) -> int:  # noqa: N803
         return self.n_splits
@@ -127,28 +140,26 @@ class PurgedTimeSeriesSplit:
             is_validation = (self.event_time_ms >= start) & (self.event_time_ms < end)
             yield np.flatnonzero(self.event_time_ms < train_end), np.flatnonzero(is_validation)
 
-    def require_frauds(self, is_fraud: np.ndarray, at_least: int) -> None:
+    def require_frauds(self, at_least: int) -> None:
         """ValueError, naming dates and counts, if a fold trains on fewer frauds or validates on one class."""
-        for fold, (train, validation) in enumerate(self.split(is_fraud)):
+        for fold, (train, validation) in enumerate(self.split(self._is_fraud)):
             train_end, start, end = self._bounds(fold)
             for period, rows, minimum in (
                 (f"training period {_period(self._start, train_end)}", train, at_least),
                 (f"validation period {_period(start, end)}", validation, 1),
             ):
-                frauds = int(is_fraud[rows].sum())
+                frauds = int(self._is_fraud[rows].sum())
                 if minimum <= frauds < len(rows):
                     continue
                 raise ValueError(
                     f"fold {fold + 1} of {self.n_splits}: the {period} has {len(rows):,} transactions, {frauds:,} of "
-                    f"them fraud; it needs at least {minimum} and some genuine ones. Bring more history or lower "
-                    "FRAUD_SEARCH_FOLDS."
+                    f"them fraud; it needs at least {minimum} and some genuine ones. {_MORE_FRAUDS}"
                 )
 
     def _bounds(self, fold: int) -> tuple[int, int, int]:
         """End of training, start and end (exclusive) of validation, in ms."""
-        train_end = self._start + (fold + 1) * self._part_ms
-        start = train_end + self.gap_ms
-        return train_end, start, self._end if fold == self.n_splits - 1 else start + self._part_ms
+        start, end = self._validation_bounds[fold : fold + 2]
+        return start - self.gap_ms, start, end
 
 
 def _period(start_ms: int, end_ms: int) -> str:

@@ -1,11 +1,10 @@
 """The search for the SMOTE ratio and the tree settings, and the final fit.
 
 Candidates are judged on later, label-complete rows (purged time-ordered folds) by average precision. SMOTE runs inside
-each fold. Only the search works on a sample of the genuine rows; the final model is fitted on all of them.
+each fold. The search works on a small sample of the genuine rows, the final fit on most.
 
-Weights: a genuine row of the sample stands for ``genuine_weight`` transactions, a fraud, real or synthetic, for one.
-The weight thus follows from the label alone, so the classifier and the scorer derive it where they need it. Passing a
-weight per row instead would break at SMOTE, which returns rows that have none.
+Weights: a genuine row of the sample stands for several transactions, and a synthetic fraud for as many, so that a high
+ratio costs no more rows than it must.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,17 +14,23 @@ from itertools import islice
 
 import numpy as np
 import polars as pl
-from imblearn.pipeline import Pipeline
+from joblib import parallel_config
 from scipy.stats import loguniform, randint, uniform
 from sklearn.metrics import average_precision_score
 from sklearn.model_selection import ParameterSampler, RandomizedSearchCV
-from sklearn.preprocessing import StandardScaler
 from xgboost import Booster, XGBClassifier
 
-from fraud_core.balancing import NEIGHBOURS, FraudTarget, SearchSample, ratio_of, search_sample, smote
+from fraud_core.balancing import (
+    NEIGHBOURS,
+    SearchSample,
+    frauds_to_add,
+    ratio_of,
+    search_sample,
+    synthetic_frauds,
+)
 from fraud_core.split import PurgedTimeSeriesSplit
 
-RATIOS = (0.0, 0.02, 0.05, 0.1)
+RATIOS = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 
 # The first candidate of every search, so that a short search is never worse (in its folds) than these.
 # min_child_weight is a sum of p (1 - p). At a base rate of 0.5 % a value of 5 asks for a thousand rows a leaf: trees
@@ -51,12 +56,22 @@ SPACE = {
     "reg_lambda": loguniform(0.3, 20.0),
 }
 
-# 256 bins order candidates well enough; the final fit gains from more.
+# Few bins order candidates well enough and cost half; the final fit gains from more than the usual 256.
+SEARCH_MAX_BIN = 64
 FINAL_MAX_BIN = 1024
 
-# Candidates evaluated between two reports of progress: enough to keep the processes busy, few enough to see it move.
+# Frauds are what is scarce. From 150,000 genuine rows on, every second to fourth of them gives as good a model.
+FINAL_GENUINE = 150_000
+FINAL_MAX_EVERY = 4
+
+# Trees that tell SMOTE ratios apart.
+RATIO_TREES = 100
+
+# A difference in average precision that folds cannot measure: of candidates so near the best the cheapest is taken.
+TOLERANCE = 0.003
+
+# Candidates evaluated between two reports of progress: enough to keep the cores busy, few enough to see it move.
 CANDIDATES_A_CALL = 2
-TARGET = "smote__sampling_strategy"
 
 Progress = Callable[[int, int, float], None]
 """Called with candidates done, candidates in all, and the best average precision so far."""
@@ -89,18 +104,19 @@ def choose_smote_ratio(
     n_jobs: int = 2,
     progress: Progress | None = None,
 ) -> RatioChoice:
-    """The ratio with the best mean average precision at default tree settings; of equals, the smallest.
+    """The smallest ratio within TOLERANCE of the best mean average precision, at default settings of fewer trees.
 
     train : real training rows; event_time_ms, is_fraud, features. No SMOTE (ratio 0) is always among the candidates.
     gap_ms : between training and validation of a fold; the label delay.
     """
     sample = search_sample(train, seed)
-    targets = [FraudTarget(ratio, sample.genuine_weight) for ratio in ratios if ratio > 0]
-    search = _search(sample, 0.0, {TARGET: targets}, len(targets), folds, gap_ms, seed, n_jobs, progress)
+    others = [ratio for ratio in ratios if ratio > 0]
+    base = {**DEFAULTS, "n_estimators": RATIO_TREES}
+    search = _search(sample, base, 0.0, {"smote_ratio": others}, len(others), folds, gap_ms, seed, n_jobs, progress)
     search.fit(*_matrix(sample.rows, features))
-    tried = [params[TARGET].ratio if params else 0.0 for params in search.cv_results_["params"]]
+    tried = [params.get("smote_ratio", 0.0) for params in search.cv_results_["params"]]
     table = pl.DataFrame({"ratio": tried}).hstack(_scores(search)).sort("ratio")
-    return RatioChoice(table["ratio"][table["average_precision"].arg_max()], table)
+    return RatioChoice(table.filter(_is_good(table))["ratio"].min(), table)
 
 
 def tune(
@@ -116,43 +132,69 @@ def tune(
 ) -> Tuning:
     """The best of ``candidates`` settings (DEFAULTS and random ones), with the SMOTE ratio of the balanced set.
 
+    Of those within TOLERANCE of the best, the one with the fewest levels of trees: the stream pays for each.
+
     balanced : as ``balancing.balance`` returns it. Its synthetic rows are left out here: each fold makes its own.
-    n_jobs : processes, of one thread each. ValueError when a fold lacks frauds.
+    n_jobs : threads, each with a fit of its own. ValueError when a fold lacks frauds.
     """
     sample = search_sample(balanced.filter(~pl.col("is_synthetic")), seed)
-    space = {f"classifier__{name}": distribution for name, distribution in SPACE.items()}
-    search = _search(sample, ratio_of(balanced), space, candidates - 1, folds, gap_ms, seed, n_jobs, progress)
+    ratio = ratio_of(balanced)
+    search = _search(sample, DEFAULTS, ratio, SPACE, candidates - 1, folds, gap_ms, seed, n_jobs, progress)
     search.fit(*_matrix(sample.rows, features))
-    tried = [
-        DEFAULTS | {name.removeprefix("classifier__"): value for name, value in params.items()}
-        for params in search.cv_results_["params"]
-    ]
-    settings = pl.DataFrame(tried)
-    return Tuning(settings.row(search.best_index_, named=True), settings.hstack(_scores(search)))
+    settings = pl.DataFrame([DEFAULTS | params for params in search.cv_results_["params"]])
+    table = settings.hstack(_scores(search))
+    cheapest = table.filter(_is_good(table)).sort(pl.col("n_estimators") * pl.col("max_depth"), maintain_order=True)
+    return Tuning(cheapest.select(settings.columns).row(0, named=True), table)
 
 
 def refit(balanced: pl.DataFrame, features: Sequence[str], params: dict[str, float | int], seed: int) -> Booster:
-    """Fit the final model on every row of the balanced set. Same rows, parameters and seed: the same model bytes."""
+    """Fit the final model on the balanced set. Same rows, parameters and seed: the same model bytes.
+
+    Where genuine rows abound, every so many of them, and of the synthetic ones, stand for the others.
+    """
+    is_real_fraud = balanced.select(pl.col("is_fraud") & ~pl.col("is_synthetic")).to_series().to_numpy()
+    others = np.flatnonzero(~is_real_fraud)
+    every = int(np.clip(np.count_nonzero(~balanced["is_fraud"].to_numpy()) // FINAL_GENUINE, 1, FINAL_MAX_EVERY))
+    rows = np.sort(np.concatenate([np.flatnonzero(is_real_fraud), others[::every]]))
+    weights = np.where(is_real_fraud[rows], 1.0, every)
     model = XGBClassifier(**params, max_bin=FINAL_MAX_BIN, **_fixed(seed))
-    model.fit(*_matrix(balanced, features))
+    model.fit(*_matrix(balanced[rows], features), sample_weight=weights)
     booster = model.get_booster()
     booster.feature_names = list(features)
     return booster
 
 
-class GenuineWeightedXGBClassifier(XGBClassifier):
-    """XGBClassifier in whose fit a genuine row (label 0) counts ``genuine_weight`` times."""
+class BalancingXGBClassifier(XGBClassifier):
+    """XGBClassifier that adds synthetic frauds to its training rows up to ``smote_ratio`` per genuine transaction.
 
-    def __init__(self, *, genuine_weight: float = 1.0, **params: object) -> None:
+    genuine_weight : transactions that a genuine row stands for.
+    fitted_every : of the genuine rows it is given, it is fitted on every so many, which stand for the others. A
+        synthetic fraud weighs as much as one of them.
+    """
+
+    def __init__(
+        self, *, smote_ratio: float = 0.0, genuine_weight: float = 1.0, fitted_every: int = 1, **params: object
+    ) -> None:
         super().__init__(**params)
+        self.smote_ratio = smote_ratio
         self.genuine_weight = genuine_weight
+        self.fitted_every = fitted_every
 
-    def fit(self, X: np.ndarray, y: np.ndarray) -> "GenuineWeightedXGBClassifier":  # noqa: N803
-        return super().fit(X, y, sample_weight=_weights(y, self.genuine_weight))
+    def fit(self, X: np.ndarray, y: np.ndarray) -> "BalancingXGBClassifier":  # noqa: N803 (scikit-learn's names)
+        genuine = np.flatnonzero(y == 0)
+        fitted = genuine[:: self.fitted_every]
+        weight = self.genuine_weight * len(genuine) / len(fitted)
+        kept = np.sort(np.concatenate([np.flatnonzero(y), fitted]))
+        X, y = X[kept], y[kept]  # noqa: N806
+        missing = frauds_to_add(len(y) - len(fitted), len(fitted) * weight, self.smote_ratio)
+        made = synthetic_frauds(X, y == 1, round(missing / weight), self.random_state)
+        weights = np.append(_weights(y, weight), np.full(len(made), weight))
+        labels = np.append(y, np.ones(len(made), y.dtype))
+        return super().fit(np.concatenate([X, made]), labels, sample_weight=weights)
 
     def get_xgb_params(self) -> dict[str, object]:
         params = super().get_xgb_params()
-        del params["genuine_weight"]
+        del params["smote_ratio"], params["genuine_weight"], params["fitted_every"]
         return params
 
 
@@ -173,13 +215,15 @@ class _ProgressingSearchCV(RandomizedSearchCV):
             if self.progress:
                 self.progress(done, self.n_iter + 1, float(results["mean_test_score"].max()))
 
-    def __getstate__(self) -> dict:
-        # scikit-learn sends the search along to the worker processes; the callback may hold what cannot be pickled.
-        return super().__getstate__() | {"progress": None}
+    def fit(self, X: np.ndarray, y: np.ndarray) -> "_ProgressingSearchCV":  # noqa: N803 (scikit-learn's names)
+        # XGBoost computes without the interpreter's lock, and a process would spend seconds on imports first.
+        with parallel_config(backend="threading"):
+            return super().fit(X, y)
 
 
 def _search(
     sample: SearchSample,
+    base: dict[str, float | int],
     ratio: float,
     space: dict,
     drawn: int,
@@ -189,18 +233,19 @@ def _search(
     n_jobs: int,
     progress: Progress | None,
 ) -> _ProgressingSearchCV:
-    """A search over the whole recipe: DEFAULTS and ``ratio`` first, then ``drawn`` candidates from ``space``."""
+    """A search over the whole recipe: ``base`` and ``ratio`` first, then ``drawn`` candidates from ``space``."""
     weight = sample.genuine_weight
-    classifier = GenuineWeightedXGBClassifier(genuine_weight=weight, **DEFAULTS, **_fixed(seed))
-    purged = PurgedTimeSeriesSplit(sample.rows["event_time_ms"].to_numpy(), folds, gap_ms)
-    purged.require_frauds(sample.rows["is_fraud"].to_numpy(), at_least=NEIGHBOURS + 1)
+    times, is_fraud = (sample.rows[name].to_numpy() for name in ("event_time_ms", "is_fraud"))
+    purged = PurgedTimeSeriesSplit(times, is_fraud, folds, gap_ms)
+    purged.require_frauds(at_least=NEIGHBOURS + 1)
     return _ProgressingSearchCV(
-        estimator=Pipeline(
-            [
-                ("scale", StandardScaler()),
-                ("smote", smote(FraudTarget(ratio, weight), seed)),
-                ("classifier", classifier),
-            ]
+        estimator=BalancingXGBClassifier(
+            smote_ratio=ratio,
+            genuine_weight=weight,
+            fitted_every=sample.fitted_every,
+            max_bin=SEARCH_MAX_BIN,
+            **base,
+            **_fixed(seed),
         ),
         param_distributions=space,
         n_iter=drawn,
@@ -214,10 +259,14 @@ def _search(
     )
 
 
-def _average_precision(pipeline: Pipeline, rows: np.ndarray, y: np.ndarray, genuine_weight: float) -> float:
+def _average_precision(model: XGBClassifier, rows: np.ndarray, y: np.ndarray, genuine_weight: float) -> float:
     """At the true base rate, although genuine rows were under-sampled."""
-    scores = pipeline.predict_proba(rows)[:, 1]
+    scores = model.predict_proba(rows)[:, 1]
     return average_precision_score(y, scores, sample_weight=_weights(y, genuine_weight))
+
+
+def _is_good(table: pl.DataFrame) -> pl.Series:
+    return table["average_precision"] >= table["average_precision"].max() - TOLERANCE
 
 
 def _weights(y: np.ndarray, genuine_weight: float) -> np.ndarray:
@@ -229,7 +278,7 @@ def _matrix(rows: pl.DataFrame, features: Sequence[str]) -> tuple[np.ndarray, np
 
 
 def _fixed(seed: int) -> dict[str, object]:
-    # One thread: processes share the cores better than threads do, and the sums come out the same every time.
+    # One thread: fits beside each other share the cores better, and the sums come out the same every time.
     return {"tree_method": "hist", "n_jobs": 1, "random_state": seed}
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, date, datetime
+from math import isfinite
 from pathlib import Path
 from statistics import mean
 
@@ -132,7 +133,8 @@ def summary(result: BacktestResult) -> list[str]:
     rows = [(" to ".join(map(iso_date, fold.split.test)), of) for fold, of in zip(result.folds, metrics, strict=True)]
     if len(rows) > 1:
         rows.append(("mean", {name: mean(of[name] for of in metrics) for name in columns.values()}))
-    return lines + [f"{days:24}" + "".join(f"{of[name]:13.3f}" for name in columns.values()) for days, of in rows]
+    shown = [[f"{of[name]:.3f}" if isfinite(of[name]) else "-" for name in columns.values()] for _, of in rows]
+    return lines + [f"{days:24}" + "".join(f"{x:>13}" for x in of) for (days, _), of in zip(rows, shown, strict=True)]
 
 
 @contextmanager

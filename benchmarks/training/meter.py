@@ -50,12 +50,18 @@ class Meter:
         self._sample()
         began_s = time.time()
         yield
-        self._sample()
+        self.tell(name)
         self.add(name, began_s, time.time())
 
     def add(self, name: str, began_s: float, ended_s: float) -> None:
         """A step that lasted from one time.time() to another."""
         self._intervals.append((name, began_s, ended_s))
+
+    def tell(self, name: str) -> None:
+        """Print that a step has ended, and what was used until then: some take minutes."""
+        self._sample()
+        time_s, cpu_s = self._samples[-1]
+        print(f"{time_s - self._began_s:8.1f} s {cpu_s:8.1f} CPU s  {name}", flush=True)
 
     def steps(self) -> list[Step]:
         """In order, then what lies outside of them: starting, imports, bookkeeping. Call it after the block."""

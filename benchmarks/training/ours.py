@@ -28,7 +28,12 @@ def daily_run(home: Path, meter: Meter) -> Ours:
     settings = settings_in(home)
     mlflow.set_tracking_uri(settings.mlflow_address)
     experiment = mlflow.create_experiment(settings.experiment_name, artifact_location=str(home / "artifacts"))
-    job = build_defs(settings).resolve_job_def("daily_training")
+
+    @dg.success_hook
+    def tell(ended: dg.HookContext) -> None:
+        meter.tell(ended.step_key)
+
+    job = build_defs(settings).resolve_job_def("daily_training").with_hooks({tell})
     assets = [key for key in job.asset_layer.executable_asset_keys if key.path[-1] not in INGESTION]
     with dg.DagsterInstance.ephemeral() as instance:
         result = job.execute_in_process(partition_key=PARTITION, asset_selection=assets, instance=instance)

@@ -31,7 +31,7 @@ def decision_threshold(
     score_calibration: Calibration,
     training_set: pl.DataFrame,
 ):
-    """One number per model: the calibrated score from which a transaction is flagged (highest F2 on validation)."""
+    """One number a model: the calibrated score from which a transaction is flagged, a fifth of the best F2 (ADR 14)."""
     from fraud_core.evaluation import evaluate
     from fraud_core.features import FEATURES
     from fraud_core.threshold import choose_threshold

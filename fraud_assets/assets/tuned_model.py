@@ -1,7 +1,7 @@
 """Asset ``tuned_model``: the search for tree settings, the final fit, and the anomaly detector beside the trees."""
 
 import itertools
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import dagster as dg
 import polars as pl
@@ -13,9 +13,6 @@ from fraud_assets.plots import as_markdown, as_table
 from fraud_core import plots
 from fraud_core.settings import Settings
 from fraud_core.timestamps import DAY_MS
-
-if TYPE_CHECKING:
-    import numpy as np
 
 # Until decision_threshold has chosen one: no score is above it.
 FLAGS_NOTHING = 1.0
@@ -37,12 +34,10 @@ def tuned_model(
     mlflow: dg.ResourceParam[Any],
     balanced_training_set: pl.DataFrame,
 ):
-    """One XGBoost model a day: the best of a random search over time-ordered folds, fitted on all balanced rows.
+    """One XGBoost model a day: the best of a random search over time-ordered folds, fitted on the balanced set.
 
-    It carries the anomaly detector, an isolation forest grown on the real ones.
+    It carries the anomaly detector, an isolation forest grown on its real rows.
     """
-    from joblib.externals.loky import get_reusable_executor
-
     from fraud_core.anomaly import fit_anomaly_detector
     from fraud_core.features import FEATURES
     from fraud_core.model import FraudModel, ModelCard
@@ -58,8 +53,6 @@ def tuned_model(
         seed=settings.seed,
         progress=lambda done, all_of, best: context.log.info(f"{done} of {all_of} candidates, best {best:.4f}"),
     )
-    # Its idle worker processes would keep this one, and its memory, for five minutes after the run.
-    get_reusable_executor().shutdown()
     booster = refit(balanced_training_set, FEATURES, tuning.params, settings.seed)
     real = balanced_training_set.filter(~pl.col("is_synthetic"))
     card = ModelCard(
@@ -83,24 +76,25 @@ def tuned_model(
         metadata={
             "anomaly_limit": detector.limit,
             "search_average_precision": best,
-            "rows_fitted": balanced_training_set.height,
+            "rows_balanced": balanced_training_set.height,
             "settings": tuning.params,
             "candidates": as_table(tuning.table.sort("average_precision", descending=True)),
             "feature_importance": as_markdown(importance),
         },
-        check_results=check(real["event_time_ms"].to_numpy(), settings),
+        check_results=check(real, settings),
     )
 
 
-def check(event_time_ms: "np.ndarray", settings: Settings) -> list[dg.AssetCheckResult]:
-    """event_time_ms : (n,) of the rows that the folds are made of."""
+def check(rows: pl.DataFrame, settings: Settings) -> list[dg.AssetCheckResult]:
+    """rows : those that the folds are made of."""
     from fraud_core.split import PurgedTimeSeriesSplit
 
     gap_ms = settings.label_delay_days * DAY_MS
-    folds = PurgedTimeSeriesSplit(event_time_ms, settings.search_folds, gap_ms).split(event_time_ms)
+    event_time_ms, is_fraud = (rows[name].to_numpy() for name in ("event_time_ms", "is_fraud"))
+    folds = PurgedTimeSeriesSplit(event_time_ms, is_fraud, settings.search_folds, gap_ms)
     bounds = [
         (event_time_ms[train].max(), event_time_ms[validation].min(), event_time_ms[validation].max())
-        for train, validation in folds
+        for train, validation in folds.split(event_time_ms)
     ]
     purged = all(start - trained >= gap_ms for trained, start, _ in bounds)
     ordered = all(end < start for (_, _, end), (_, start, _) in itertools.pairwise(bounds))

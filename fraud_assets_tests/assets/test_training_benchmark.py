@@ -8,6 +8,7 @@ from benchmarks.handbook import Handbook, handbook
 from benchmarks.training.data import AS_OF_MS, LABEL_DELAY_DAYS, arrivals, settings_in
 from benchmarks.training.meter import Meter
 from benchmarks.training.usual import usual_recipe
+from fraud_core.balancing import balance
 from fraud_core.features import FEATURES
 from fraud_core.timestamps import DAY_MS
 from fraud_core.training_set import build_training_set, time_split
@@ -47,7 +48,8 @@ def test_a_label_is_known_a_week_after_the_transaction(rows):
 def test_the_daily_runs_features_do_not_leak(rows, tmp_path):
     training_set = build_training_set(*rows, AS_OF_MS, settings_in(tmp_path))
     train, test = (training_set.filter(split=part) for part in ("train", "test"))
-    scores = refit(train, FEATURES, DEFAULTS, seed=7).inplace_predict(test.select(FEATURES).to_numpy())
+    model = refit(balance(train, FEATURES, 0.0, seed=7), FEATURES, DEFAULTS, seed=7)
+    scores = model.inplace_predict(test.select(FEATURES).to_numpy())
     assert 0.5 < average_precision_score(test["is_fraud"], scores) < LEAK
 
 

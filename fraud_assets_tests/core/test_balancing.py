@@ -69,3 +69,9 @@ def test_a_small_training_set_is_searched_whole():
     sample = search_sample(TRAIN, seed=7)
     assert sample.rows.equals(TRAIN)
     assert sample.genuine_weight == 1.0
+
+
+def test_a_large_sample_is_scored_whole_and_fitted_in_part_and_a_small_one_is_fitted_whole():
+    assert search_sample(TRAIN, seed=7).fitted_every == 1
+    assert search_sample(training_rows(70_000), seed=7).fitted_every == 3
+    assert search_sample(training_rows(300_000), seed=7, fraction=1.0).fitted_every == 8

@@ -44,3 +44,5 @@ def test_malformed_feedback_is_refused_with_a_reason_and_the_rest_is_kept():
     assert decoded["offset"].to_list() == [4]
     assert [refusal.index for refusal in refusals] == [0, 1, 2, 3]
     assert all(refusal.reason for refusal in refusals)
+    (no_day,) = decode_feedback([naive_time.replace(b"01-01T00:00:00", b"02-30T00:00:00Z")], [0], [0])[1]
+    assert no_day.reason == "label_time: day is out of range for month"

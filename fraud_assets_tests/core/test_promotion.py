@@ -21,7 +21,7 @@ def test_a_first_model_that_beats_chance_passes_and_says_by_which_rules():
     assert gate.passed
     assert gate.figures["candidate_average_precision"] == pytest.approx(average_precision_score(IS_FRAUD, scores(3)))
     assert gate.figures["base_rate"] == IS_FRAUD.mean()
-    assert len(gate.reasons) == 4
+    assert len(gate.reasons) == 5
 
 
 def test_a_model_no_better_than_chance_fails():
@@ -85,6 +85,11 @@ def test_only_the_first_model_goes_to_production_on_the_offline_gate_alone():
     for has_champion in (False, True):
         assert next_stage(failed, has_champion=has_champion).stage == "None"
     assert "reaches the floor" in next_stage(failed, has_champion=False).reason
+
+
+def test_a_model_that_flags_nothing_stays_out_of_staging():
+    gate = offline_gate(IS_FRAUD, CARDS, scores(3), 0.999_999)
+    assert gate.reasons == ("not so: some score reaches the threshold",)
 
 
 def test_a_challenger_on_trial_is_not_replaced_by_the_next_candidate_before_its_labels_have_come():

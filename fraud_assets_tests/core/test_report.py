@@ -95,6 +95,16 @@ def test_a_number_that_is_not_finite_becomes_null_with_a_reason(tmp_path):
     assert content["nulls"]["overall.std_over_folds"] == "one fold has no spread"
 
 
+def test_a_fold_without_an_alert_has_no_precision_and_the_others_are_still_reported(tmp_path):
+    content, page = written(result_of(fold_of(0), fold_of(1, threshold=1.0)), tmp_path)
+    assert content["folds"][1]["metrics"]["precision"] is None
+    assert content["folds"][1]["metrics"]["recall"] == 0
+    assert content["nulls"]["folds.1.metrics.precision"] == "without an alert there is no precision"
+    assert content["overall"]["mean_over_folds"]["precision"] is None
+    assert content["overall"]["pooled_over_folds"]["precision"] == content["folds"][0]["metrics"]["precision"]
+    assert "nan" not in page
+
+
 @pytest.mark.parametrize("fold", [fold_of(0, rows=40, frauds=1), fold_of(0, threshold=0.0)], ids=["one fraud", "all"])
 def test_one_fraud_or_everything_flagged_can_be_shown(fold, tmp_path):
     _, page = written(result_of(fold), tmp_path)

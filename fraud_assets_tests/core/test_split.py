@@ -65,10 +65,18 @@ def test_no_rows_at_all_is_refused():
         SPLIT.require_both_classes(labelled(7, 7))
 
 
-@given(st.lists(st.integers(0, 10**6), min_size=2, max_size=60), st.integers(2, 5), st.integers(0, 10**5))
-def test_folds_are_ordered_purged_by_the_gap_and_validate_each_later_row_once(times, n_splits, gap_ms):
-    times = np.array([*times, 2 * 10**6])
-    folds = list(PurgedTimeSeriesSplit(times, n_splits, gap_ms).split(times))
+@given(
+    st.lists(st.tuples(st.integers(0, 10**6), st.booleans()), min_size=2, max_size=60),
+    st.integers(2, 5),
+    st.integers(0, 10**5),
+)
+def test_folds_are_ordered_purged_by_the_gap_and_validate_each_later_row_once(rows, n_splits, gap_ms):
+    times, is_fraud = (np.array(column) for column in zip(*rows, (2 * 10**6, False), strict=True))
+    try:
+        folds = list(PurgedTimeSeriesSplit(times, is_fraud, n_splits, gap_ms).split(times))
+    except ValueError as refusal:
+        assert "fewer than one a fold" in str(refusal)
+        return
     assert len(folds) == n_splits
     validated = np.concatenate([validation for _, validation in folds])
     assert len(np.unique(validated)) == len(validated)
@@ -82,31 +90,51 @@ def test_folds_are_ordered_purged_by_the_gap_and_validate_each_later_row_once(ti
             assert times[train].max() + gap_ms < times[validation].min()
 
 
+@given(st.sets(st.integers(10**6, 2 * 10**6), min_size=2, max_size=60), st.integers(2, 5))
+def test_each_fold_validates_on_as_many_frauds_wherever_they_lie(fraud_times, n_splits):
+    times = np.array([0, *fraud_times, 2 * 10**6 - 1])
+    is_fraud = np.isin(times, list(fraud_times))
+    if (expected := len(fraud_times)) < n_splits:
+        return
+    frauds = [is_fraud[rows].sum() for _, rows in PurgedTimeSeriesSplit(times, is_fraud, n_splits, 0).split(times)]
+    assert sum(frauds) == expected
+    assert max(frauds) - min(frauds) <= 1
+
+
 def test_a_period_too_short_for_the_folds_is_refused_with_its_dates():
-    times = labelled(20, 13)["event_time_ms"].to_numpy()
+    rows = labelled(20, 13)
     with pytest.raises(ValueError, match=r"2026-02-10 to 2026-02-16 is too short for 3 folds with a gap of 7 days"):
-        PurgedTimeSeriesSplit(times, 3, 7 * DAY_MS)
+        PurgedTimeSeriesSplit(rows["event_time_ms"].to_numpy(), rows["is_fraud"].to_numpy(), 3, 7 * DAY_MS)
 
 
 def test_a_fold_that_trains_on_too_few_frauds_is_named():
     rows = labelled(40, 12)
-    is_fraud = rows["is_fraud"].to_numpy() & (rows["event_time_ms"] >= AS_OF_MS - 36 * DAY_MS).to_numpy()
-    folds = PurgedTimeSeriesSplit(rows["event_time_ms"].to_numpy(), 3, 7 * DAY_MS)
+    is_fraud = rows["is_fraud"].to_numpy() & (rows["event_time_ms"] >= AS_OF_MS - 30 * DAY_MS).to_numpy()
+    folds = PurgedTimeSeriesSplit(rows["event_time_ms"].to_numpy(), is_fraud, 3, 7 * DAY_MS)
     with pytest.raises(
-        ValueError, match=r"fold 1 of 3: the training period 2026-01-21 to 2026-01-26 has 126 .*, 6 of them"
+        ValueError, match=r"fold 1 of 3: the training period 2026-01-21 to 2026-01-31 has 252 .*, 3 of them"
     ):
-        folds.require_frauds(is_fraud, at_least=7)
+        folds.require_frauds(at_least=7)
 
 
-def test_a_fold_that_validates_on_genuine_rows_only_is_named():
+def test_a_period_with_fewer_frauds_to_validate_on_than_folds_is_refused_with_its_dates():
     rows = labelled(40, 12)
-    is_fraud = rows["is_fraud"].to_numpy() & (rows["event_time_ms"] < AS_OF_MS - 18 * DAY_MS).to_numpy()
-    folds = PurgedTimeSeriesSplit(rows["event_time_ms"].to_numpy(), 3, 7 * DAY_MS)
-    with pytest.raises(ValueError, match=r"fold 3 of 3: the validation period 2026-02-12 to .*, 0 of them fraud"):
-        folds.require_frauds(is_fraud, at_least=1)
+    is_fraud = rows["is_fraud"].to_numpy() & (rows["event_time_ms"] < AS_OF_MS - 24 * DAY_MS).to_numpy()
+    with pytest.raises(ValueError, match=r"2026-02-07 to 2026-02-17, where the 3 folds .* validate, has 0 frauds"):
+        PurgedTimeSeriesSplit(rows["event_time_ms"].to_numpy(), is_fraud, 3, 7 * DAY_MS)
+
+
+def test_a_fold_that_validates_on_no_genuine_row_is_named():
+    rows = labelled(40, 12)
+    is_late = (rows["event_time_ms"] >= AS_OF_MS - 14 * DAY_MS).to_numpy()
+    folds = PurgedTimeSeriesSplit(
+        rows["event_time_ms"].to_numpy(), rows["is_fraud"].to_numpy() | is_late, 3, 7 * DAY_MS
+    )
+    with pytest.raises(ValueError, match=r"fold 3 of 3: the validation period .* has (\d+) transactions, \1 of them"):
+        folds.require_frauds(at_least=1)
 
 
 def test_a_matrix_of_another_length_than_the_event_times_is_refused():
-    folds = PurgedTimeSeriesSplit(np.arange(100), 3, 5)
+    folds = PurgedTimeSeriesSplit(np.arange(100), np.ones(100), 3, 5)
     with pytest.raises(ValueError, match=r"99 rows to split, but event times of 100"):
         next(folds.split(np.zeros((99, 2))))

@@ -3,11 +3,12 @@ import time
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, fbeta_score
 
-from fraud_core.ranking import Ranking, average_precision, card_resamples
+from fraud_core.calibration import calibrate
+from fraud_core.ranking import Ranking, average_precision, card_resamples, f_beta
 from fraud_core.threshold import choose_threshold
 
 # Few distinct scores, so that ties are the rule.
@@ -21,23 +22,52 @@ def columns(rows: list[tuple[bool, float]]) -> tuple[np.ndarray, np.ndarray, pl.
     return is_fraud, scores, pl.Series([f"card-{row % 7}" for row in range(len(rows))])
 
 
-def simulated(rows: int, seed: int) -> tuple[np.ndarray, np.ndarray, pl.Series]:
+def simulated(rows: int, seed: int, fraud_rate: float = 0.01) -> tuple[np.ndarray, np.ndarray, pl.Series]:
     rng = np.random.default_rng(seed)
-    is_fraud = rng.random(rows) < 0.01
+    is_fraud = rng.random(rows) < fraud_rate
     scores = rng.beta(np.where(is_fraud, 4, 1), np.where(is_fraud, 2, 20))
     return is_fraud, scores, pl.Series(rng.integers(rows // 30, size=rows)).cast(pl.String)
 
 
+def calibrated(rows: int, seed: int) -> tuple[np.ndarray, np.ndarray, pl.Series]:
+    """Scores that are the probability of fraud."""
+    rng = np.random.default_rng(seed)
+    scores = rng.beta(0.05, 5.0, size=rows)
+    return rng.random(rows) < scores, scores, pl.Series(rng.integers(rows // 30, size=rows)).cast(pl.String)
+
+
 @given(SCORED, st.sampled_from([1.0, 2.0]))
-def test_the_threshold_is_the_best_of_all_by_brute_force(rows, beta):
+def test_the_threshold_is_a_share_of_the_best_f_beta_by_brute_force_within_its_interval(rows, beta):
     is_fraud, scores, cards = columns(rows)
     by_hand = {value: fbeta_score(is_fraud, scores >= value, beta=beta) for value in scores}
-    chosen = choose_threshold(is_fraud, scores, cards, beta=beta, resamples=2)
-    assert chosen.f_beta == pytest.approx(max(by_hand.values()), rel=1e-12)
-    assert by_hand[chosen.value] == pytest.approx(chosen.f_beta, rel=1e-12)
+    chosen = choose_threshold(is_fraud, scores, cards, beta=beta, resamples=20)
+    low, high = chosen.interval
+    assert chosen.value == pytest.approx(np.clip(max(by_hand.values()) / (1 + beta**2), low, high), rel=1e-12)
     flagged = scores >= chosen.value
+    assert chosen.f_beta == pytest.approx(fbeta_score(is_fraud, flagged, beta=beta), rel=1e-12)
     assert chosen.precision == is_fraud[flagged].sum() / flagged.sum()
     assert chosen.recall == is_fraud[flagged].sum() / is_fraud.sum()
+
+
+def test_of_calibrated_scores_and_many_frauds_the_threshold_has_the_highest_f2():
+    is_fraud, scores, cards = calibrated(50_000, seed=1)
+    chosen = choose_threshold(is_fraud, scores, cards)
+    caught, flagged = Ranking.of(is_fraud, scores).counts()
+    assert chosen.f_beta == pytest.approx(f_beta(caught, flagged, 2.0).max(), rel=0.01)
+
+
+@given(st.integers(0, 10**6))
+@settings(max_examples=5, deadline=None)
+def test_a_threshold_from_few_frauds_flags_some_of_the_frauds_that_come(seed):
+    """Two dozen frauds on a few cards, as a validation week of a thousand transactions a day has."""
+    is_fraud, raw, cards = simulated(6_000, seed, fraud_rate=0.004)
+    calibration = calibrate(is_fraud, raw, cards)
+    chosen = choose_threshold(is_fraud, calibration.apply(raw), cards)
+    later_is_fraud, later_raw, _ = simulated(6_000, seed + 1, fraud_rate=0.004)
+    is_flagged = calibration.apply(later_raw) >= chosen.value
+    assert chosen.value <= max(0.2, chosen.interval[0])
+    assert is_flagged[later_is_fraud].mean() > 0.2
+    assert later_is_fraud[is_flagged].mean() > 0.05
 
 
 @given(SCORED, st.randoms())
@@ -48,13 +78,6 @@ def test_weighted_average_precision_is_scikit_learns(rows, random):
     weights[np.argmin(is_fraud)] = 1
     ours = average_precision(*Ranking.of(is_fraud, scores).counts(weights))
     assert ours == pytest.approx(average_precision_score(is_fraud, scores, sample_weight=weights), rel=1e-12)
-
-
-def test_of_equally_good_thresholds_the_one_that_flags_least_is_chosen():
-    # F1 is 2/3 for the first row alone (2 x 1 / (2 + 1)) and for the first four (2 x 2 / (2 + 4)).
-    is_fraud = np.array([True, False, False, True, False])
-    scores = np.array([0.9, 0.8, 0.7, 0.6, 0.5])
-    assert choose_threshold(is_fraud, scores, pl.Series(list("abcde")), beta=1.0).value == 0.9
 
 
 def test_the_interval_holds_the_threshold_and_the_same_seed_gives_the_same_interval():

@@ -37,6 +37,7 @@ KEYS = {
     "folds.excluded": "cards, and rows, left out of the test because the card's fraud was known before",
     "folds.search": "the best candidates by average precision inside the training period",
     "curves": "thinned out to about 100 points",
+    "metrics.precision": "null when nothing was flagged",
     "nulls": "why a number is null, by its path",
 }
 
@@ -151,6 +152,7 @@ def _finite(value: Any, path: str, nulls: dict[str, str]) -> Any:
     if isinstance(value, list):
         return [_finite(item, f"{path}.{number}", nulls) for number, item in enumerate(value)]
     if isinstance(value, float) and not math.isfinite(value):
-        nulls[path] = f"not a finite number: {value}"
+        is_precision = path.endswith(".precision")
+        nulls[path] = "without an alert there is no precision" if is_precision else f"not a finite number: {value}"
         return None
     return value

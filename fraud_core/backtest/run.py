@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import polars as pl
-from joblib.externals.loky import get_reusable_executor
 
 from fraud_core.backtest.cost import Cost
 from fraud_core.backtest.known_cards import has_known_fraud
@@ -57,24 +56,27 @@ def run_backtest(
     with cost.of("features"):
         features = feature_rows(arrived, labels, settings.label_delay_days)
     results = []
-    try:
-        for fold in folds:
-            rows = _labelled(features, labels, truth, fold, settings)
-            name = f"fold {fold.number} of {len(folds)}: " if len(folds) > 1 else ""
-            test = rows.filter(pl.col("split") == "test")
-            left_out = test.clear()
-            if exclude_known_compromised:
-                is_known = has_known_fraud(test, arrived, labels, fold, settings.label_delay_days)
-                test, left_out = test.filter(~is_known), test.filter(is_known)
-            results.append(
-                _run_fold(rows, test, left_out, fold, settings, cost, lambda what, name=name: progress(name + what))
-            )
-            cost = Cost()
-    finally:
-        # The search's idle worker processes would keep this one, and its memory, for five minutes.
-        get_reusable_executor().shutdown()
-    warnings = _unripe(results, labels, settings.label_delay_days)
+    for fold in folds:
+        rows = _labelled(features, labels, truth, fold, settings)
+        name = f"fold {fold.number} of {len(folds)}: " if len(folds) > 1 else ""
+        test = rows.filter(pl.col("split") == "test")
+        left_out = test.clear()
+        if exclude_known_compromised:
+            is_known = has_known_fraud(test, arrived, labels, fold, settings.label_delay_days)
+            test, left_out = test.filter(~is_known), test.filter(is_known)
+        results.append(
+            _run_fold(rows, test, left_out, fold, settings, cost, lambda what, name=name: progress(name + what))
+        )
+        cost = Cost()
+    warnings = _unripe(results, labels, settings.label_delay_days) | _silent(results)
     return BacktestResult(tuple(results), {}, transactions.height, frauds, warnings)
+
+
+def _silent(folds: Sequence[FoldResult]) -> dict[str, int]:
+    silent = [fold for fold in folds if not fold.scored["is_flagged"].any()]
+    tests = ", ".join(" to ".join(map(iso_date, fold.split.test)) for fold in silent)
+    why = f"test periods without an alert, and so without precision ({tests}): no score reached the threshold"
+    return {why: len(silent)} if silent else {}
 
 
 def _unripe(folds: Sequence[FoldResult], labels: pl.DataFrame, label_delay_days: int) -> dict[str, int]:
