@@ -28,8 +28,8 @@ class TreeShap:
     """All nodes of all trees, a tree's root first and parents before their children; of each but the root, what the
     step from its parent asks.
 
-    starts : (trees + 1,) where each tree begins. parent : -1 for a root. feature, threshold, is_left : of the step.
-    above : the step before, on the same path, that asks for the same feature; -1 when there is none.
+    starts : (trees + 1,) where each tree begins. parent : counted from there. feature, threshold, is_left : the step.
+    above : the step before, on the same path, that asks for the same feature; 0, a root, when there is none.
     value : of a leaf, else 0. factor : (nodes, 2, points) z (1 - t) + o t for o = 0 and 1. weight : what a leaf below
     the step adds to the feature, by o, for each unit of its product at a point.
     """
@@ -62,11 +62,11 @@ class TreeShap:
         factor = unknown * (1 - points) + known * points
         return cls(
             np.array(starts),
-            np.array(parent),
-            np.array(feature),
+            np.array(parent, dtype=np.uint32),
+            np.array(feature, dtype=np.uint32),
             np.array(threshold, dtype=np.float32),
             np.array(is_left),
-            np.array(above),
+            np.array(above, dtype=np.uint32),
             np.array(value),
             factor,
             weights * (known - unknown) / factor,
@@ -98,20 +98,20 @@ def _walk(tree: dict, steps: list[tuple]) -> int:
     """Append the nodes of one tree; returns the most features that a path asks for."""
     left, right, covers = tree["left_children"], tree["right_children"], tree["sum_hessian"]
     splits, conditions = tree["split_indices"], tree["split_conditions"]
-    most = 0
-    waiting = [(0, (-1, -1, 0.0, False, -1, 1.0), {})]  # node, step to it, last step of the path for each feature
+    first, most = len(steps), 0
+    waiting = [(0, (0, 0, 0.0, False, 0, 1.0), {})]  # node, step to it, last step of the path for each feature
     while waiting:
         node, step, last = waiting.pop()
-        at, is_leaf = len(steps), left[node] < 0
+        at, is_leaf = len(steps) - first, left[node] < 0
         steps.append((*step, conditions[node] if is_leaf else 0.0))
-        if at > 0 and step[0] >= 0:
+        if at > 0:
             last = last | {step[1]: at}
         most = max(most, len(last))
         if is_leaf:
             continue
         feature = splits[node]
-        above = last.get(feature, -1)
-        share_above = steps[above][5] if above >= 0 else 1.0
+        above = last.get(feature, 0)
+        share_above = steps[first + above][5]
         for child, is_left in ((left[node], True), (right[node], False)):
             share = share_above * max(covers[child] / covers[node], _LEAST_SHARE)
             waiting.append((child, (at, feature, conditions[node], is_left, above, share), last))
@@ -121,43 +121,45 @@ def _walk(tree: dict, steps: list[tuple]) -> int:
 @numba.njit(cache=True)
 def _add_contributions(values, points, starts, parent, feature, threshold, is_left, above, value, factor, weight, out):
     """Down each tree the products of the factors, up again the sums over the leaves below a node, a tree at a time for
-    all rows, so that its nodes stay in the processor's cache."""
-    largest = 0
-    for tree in range(len(starts) - 1):
-        largest = max(largest, starts[tree + 1] - starts[tree])
-    known = np.empty(largest, np.int64)
+    all rows, so that its nodes stay in the processor's cache. Positions are unsigned: for signed ones a compiled loop
+    asks each time whether they count from the end.
+    """
+    largest = np.diff(starts).max()
+    known = np.empty(largest, np.uint8)
     product = np.empty((largest, len(points)))
     below = np.empty((largest, len(points)))
     for tree in range(len(starts) - 1):
-        first, end = starts[tree], starts[tree + 1]
+        nodes = slice(starts[tree], starts[tree + 1])
+        parents, features, thresholds, lefts = parent[nodes], feature[nodes], threshold[nodes], is_left[nodes]
+        earlier, leaves, factors, weights = above[nodes], value[nodes], factor[nodes], weight[nodes]
+        n = np.uint64(len(parents))
         for row in range(len(values)):
             for point in range(len(points)):
                 product[0, point] = 1.0
                 below[0, point] = 0.0
-            for node in range(first + 1, end):
-                at, before = node - first, parent[node] - first
-                is_met = (values[row, feature[node]] < threshold[node]) == is_left[node]
-                if above[node] < 0:
-                    known[at] = is_met
+            for at in range(np.uint64(1), n):
+                before, same = parents[at], earlier[at]
+                is_met = (values[row, features[at]] < thresholds[at]) == lefts[at]
+                if same == 0:
+                    o = np.uint8(is_met)
                     for point in range(len(points)):
-                        product[at, point] = product[before, point] * factor[node, known[at], point]
+                        product[at, point] = product[before, point] * factors[at, o, point]
                 else:
-                    same = above[node]
-                    known[at] = is_met and known[same - first] == 1
+                    o = np.uint8(is_met and known[same] == 1)
                     for point in range(len(points)):
-                        step = factor[node, known[at], point] / factor[same, known[same - first], point]
+                        step = factors[at, o, point] / factors[same, known[same], point]
                         product[at, point] = product[before, point] * step
+                known[at] = o
                 for point in range(len(points)):
-                    below[at, point] = value[node] * product[at, point]
-            for node in range(end - 1, first, -1):
-                at, before = node - first, parent[node] - first
+                    below[at, point] = leaves[at] * product[at, point]
+            for back in range(np.uint64(1), n):
+                at = n - back
+                before, same = parents[at], earlier[at]
                 added = 0.0
                 for point in range(len(points)):
                     below[before, point] += below[at, point]
-                    added += below[at, point] * weight[node, known[at], point]
-                # What lies below counts with its last step for the feature only.
-                if above[node] >= 0:
-                    same = above[node]
+                    added += below[at, point] * weights[at, known[at], point]
+                if same != 0:  # what lies below counts with its last step for the feature only
                     for point in range(len(points)):
-                        added -= below[at, point] * weight[same, known[same - first], point]
-                out[row, feature[node]] += added
+                        added -= below[at, point] * weights[same, known[same], point]
+                out[row, features[at]] += added

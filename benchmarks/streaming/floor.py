@@ -11,7 +11,7 @@ import pyarrow as pa
 from benchmarks.streaming.inputs import Record
 from benchmarks.streaming.plain import serving
 from fraud_core.features import compute_features, users_of
-from fraud_core.prediction import Decisions, Scored, encode_predictions, top_reasons
+from fraud_core.prediction import Anomaly, Decisions, Scored, encode_predictions, top_reasons
 from fraud_core.settings import Settings
 from streaming.checkpoint import OffsetRange
 from streaming.online_store import OnlineStore
@@ -23,7 +23,8 @@ _WARM_UP_BATCHES = 2
 def floor_us(settings: Settings, records: Sequence[Record], batch: int = 10_000) -> dict[str, float]:
     """The median over batches of ``batch`` records; at least three of them. The first two do not count.
 
-    ``predict`` is both models, ``explain`` TreeSHAP of the flagged, ``store`` reading and writing the histories.
+    ``predict`` is both models, ``anomaly`` the champion's detector, ``explain`` TreeSHAP of the flagged, ``store``
+    reading and writing the histories.
     """
     store, decides = OnlineStore(settings.store_address, "floor", threading.Event()), serving(settings)
     seconds = [
@@ -50,24 +51,27 @@ def _steps(records: pa.Table, offsets: OffsetRange, store: OnlineStore, decides:
         for served in (decides.models.champion, decides.models.challenger)
     )
     marks.append(time.perf_counter())
+    detector = decides.models.champion.model.anomaly
+    anomaly = Anomaly(detector.score(values), detector.limit)
+    marks.append(time.perf_counter())
     flagged = np.flatnonzero(champion.is_flagged)
     contributions = decides.models.champion.model.contributions(values[flagged])
     reasons = dict(zip(flagged.tolist(), top_reasons(values[flagged], contributions), strict=True))
     marks.append(time.perf_counter())
     tables = decides.tables.used_for(transactions["event_time_ms"].to_numpy())
-    decisions = Decisions(
-        champion, challenger, np.zeros(len(values), dtype=bool), decides.review_share, decides.models.is_confirmed
-    )
+    nothing = np.zeros(len(values), dtype=bool)
+    decisions = Decisions(champion, challenger, nothing, decides.review_share, decides.models.is_confirmed, anomaly)
     encode_predictions(transactions, values, decisions, reasons, tables)
     marks.append(time.perf_counter())
     store.write(covered, users, new)
     marks.append(time.perf_counter())
-    decoded, read, features, predict, explain, encode, write = np.diff(marks)
+    decoded, read, features, predict, strange, explain, encode, write = np.diff(marks)
     return {
         "decode": decoded,
         "features": features,
         "store": read + write,
         "predict": predict,
+        "anomaly": strange,
         "explain": explain,
         "encode": encode,
     }

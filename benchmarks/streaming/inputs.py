@@ -11,9 +11,10 @@ from pathlib import Path
 import polars as pl
 from xgboost import XGBClassifier
 
+from fraud_core.anomaly import fit_anomaly_detector
 from fraud_core.features import FEATURES
 from fraud_core.merchant_risk import MerchantHistory, newest_effective_times
-from fraud_core.model import ModelCard
+from fraud_core.model import FraudModel, ModelCard
 from fraud_core.model_digests import digests
 from fraud_core.settings import Settings
 from fraud_core.simulation.arrived import arrived
@@ -68,7 +69,8 @@ class Inputs:
             card = ModelCard(threshold, float(train["is_fraud"].mean()), window)
             of_version = folder / "models" / version
             of_version.mkdir(parents=True)
-            booster.save_model(of_version / "model.ubj")
+            detector = fit_anomaly_detector(train, settings.anomaly_share, settings.seed)
+            FraudModel.with_detector(booster, card, detector).booster.save_model(of_version / "model.ubj")
             entry = Entry("benchmark", digests((of_version / "model.ubj").read_bytes(), card.to_dict()))
             write_description(of_version, entry, card.to_dict())
         _pickle_classifier(folder / "models" / CHAMPION / "model.ubj", folder / "model.pkl")

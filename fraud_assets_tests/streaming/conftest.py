@@ -35,7 +35,8 @@ class Valkey:
         self.start()
 
     def start(self) -> None:
-        command = [get_binary_path(), "--port", self._port, "--dir", self._folder, "--appendonly", "yes", "--save", ""]
+        options = {"port": self._port, "dir": self._folder, "appendonly": "yes", "appendfsync": "always", "save": ""}
+        command = [get_binary_path(), *(text for name, value in options.items() for text in (f"--{name}", value))]
         self._process = subprocess.Popen(list(map(str, command)), stdout=subprocess.DEVNULL)
         deadline = time.monotonic() + 10
         while True:

@@ -27,6 +27,7 @@ class Answers:
         self._answered_ms: int | None = None
         self.count = 0
         self.model_version: str | None = None  # that decided last
+        self.decided_from_ms: dict[str | None, int] = {}  # by version the record time of an early decision of it
         self._thread = threading.Thread(target=self._follow, name="answers", daemon=True)
 
     def __enter__(self) -> "Answers":
@@ -56,6 +57,7 @@ class Answers:
             self.count += len(messages)
             if messages:
                 self.model_version = orjson.loads(messages[-1].value())["model_version"]
+                self.decided_from_ms.setdefault(self.model_version, messages[-1].timestamp()[1])
             with self._changed:
                 if self._arrived_after_ms is None or self._answered_ms is not None:
                     continue

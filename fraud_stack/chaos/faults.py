@@ -1,5 +1,6 @@
 """The table of faults: what is broken, how, and what the system must do about it."""
 
+import json
 import os
 import random
 import time
@@ -8,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from signal import SIGCONT, SIGKILL, SIGSTOP
 
+from fraud_core.timestamps import SECOND_MS, parse_rfc3339_ms
 from fraud_stack.chaos.system import NotPossibleError, System
 from fraud_stack.errors import UserError
 
@@ -76,6 +78,18 @@ def _die_before_loading_a_new_model(system: System, rng: random.Random) -> None:
 
 def _see_the_new_model_decide(system: System) -> None:
     system.wait_until(lambda: system.answers.model_version == system.champion, "the promoted model decides nothing")
+
+
+def _promote(system: System, rng: random.Random) -> None:
+    system.promote_a_model(rng.randrange(1_000_000))
+
+
+def _note_when_it_decides(system: System) -> None:
+    _see_the_new_model_decide(system)
+    moves = map(json.loads, (system.settings.lake / "promotions.jsonl").read_text().splitlines())
+    moved = next(move["at"] for move in moves if (move["version"], move["to"]) == (system.champion, "Production"))
+    seconds = (system.answers.decided_from_ms[system.champion] - parse_rfc3339_ms(moved)) / SECOND_MS
+    system.notes.setdefault("promotion", {"decides_after_s": []})["decides_after_s"].append(round(seconds, 2))
 
 
 def _fill_the_checkpoint_disk(system: System, rng: random.Random) -> None:
@@ -189,6 +203,13 @@ FAULTS = (
         "started again, it takes the new model up",
         _die_before_loading_a_new_model,
         _see_the_new_model_decide,
+    ),
+    Fault(
+        "promotion",
+        "none: another model is put into Production",
+        "it decides within seconds, and nothing waits for it",
+        _promote,
+        _note_when_it_decides,
     ),
     Fault(
         "disk-full",
