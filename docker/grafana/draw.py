@@ -102,7 +102,9 @@ def _stat(axes: Axes, panel: dict, found: list[tuple[str, np.ndarray, np.ndarray
         texts.append(legend if names else f"{value}\n{legend}")
     for number, text in enumerate(texts or ["no data"]):
         place = (number + 0.5) / max(len(texts), 1)
-        axes.text(place, 0.5, text, transform=axes.transAxes, ha="center", va="center", fontsize=9)
+        axes.text(
+            place, 0.5, text, transform=axes.transAxes, ha="center", va="center", fontsize=9 if len(texts) < 9 else 7
+        )
 
 
 def _shown(value: float, unit: str) -> str:

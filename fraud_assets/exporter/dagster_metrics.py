@@ -17,6 +17,7 @@ _SECONDS_PER_MS = 1000
 INFO = {
     "registered_model": ("version", "stage"),
     "production_model": ("champion", "candidate", "candidate_stage"),
+    "promotion": ("champion", "challenger"),
 }
 """Texts of an asset's metadata that become labels of ``fraud_<asset>_info``: few values each, and none for a person.
 

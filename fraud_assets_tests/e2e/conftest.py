@@ -22,14 +22,13 @@ ROOT = Path(__file__).parents[2]
 @dataclass(frozen=True)
 class Stack:
     """A running stack in a folder and on ports of its own, the summary its demo wrote, and a Prometheus that scraped
-    it all the time. ``began`` and ``ended`` of the demo are Unix times."""
+    it all the time. ``began``: Unix time before its first service."""
 
     settings: Settings
     environment: dict[str, str]
     summary: dict
     prometheus: Prometheus
     began: float
-    ended: float
 
     def run(self, *arguments: str, timeout_s: float = 300) -> subprocess.CompletedProcess[str]:
         return run(self.environment, *arguments, timeout_s=timeout_s)
@@ -73,6 +72,6 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
             assert demo.returncode == 0, demo.stdout[-5000:] + demo.stderr[-5000:]
             prometheus.catch_up()
             settings = Settings(home=home, **{f"{name}_port": port for name, port in ports.items()})
-            yield Stack(settings, environment, json.loads(summary.read_text()), prometheus, began, time.time())
+            yield Stack(settings, environment, json.loads(summary.read_text()), prometheus, began)
         finally:
             run(environment, "down")
