@@ -5,12 +5,15 @@ from collections.abc import Mapping
 import dagster as dg
 
 from fraud_assets.assets.balanced_training_set import balanced_training_set
+from fraud_assets.assets.champion_quality import champion_quality
 from fraud_assets.assets.decision_threshold import decision_threshold
 from fraud_assets.assets.evaluation import evaluation
 from fraud_assets.assets.labels import labels
 from fraud_assets.assets.merchant_risk import merchant_risk
+from fraud_assets.assets.model_comparison import model_comparison
 from fraud_assets.assets.predictions import predictions
 from fraud_assets.assets.production_model import production_model
+from fraud_assets.assets.promotion import promotion
 from fraud_assets.assets.registered_model import registered_model
 from fraud_assets.assets.score_calibration import score_calibration
 from fraud_assets.assets.training_set import training_set
@@ -35,6 +38,9 @@ ASSETS = (
     registered_model,
     production_model,
     predictions,
+    model_comparison,
+    champion_quality,
+    promotion,
 )
 
 

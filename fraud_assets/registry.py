@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Literal
 from fraud_assets.io_managers import StoredModel
 from fraud_assets.promotion_log import Write, promotion_log, writing
 from fraud_core.model_digests import digests, require_digests
+from fraud_core.promotion import Trial
 from fraud_core.settings import Settings
-from fraud_core.timestamps import format_rfc3339_ms, now_ms, parse_rfc3339_ms
+from fraud_core.timestamps import DAY_MS, format_rfc3339_ms, now_ms, parse_rfc3339_ms
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
@@ -91,6 +92,13 @@ class Registry:
     def challenger(self) -> str | None:
         """The version in Staging."""
         return self._aliases().get(ALIASES["Staging"])
+
+    def trial(self, candidate: str) -> Trial | None:
+        """What is in Staging, unless it is ``candidate``."""
+        version = self.challenger()
+        if version is None or version == candidate:
+            return None
+        return Trial(version, (now_ms() - self.since_ms(version, "Staging")) / DAY_MS)
 
     def since_ms(self, version: str, stage: Stage) -> int:
         """When a version last entered a stage that it has been in."""

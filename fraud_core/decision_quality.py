@@ -48,6 +48,10 @@ class DecisionQuality:
     alert_rate: Interval
     value_caught: Interval
 
+    def shares(self) -> dict[str, Interval]:
+        """Figures with an interval, by name."""
+        return {name: value for name, value in vars(self).items() if isinstance(value, Interval)}
+
     @property
     def missed_cents(self) -> int:
         return self.fraud_cents - self.caught_cents

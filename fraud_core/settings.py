@@ -93,6 +93,7 @@ class Settings(BaseSettings):
     model_name: str = "fraud-detector"
     experiment_name: str = "fraud-detection"
     partitions_start: str = Field("2026-01-01", description="first daily partition, YYYY-MM-DD")
+    auto_promote: bool = Field(True, description="let the hourly comparison promote; off: ./run promote alone does")
     scheduler: Literal["dagster", "airflow"] = Field("dagster", description="who owns the 03:00 UTC run")
 
     @cached_property

@@ -27,7 +27,7 @@ ORDER = [
 ]
 
 
-MONITORING = ["predictions"]
+MONITORING = ["predictions", "model_comparison", "champion_quality", "promotion"]
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +72,12 @@ def test_the_checks_that_guard_the_model_are_blocking(definitions):
         for assets in definitions.assets
         for spec in assets.check_specs
     }
-    for told_only in (("evaluation", "passes_the_offline_gate"), ("labels", "nothing_is_quarantined")):
+    for told_only in (
+        ("evaluation", "passes_the_offline_gate"),
+        ("labels", "nothing_is_quarantined"),
+        ("model_comparison", "challenger_is_not_worse"),
+        ("champion_quality", "champion_is_not_worse_than_the_one_before"),
+    ):
         assert checks.pop(told_only) is False
     assert set(checks) == {
         ("training_set", "is_not_empty"),
@@ -88,6 +93,8 @@ def test_the_checks_that_guard_the_model_are_blocking(definitions):
         ("evaluation", "beats_chance"),
         ("registered_model", "is_what_was_evaluated"),
         ("registered_model", "reproduces"),
+        ("model_comparison", "scores_are_complete"),
+        ("model_comparison", "no_label_is_in_quarantine"),
     }
     assert all(checks.values())
 
