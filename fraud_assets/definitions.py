@@ -9,6 +9,7 @@ from fraud_assets.assets.champion_quality import champion_quality
 from fraud_assets.assets.decision_threshold import decision_threshold
 from fraud_assets.assets.evaluation import evaluation
 from fraud_assets.assets.labels import labels
+from fraud_assets.assets.live_quality import live_quality
 from fraud_assets.assets.merchant_risk import merchant_risk
 from fraud_assets.assets.model_comparison import model_comparison
 from fraud_assets.assets.predictions import predictions
@@ -41,6 +42,7 @@ ASSETS = (
     model_comparison,
     champion_quality,
     promotion,
+    live_quality,
 )
 
 

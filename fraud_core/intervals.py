@@ -18,6 +18,13 @@ class Figure:
     low: float
     high: float
 
+    def __str__(self) -> str:
+        """
+        >>> str(Figure(0.5, 0.25, 0.75))
+        '0.5000 (0.2500 to 0.7500)'
+        """
+        return f"{self.value:.4f} ({self.low:.4f} to {self.high:.4f})"
+
 
 def card_intervals(
     rows: pl.DataFrame, scores: np.ndarray, is_flagged: np.ndarray, *, resamples: int = 200, seed: int = 7

@@ -4,90 +4,28 @@ A cohort holds transactions of at least an age, judged by the labels that were k
 be judged at 7, 14 and 30 days, and the figures move as chargebacks come in. Silence is genuine, as everywhere.
 """
 
-from dataclasses import dataclass
-
 import polars as pl
 
-from fraud_core.cbpe import Expected, expected_quality
+from fraud_core.cbpe import expected_quality
+from fraud_core.cohorts import Cohort, LiveQuality, maturities
 from fraud_core.evaluation import card_precision_at_k
-from fraud_core.intervals import Figure, card_intervals
+from fraud_core.intervals import card_intervals
 from fraud_core.review import recall_by_review
 from fraud_core.timestamps import DAY_MS
 
-LATER_DAYS = (14, 30)
 LOOKED_BACK_DAYS = 60  # versions that decided nothing since are history
 _K = 100
-
-
-@dataclass(frozen=True)
-class Cohort:
-    """Transactions that one version decided, with event time in [from_ms, until_ms), judged at an age.
-
-    frauds, caught : as labels say. Amounts in hundredths; those of all currencies are added as they are.
-    The figures are None where they are not defined: only one class, nothing flagged, nothing reviewed.
-    recall counts known frauds only; recall_by_review also those that nobody reported.
-    expected : what the scores said at the time, without labels.
-    """
-
-    model_version: str
-    maturity_days: int
-    from_ms: int
-    until_ms: int
-    transactions: int
-    flagged: int
-    frauds: int
-    caught: int
-    caught_cents: int
-    missed_cents: int
-    precision: Figure | None
-    recall: Figure | None
-    f2: Figure | None
-    average_precision: Figure | None
-    recall_by_review: Figure | None
-    card_precision_at_100: float | None
-    expected: Expected
-
-    def error(self, metric: str) -> float | None:
-        """How much more the label-free estimate promised of precision, recall, f2 or average_precision."""
-        measured, expected = getattr(self, metric), getattr(self.expected, metric)
-        return None if measured is None or expected is None else expected - measured.value
-
-
-@dataclass(frozen=True)
-class LiveQuality:
-    """cohorts : by version, the present champion last, and by age. as_of_ms : the newest time that is known."""
-
-    as_of_ms: int
-    cohorts: tuple[Cohort, ...]
-
-    def of(self, model_version: str, maturity_days: int) -> Cohort | None:
-        """None while nothing that the version decided is of that age."""
-        at = (model_version, maturity_days)
-        return next((cohort for cohort in self.cohorts if (cohort.model_version, cohort.maturity_days) == at), None)
-
-    def newest(self) -> Cohort | None:
-        """The youngest cohort of the last champion that has one."""
-        last = self.cohorts[-1].model_version if self.cohorts else None
-        return next((cohort for cohort in self.cohorts if cohort.model_version == last), None)
-
-
-def maturities(label_delay_days: int) -> tuple[int, ...]:
-    """Ages at which decisions are judged: the label delay, before which silence means nothing, and later ones.
-
-    >>> maturities(7)
-    (7, 14, 30)
-    """
-    return (label_delay_days, *(days for days in LATER_DAYS if days > label_delay_days))
 
 
 def decisions(served: pl.DataFrame, as_of_ms: int) -> pl.DataFrame:
     """Of ``served`` (served.SERVED_COLUMNS) what a model decided in the LOOKED_BACK_DAYS before ``as_of_ms``.
 
     Returns transaction_id, user_id, event_time_ms, model_version, is_champions, amount_cents, score, is_flagged,
-    review_sample, review_probability.
+    review_sample, review_probability, in order of arrival: sums of floats depend on it.
     """
     recent = pl.col("event_time_ms").is_between(as_of_ms - LOOKED_BACK_DAYS * DAY_MS, as_of_ms)
-    return served.filter(recent & pl.col("model_version").is_not_null()).select(
+    decided = served.filter(recent & pl.col("model_version").is_not_null()).sort("partition", "offset")
+    return decided.select(
         *("transaction_id", "user_id", "event_time_ms", "model_version", "score"),
         *("review_sample", "review_probability"),
         is_champions=pl.col("arm") == "champion",

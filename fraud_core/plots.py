@@ -155,6 +155,23 @@ def metrics_over_time(periods: pl.DataFrame, names: Sequence[str]) -> "Figure":
     return figure
 
 
+def recall_by_day(days: pl.DataFrame) -> "Figure":
+    """days : as live_quality.daily returns it."""
+    figure, axes = _figure("Recall by day of payment and model version", "", "recall")
+    for number, (version, own) in enumerate(days.group_by("model_version", maintain_order=True)):
+        color = SERIES[number % len(SERIES)]
+        known = own.filter(pl.col("recall").is_not_null())
+        axes.plot(own["day"].to_list(), own["expected_recall"], "--", color=color, linewidth=0.8, alpha=0.8)
+        axes.plot(
+            known["day"].to_list(), known["recall"], "o-", color=color, markersize=3, label=f"version {version[0]}"
+        )
+    axes.plot([], [], "--", color=NEUTRAL, label="expected from the scores, without labels")
+    axes.set_ylim(0, 1.02)
+    axes.legend(frameon=False, fontsize=8)
+    figure.autofmt_xdate()
+    return figure
+
+
 def feature_importance(gains: dict[str, float], shown: int = 20) -> "Figure":
     """gains : total gain by feature, as Booster.get_score gives it."""
     top = sorted(gains.items(), key=lambda item: item[1])[-shown:]

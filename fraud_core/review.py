@@ -41,10 +41,10 @@ def recall_by_review(rows: pl.DataFrame) -> Figure | None:
     by_card = found.filter(pl.col("weight") > 1).group_by("user_id").agg(pl.col("weight").sum())["weight"].to_numpy()
     unseen = strata.filter(pl.col("weight") > 1)["weight"].max() or 0.0
     hidden, least, most = _total(by_card, float(max(unseen, by_card.max(initial=0.0))))
-    most = min(most, float(passed.height - known))
-    if caught + known + hidden == 0:
-        return None
-    return Figure(*(caught / (caught + known + missed) if caught else 0.0 for missed in (hidden, most, least)))
+    # Analysts also come upon frauds outside the sample: no fewer were missed than are known, and no more than passed.
+    at_least = passed.filter("is_fraud").height
+    missed = (min(max(known + unknown, at_least), passed.height) for unknown in (hidden, most, least))
+    return Figure(*(caught / (caught + count) if caught else 0.0 for count in missed)) if caught + at_least else None
 
 
 def _total(weights: np.ndarray, largest: float) -> tuple[float, float, float]:

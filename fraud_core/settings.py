@@ -4,6 +4,7 @@ A setting belongs here when somebody deploying the system may want to change it.
 windows do not: they are part of the model and live beside the code that uses them.
 """
 
+import re
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
@@ -67,11 +68,6 @@ class Settings(BaseSettings):
     ab_share: float = Field(0.0, ge=0, le=1, description="share of cards that the challenger decides about")
     review_share: float = Field(0.005, ge=0, le=1, description="share of unflagged transactions marked for review")
     anomaly_share: float = Field(0.002, ge=0, le=1, description="share of transactions strange enough for review")
-
-    # Spark. The streaming job is the driver of its application wherever the executors run.
-    spark_master: str = Field("local[*]", description="where the streaming job's tasks run, such as spark://host:7077")
-    spark_driver_host: str = Field("127.0.0.1", description="name under which executors reach the streaming job")
-    spark_memory: str = Field("1g", description="heap of a Java machine that the streaming job or a Dagster run starts")
 
     # Spark. The streaming job is the driver of its application wherever the executors run.
     spark_master: str = Field("local[*]", description="where the streaming job's tasks run, such as spark://host:7077")
@@ -194,6 +190,14 @@ class Settings(BaseSettings):
             f"org.apache.kafka.common.security.{module} required "
             f'username="{self.kafka_username}" password="{self._password}";'
         )
+
+
+def without_password(address: str) -> str:
+    """
+    >>> without_password("redis://fraud:secret@store:6379/0")
+    'redis://fraud:***@store:6379/0'
+    """
+    return re.sub(r"(://[^:/@]*:).*@|(\bpassword=)[^&]*", lambda m: f"{m[1]}***@" if m[1] else f"{m[2]}***", address)
 
 
 def describe(error: ValidationError) -> str:

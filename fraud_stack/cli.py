@@ -42,12 +42,12 @@ def demo(
     minutes: Annotated[float, typer.Option(min=0.1, help="How long the live part lasts.")] = 3.0,
     rate: Annotated[float, typer.Option(min=1, help="Live transactions a second.")] = 200.0,
     loop: Annotated[
-        bool, typer.Option(help="Then let a new kind of fraud begin, until a model has learned it.")
-    ] = True,
+        bool, typer.Option("--loop", help="Then let a new kind of fraud begin, until a model has learned it.")
+    ] = False,
     keep: Annotated[bool, typer.Option("--keep", help="Leave the stack up at the end.")] = False,
     json: Annotated[Path | None, typer.Option(dir_okay=False, help="Write the summary to this file.")] = None,
 ) -> None:
-    """Show the whole system: start it, make a history, train the first model, score a live stream, close the loop."""
+    """Show the whole system: start it, make a history, train the first model, score a live stream."""
     from fraud_core.settings import Settings
     from fraud_stack.demo import DemoOptions, run_demo
 
@@ -280,11 +280,12 @@ def bench(
 @app.command()
 def settings() -> None:
     """List every setting: its environment variable, its present value, what it is."""
-    from fraud_core.settings import Settings
+    from fraud_core.settings import Settings, without_password
 
     present = Settings()
     for name, field in Settings.model_fields.items():
-        print(f"FRAUD_{name.upper():28} {getattr(present, name)!s:24} {field.description or ''}".rstrip())
+        value = without_password(str(getattr(present, name)))
+        print(f"FRAUD_{name.upper():28} {value:24} {field.description or ''}".rstrip())
 
 
 @app.command()

@@ -12,7 +12,6 @@ from fraud_core.drift import REFERENCE_DAYS, SCORE
 from fraud_core.features import FEATURES
 from fraud_core.model import FraudModel
 from fraud_core.settings import Settings
-from fraud_core.timestamps import DAY_MS
 
 TRAINED_DAY, FIRST_CHANGED_DAY, DAYS = 90, 110, 130
 
@@ -78,7 +77,7 @@ def _rows(**columns: pl.Expr) -> Change:
 
 
 def _campaigns(pattern: str, times: float) -> Change:
-    """``times`` the usual campaigns of a kind of fraud; of a new kind, which has none before, its rate when let loose."""
+    """``times`` the usual campaigns of a kind of fraud; of a new kind, its rate when let loose."""
 
     def change(scene: Scene) -> Scene:
         return _sent(scene, simulate(scene.customers, scene.seed, DAYS, {pattern: {FIRST_CHANGED_DAY: times}}))

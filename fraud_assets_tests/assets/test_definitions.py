@@ -27,7 +27,7 @@ ORDER = [
 ]
 
 
-MONITORING = ["predictions", "model_comparison", "champion_quality", "promotion"]
+MONITORING = ["predictions", "live_quality", "model_comparison", "champion_quality", "promotion"]
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +77,7 @@ def test_the_checks_that_guard_the_model_are_blocking(definitions):
         ("labels", "nothing_is_quarantined"),
         ("model_comparison", "challenger_is_not_worse"),
         ("champion_quality", "champion_is_not_worse_than_the_one_before"),
+        ("live_quality", "recall_holds"),
     ):
         assert checks.pop(told_only) is False
     assert set(checks) == {

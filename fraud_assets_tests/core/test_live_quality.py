@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 from fraud_core.cbpe import expected_quality
+from fraud_core.cohorts import LiveQuality
 from fraud_core.evaluation import evaluate
 from fraud_core.features import FEATURES
 from fraud_core.intervals import METRICS, Figure, card_intervals
 from fraud_core.labels import LABEL_COLUMNS
-from fraud_core.live_quality import LiveQuality, at_age, daily, decisions, live_quality
+from fraud_core.live_quality import at_age, daily, decisions, live_quality
 from fraud_core.review import recall_by_review
 from fraud_core.served import SERVED_COLUMNS
 from fraud_core.timestamps import DAY_MS
@@ -94,6 +95,9 @@ def test_counts_money_and_shares_are_those_worked_out_by_hand():
     assert cohort.error("recall") == pytest.approx(0.85 - 0.5)
     assert found.newest() is found.of("1", 7) is cohort
     assert found.of("1", 14) is None
+    numbers = cohort.numbers()
+    assert (numbers["recall"], numbers["value_caught"], numbers["value_missed"]) == (0.5, 100.0, 7.5)
+    assert numbers["error_of_expected_recall"] == cohort.error("recall")
 
 
 def test_a_late_chargeback_moves_the_older_cohort_only():
@@ -124,6 +128,25 @@ def test_what_nobody_can_know_yet_has_no_figure_and_none_is_made_up():
     [cohort] = quality([{"day": 50, "score": 0.1}, {"day": 50, "score": 0.2}], labels()).cohorts
     assert [getattr(cohort, name) for name in METRICS] == [None] * 4
     assert cohort.card_precision_at_100 is cohort.recall_by_review is cohort.error("recall") is None
+
+
+def test_the_order_of_rows_changes_nothing():
+    rows = [
+        {"day": 25 + n % 20, "user_id": str(n % 7), "score": (n * 37 % 100) / 100, "offset": n, "partition": n % 3}
+        for n in range(300)
+    ]
+    told = labels(*((f"t{n}", n % 3 == 0, "customer", 46) for n in range(0, 300, 10)))
+    found = [
+        live_quality(
+            served(rows).sample(fraction=1, shuffle=True, seed=seed),
+            told,
+            NOW_DAY * DAY_MS,
+            label_delay_days=7,
+            period_days=14,
+        )
+        for seed in range(5)
+    ]
+    assert all(other == found[0] for other in found)
 
 
 def test_the_record_comes_back_from_json_as_it_was():
@@ -246,6 +269,17 @@ def test_a_sample_without_a_find_says_how_much_may_still_be_hidden():
     assert figure.value == figure.high == 100 / 120
     # With nothing found, up to 3 unseen finds are within the 95 % bound; each would stand for 200.
     assert figure.low == pytest.approx(100 / (120 + 200 * -np.log(0.05)), rel=0.01)
+
+
+def test_frauds_that_are_known_to_be_missed_are_never_left_out():
+    rows = passed(20_000, 0, 20, 0.005, seed=0)
+    come_upon = rows.with_row_index().with_columns(
+        is_fraud=pl.col("is_fraud")
+        | ~pl.col("is_flagged") & ~pl.col("review_sample") & (pl.col("index") % 1_000 == 999)
+    )
+    missed = come_upon.filter(~pl.col("is_flagged"), "is_fraud").height
+    assert missed > 30
+    assert recall_by_review(come_upon).value == recall_by_review(come_upon).high == 100 / (100 + missed)
 
 
 def test_who_looks_at_nothing_gets_no_figure():
