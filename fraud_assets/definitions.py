@@ -6,12 +6,15 @@ import dagster as dg
 
 from fraud_assets.assets.balanced_training_set import balanced_training_set
 from fraud_assets.assets.champion_quality import champion_quality
+from fraud_assets.assets.dead_letters import dead_letters
 from fraud_assets.assets.decision_threshold import decision_threshold
+from fraud_assets.assets.drift import drift
 from fraud_assets.assets.evaluation import evaluation
 from fraud_assets.assets.labels import labels
 from fraud_assets.assets.live_quality import live_quality
 from fraud_assets.assets.merchant_risk import merchant_risk
 from fraud_assets.assets.model_comparison import model_comparison
+from fraud_assets.assets.parity_audit import parity_audit
 from fraud_assets.assets.predictions import predictions
 from fraud_assets.assets.production_model import production_model
 from fraud_assets.assets.promotion import promotion
@@ -20,6 +23,7 @@ from fraud_assets.assets.score_calibration import score_calibration
 from fraud_assets.assets.training_set import training_set
 from fraud_assets.assets.transactions import transactions
 from fraud_assets.assets.tuned_model import tuned_model
+from fraud_assets.drift_sensor import drift_sensor
 from fraud_assets.io_managers import IngestedIOManager, ModelIOManager, ParquetIOManager, RecordIOManager
 from fraud_assets.jobs import daily_schedule, daily_training, hourly_schedule, merchant_risk_refresh, monitoring
 from fraud_assets.resources import KafkaResource, mlflow_resource, spark_resource
@@ -39,10 +43,13 @@ ASSETS = (
     registered_model,
     production_model,
     predictions,
+    live_quality,
+    dead_letters,
+    drift,
+    parity_audit,
     model_comparison,
     champion_quality,
     promotion,
-    live_quality,
 )
 
 
@@ -55,7 +62,7 @@ def build_defs(settings: Settings, resource_overrides: Mapping[str, object] | No
         assets=dg.map_asset_specs(lambda spec: spec.replace_attributes(partitions_def=partitions), ASSETS),
         jobs=[job, refresh, watch],
         schedules=[daily_schedule(job, settings), hourly_schedule(refresh), hourly_schedule(watch, minute=30)],
-        sensors=[feedback_sensor(job)],
+        sensors=[feedback_sensor(job), drift_sensor(job)],
         executor=dg.in_process_executor,
         resources={
             "settings": settings,

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 from fraud_core.cbpe import Expected
-from fraud_core.intervals import METRICS, Figure
+from fraud_core.decision_quality import Interval
+from fraud_core.intervals import METRICS
 
 _LATER_DAYS = (14, 30)
 _COUNTS = ("transactions", "flagged", "frauds", "caught")
@@ -29,11 +30,11 @@ class Cohort:
     caught: int
     caught_cents: int
     missed_cents: int
-    precision: Figure | None
-    recall: Figure | None
-    f2: Figure | None
-    average_precision: Figure | None
-    recall_by_review: Figure | None
+    precision: Interval | None
+    recall: Interval | None
+    f2: Interval | None
+    average_precision: Interval | None
+    recall_by_review: Interval | None
     card_precision_at_100: float | None
     expected: Expected
 

@@ -10,15 +10,29 @@ import numpy as np
 import polars as pl
 
 from fraud_core.comparison import PairedGain
-from fraud_core.intervals import Figure
 from fraud_core.ranking import card_resamples, require_both_classes
+
+
+@dataclass(frozen=True)
+class Interval:
+    """low, high : 5 to 95 % over resampled cards. All are NaN where the figure is not defined."""
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        """
+        >>> str(Interval(0.5, 0.25, 0.75))
+        '0.5000 (0.2500 to 0.7500)'
+        """
+        return f"{self.value:.4f} ({self.low:.4f} to {self.high:.4f})"
 
 
 @dataclass(frozen=True)
 class DecisionQuality:
     """Counts, amounts in hundredths of the currency (all currencies added as they are), and shares from 0 to 1.
 
-    A share that is not defined, such as precision without an alert, is NaN.
     alert_rate : of the transactions, flagged. value_caught : of the amount of the frauds, flagged.
     """
 
@@ -28,15 +42,15 @@ class DecisionQuality:
     caught: int
     fraud_cents: int
     caught_cents: int
-    precision: Figure
-    recall: Figure
-    f2: Figure
-    alert_rate: Figure
-    value_caught: Figure
+    precision: Interval
+    recall: Interval
+    f2: Interval
+    alert_rate: Interval
+    value_caught: Interval
 
-    def shares(self) -> dict[str, Figure]:
+    def shares(self) -> dict[str, Interval]:
         """Figures with an interval, by name."""
-        return {name: value for name, value in vars(self).items() if isinstance(value, Figure)}
+        return {name: value for name, value in vars(self).items() if isinstance(value, Interval)}
 
     @property
     def missed_cents(self) -> int:
@@ -61,7 +75,7 @@ def decision_quality(
         "value_caught": _share(caught_cents, fraud_cents),
     }
     counts = (transactions, flagged, frauds, caught, fraud_cents, caught_cents)
-    return DecisionQuality(*(int(of[0]) for of in counts), **{name: _figure(of) for name, of in figures.items()})
+    return DecisionQuality(*(int(of[0]) for of in counts), **{name: _interval(of) for name, of in figures.items()})
 
 
 def paired_f2(
@@ -102,8 +116,8 @@ def _f2(caught: np.ndarray, flagged: np.ndarray, frauds: np.ndarray) -> np.ndarr
     return 5 * caught / (4 * frauds + flagged)
 
 
-def _figure(drawn: np.ndarray) -> Figure:
+def _interval(drawn: np.ndarray) -> Interval:
     """drawn : the figure itself, then that of each resample; those in which it is not defined are left out."""
     defined = drawn[1:][~np.isnan(drawn[1:])]
     low, high = np.quantile(defined, (0.05, 0.95)) if len(defined) else (np.nan, np.nan)
-    return Figure(*(float(bound) for bound in (drawn[0], low, high)))
+    return Interval(*(float(bound) for bound in (drawn[0], low, high)))

@@ -4,6 +4,9 @@ Textbook limits (a PSI of 0.1 or 0.2) see nothing here: amounts raised by a tent
 stable month says: the mean of its daily statistics and five standard deviations, but never less than chance alone would
 give. A name is in alarm when it was beyond a limit on two of the last three days; a column that holds one value only,
 at once.
+
+What is known of fraud at merchants comes and goes with each outbreak, and would raise an alarm in a stable month: of it
+only a column that holds one value counts.
 """
 
 import math
@@ -23,7 +26,8 @@ FEWEST_ROWS = 500  # a day with fewer is not judged
 STANDARD_DEVIATIONS = 5.0
 ALARM_DAYS, OF_DAYS = 2, 3
 _KS_BINS, _PSI_BINS = 200, 20
-_ONE_DAY_ONLY = ("day_of_week",)  # the same all day: every day differs from a month
+_SAME_ALL_DAY = ("day_of_week",)
+_OF_KNOWN_FRAUD = "fraud"  # part of the names of those features
 
 STATISTICS = {
     "day": pl.Date,
@@ -35,20 +39,25 @@ STATISTICS = {
 }
 
 
+class TooFewDaysError(Exception):
+    """The rows of a reference do not tell what is usual."""
+
+
 @dataclass(frozen=True)
 class Column:
     """How one name is distributed in the reference. Bin b holds edges[b - 1] < value <= edges[b].
 
     shares : of the fine bins, which KS looks at. coarse : first fine bin of each bin that PSI looks at.
-    psi_limit, ks_limit : for a day of the reference's usual size. is_varied : no day of it held one value only.
+    psi_limit, ks_limit : for a day of the reference's usual size; None when only a constant counts.
+    is_varied : no day of it held one value only.
     """
 
     name: str
     edges: tuple[float, ...]
     shares: tuple[float, ...]
     coarse: tuple[int, ...]
-    psi_limit: float
-    ks_limit: float
+    psi_limit: float | None
+    ks_limit: float | None
     is_varied: bool
 
 
@@ -64,18 +73,18 @@ class Reference:
 
 def monitored(features: Sequence[str]) -> list[str]:
     """What is looked at: the features that vary within a day, and the score."""
-    return [name for name in features if name not in _ONE_DAY_ONLY] + [SCORE]
+    return [name for name in features if name not in _SAME_ALL_DAY] + [SCORE]
 
 
 def make_reference(rows: pl.DataFrame, names: Sequence[str]) -> Reference:
-    """From the rows of stable days: event_time_ms and ``names``. ValueError when there are too few days to say.
+    """From the rows of stable days: event_time_ms and ``names``. TooFewDaysError when they do not tell.
 
     Days with fewer than FEWEST_ROWS do not count, and of the others the newest REFERENCE_DAYS.
     """
     days = rows.select(_day()).group_by("day").len().filter(pl.col("len") >= FEWEST_ROWS).sort("day")
     days = days.tail(REFERENCE_DAYS)
     if days.height < FEWEST_REFERENCE_DAYS:
-        raise ValueError(
+        raise TooFewDaysError(
             f"{days.height} days with {FEWEST_ROWS} transactions or more are too few to tell what is usual: "
             f"{FEWEST_REFERENCE_DAYS} are needed"
         )
@@ -115,7 +124,7 @@ def judge(measured: pl.DataFrame, reference: Reference) -> pl.DataFrame:
     recent = pl.col("is_beyond").cast(pl.Int64).rolling_sum(OF_DAYS, min_samples=1).over("name", order_by="day")
     return (
         measured.join(columns, on="name", maintain_order="left")
-        .with_columns(excess=excess, is_constant=pl.col("is_varied") & (pl.col("values") == 1))
+        .with_columns(excess=excess.fill_null(0.0), is_constant=pl.col("is_varied") & (pl.col("values") == 1))
         .with_columns(is_beyond=(pl.col("excess") > 1) | pl.col("is_constant"))
         .with_columns(is_alarm=(pl.col("is_beyond") & (recent >= ALARM_DAYS)) | pl.col("is_constant"))
         .select(*STATISTICS, "excess", "is_beyond", "is_constant", "is_alarm")
@@ -148,13 +157,13 @@ def _day() -> pl.Expr:
 def _binned(name: str, values: pl.Series) -> Column:
     known = values.drop_nulls().to_numpy()
     if not len(known):
-        raise ValueError(f"{name} has no value in the reference")
+        raise TooFewDaysError(f"{name} has no value in the reference")
     fine = np.unique(np.quantile(known, np.arange(1, _KS_BINS) / _KS_BINS, method="lower"))
     coarse = np.unique(np.quantile(known, np.arange(1, _PSI_BINS) / _PSI_BINS, method="lower"))
     starts = np.unique(np.concatenate([[0], np.searchsorted(fine, coarse) + 1]))
     counts = np.bincount(np.searchsorted(fine, known), minlength=len(fine) + 1)
     shares = counts / counts.sum()
-    return Column(name, tuple(fine.tolist()), tuple(shares.tolist()), tuple(starts.tolist()), math.inf, math.inf, True)
+    return Column(name, tuple(fine.tolist()), tuple(shares.tolist()), tuple(starts.tolist()), None, None, True)
 
 
 def _limited(column: Column, measured: pl.DataFrame, usual: int) -> Column:
@@ -167,7 +176,9 @@ def _limited(column: Column, measured: pl.DataFrame, usual: int) -> Column:
         "ks": 2 / math.sqrt(usual),
     }
     limits = {
-        name: max(of_column[name].mean() + STANDARD_DEVIATIONS * of_column[name].std(), floor)
+        name: None
+        if _OF_KNOWN_FRAUD in column.name
+        else max(of_column[name].mean() + STANDARD_DEVIATIONS * of_column[name].std(), floor)
         for name, floor in chance.items()
     }
     return Column(

@@ -191,6 +191,25 @@ def cost(cpu_seconds: dict[str, float]) -> "Figure":
     return figure
 
 
+def drift_heat_map(judged: pl.DataFrame) -> "Figure":
+    """judged : as drift.judge returns it. A cell is how near a name came to its limit on a day; a cross is an alarm."""
+    names = sorted(judged["name"].unique())
+    days = sorted(judged["day"].unique())
+    figure, axes = _figure("Drift: 1 is the limit, x an alarm", "", "")
+    figure.set_size_inches(1.5 + 0.35 * max(12, len(days)), 1.0 + 0.18 * len(names))
+    cells = np.full((len(names), len(days)), np.nan)
+    at = {value: place for order in (names, days) for place, value in enumerate(order)}
+    for day, name, excess, is_alarm in judged.select("day", "name", "excess", "is_alarm").iter_rows():
+        cells[at[name], at[day]] = excess
+        if is_alarm:
+            axes.text(at[day], at[name], "x", ha="center", va="center", fontsize=7, color="white")
+    image = axes.imshow(cells, aspect="auto", cmap="inferno_r", vmin=0, vmax=2)
+    figure.colorbar(image, ax=axes, fraction=0.03)
+    axes.set_yticks(range(len(names)), names, fontsize=6)
+    axes.set_xticks(range(len(days)), [f"{day:%m-%d}" for day in days], rotation=90, fontsize=6)
+    return figure
+
+
 def calibration_curve(fitted: "Calibration") -> "Figure":
     figure, axes = _figure(f"Calibration: {fitted.method}", "score of the trees", "probability of fraud")
     raw = np.linspace(0, 1, 501)

@@ -20,7 +20,7 @@ class LagReporter:
     def __init__(self, kafka: dict[str, str], checkpoint: Checkpoint, mine: frozenset[int] | None) -> None:
         """mine : the partitions to look at; None for all."""
         self._mine = mine
-        self._consumer = Consumer({**kafka, "group.id": "lag"}, logger=log)
+        self._consumer = Consumer({**kafka, "group.id": "fraud-lag"}, logger=log)
         self._checkpoint = checkpoint
 
     def start(self, stop: threading.Event) -> None:

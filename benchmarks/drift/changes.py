@@ -77,7 +77,7 @@ def _rows(**columns: pl.Expr) -> Change:
 
 
 def _campaigns(pattern: str, times: float) -> Change:
-    """``times`` the usual campaigns of a kind of fraud; of a new kind, its rate when let loose."""
+    """``times`` the usual campaigns of a kind of fraud; of a new kind, which has none before, those it would have."""
 
     def change(scene: Scene) -> Scene:
         return _sent(scene, simulate(scene.customers, scene.seed, DAYS, {pattern: {FIRST_CHANGED_DAY: times}}))

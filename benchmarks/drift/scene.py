@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
+from fraud_core.anomaly import fit_anomaly_detector
 from fraud_core.calibration import calibrate
 from fraud_core.features import FEATURES, compute_features
 from fraud_core.labels import LABEL_COLUMNS
@@ -127,4 +128,5 @@ def train(payments: Payments, as_of_day: int, settings: Settings) -> FraudModel:
     raw = FraudModel(booster, card).raw_score(validation.select(FEATURES).to_numpy())
     calibration = calibrate(is_fraud, raw, cards)
     threshold = choose_threshold(is_fraud, calibration.apply(raw), cards, seed=settings.seed).value
-    return FraudModel(booster, ModelCard(threshold, card.base_rate, card.training_window, calibration=calibration))
+    card = ModelCard(threshold, card.base_rate, card.training_window, calibration=calibration)
+    return FraudModel.with_detector(booster, card, fit_anomaly_detector(train, settings.anomaly_share, settings.seed))

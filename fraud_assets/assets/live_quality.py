@@ -9,7 +9,8 @@ from fraud_assets.partitions import known_ms
 from fraud_assets.plots import as_markdown, as_table
 from fraud_core import plots
 from fraud_core.cohorts import Cohort, LiveQuality
-from fraud_core.intervals import METRICS, Figure
+from fraud_core.decision_quality import Interval
+from fraud_core.intervals import METRICS
 from fraud_core.settings import Settings
 
 LEAST_FRAUDS = 30
@@ -99,9 +100,7 @@ def check(newest: Cohort | None, tested: tuple[float, float] | None) -> dg.Asset
     )
 
 
-def _text(figure: Figure | float | None) -> str:
+def _text(figure: Interval | float | None) -> str:
     if figure is None:
         return "-"
-    if isinstance(figure, float):
-        return f"{figure:.3f}"
-    return f"{figure.value:.3f} ({figure.low:.3f} to {figure.high:.3f})"
+    return f"{figure:.4f}" if isinstance(figure, float) else str(figure)

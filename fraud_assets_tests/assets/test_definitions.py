@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 import dagster as dg
 import pytest
 
+from fraud_assets.assets import drift, parity_audit
 from fraud_assets.definitions import build_defs
 from fraud_assets.offset_log import OffsetLog, OffsetRange
 from fraud_assets.partitions import AS_OF_TAG
@@ -27,7 +28,16 @@ ORDER = [
 ]
 
 
-MONITORING = ["predictions", "live_quality", "model_comparison", "champion_quality", "promotion"]
+MONITORING = [
+    "predictions",
+    "live_quality",
+    "dead_letters",
+    "drift",
+    "parity_audit",
+    "model_comparison",
+    "champion_quality",
+    "promotion",
+]
 
 
 @pytest.fixture(scope="module")
@@ -72,12 +82,14 @@ def test_the_checks_that_guard_the_model_are_blocking(definitions):
         for assets in definitions.assets
         for spec in assets.check_specs
     }
+    watching = [("drift", name) for name in drift.CHECKS] + [("parity_audit", name) for name in parity_audit.CHECKS]
     for told_only in (
         ("evaluation", "passes_the_offline_gate"),
         ("labels", "nothing_is_quarantined"),
+        ("live_quality", "recall_holds"),
+        *watching,
         ("model_comparison", "challenger_is_not_worse"),
         ("champion_quality", "champion_is_not_worse_than_the_one_before"),
-        ("live_quality", "recall_holds"),
     ):
         assert checks.pop(told_only) is False
     assert set(checks) == {

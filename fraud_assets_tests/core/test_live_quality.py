@@ -11,9 +11,10 @@ from pydantic import TypeAdapter
 
 from fraud_core.cbpe import expected_quality
 from fraud_core.cohorts import LiveQuality
+from fraud_core.decision_quality import Interval
 from fraud_core.evaluation import evaluate
 from fraud_core.features import FEATURES
-from fraud_core.intervals import METRICS, Figure, card_intervals
+from fraud_core.intervals import METRICS, card_intervals
 from fraud_core.labels import LABEL_COLUMNS
 from fraud_core.live_quality import at_age, daily, decisions, live_quality
 from fraud_core.review import recall_by_review
@@ -197,7 +198,7 @@ def test_the_figures_are_those_of_an_evaluation_and_lie_within_their_intervals()
 def test_when_the_scores_are_the_truth_the_expected_figures_are_the_measured_ones(drawn):
     is_fraud, is_flagged = np.array(drawn).T
     expected = expected_quality(is_fraud.astype(float), is_flagged)
-    rows = pl.DataFrame({"user_id": ["u"] * len(drawn), "is_fraud": is_fraud})
+    rows = pl.DataFrame({"user_id": ["u"] * len(drawn), "is_fraud": is_fraud, "amount_cents": 1})
     measured = card_intervals(rows, is_fraud.astype(float), is_flagged, resamples=1)
     assert expected.frauds == is_fraud.sum()
     for name, figure in measured.items():
@@ -261,7 +262,7 @@ def test_the_recall_from_the_review_sample_is_right_on_average_and_its_interval_
 
 def test_a_review_of_everything_leaves_nothing_open():
     figure = recall_by_review(passed(1_000, 60, 20, 1.0, seed=0))
-    assert figure == Figure(100 / 180, 100 / 180, 100 / 180)
+    assert figure == Interval(100 / 180, 100 / 180, 100 / 180)
 
 
 def test_a_sample_without_a_find_says_how_much_may_still_be_hidden():

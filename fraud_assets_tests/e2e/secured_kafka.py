@@ -28,9 +28,13 @@ from fraud_stack.java import java_home
 from fraud_stack.kafka import broker_command, create_topics, write_broker_configuration
 from fraud_stack.paths import BROKER_JARS
 
-# What docs/operations.md says a user needs, on topics whose names begin so.
-PREFIXES = ("transactions", "fraud_")
-RIGHTS = (AclOperation.CREATE, AclOperation.DESCRIBE, AclOperation.READ, AclOperation.WRITE)
+# What docs/operations.md says a user needs, on what has a name that begins so.
+_ON_TOPICS = (AclOperation.CREATE, AclOperation.DESCRIBE, AclOperation.READ, AclOperation.WRITE)
+RIGHTS = (
+    (ResourceType.TOPIC, "transactions", _ON_TOPICS),
+    (ResourceType.TOPIC, "fraud_", _ON_TOPICS),
+    (ResourceType.GROUP, "fraud-", (AclOperation.DESCRIBE,)),
+)
 USERS = ("admin", "fraud", "stranger")
 
 
@@ -114,11 +118,11 @@ def _format_with_users(home: Path) -> None:
 def _grant(admin: AdminClient, user: str) -> None:
     rights = [
         AclBinding(
-            *(ResourceType.TOPIC, prefix, ResourcePatternType.PREFIXED),
+            *(kind, prefix, ResourcePatternType.PREFIXED),
             *(f"User:{user}", "*", operation, AclPermissionType.ALLOW),
         )
-        for prefix in PREFIXES
-        for operation in RIGHTS
+        for kind, prefix, operations in RIGHTS
+        for operation in operations
     ]
     for granted in admin.create_acls(rights).values():
         granted.result(30)
