@@ -95,7 +95,9 @@ def live(
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     if minutes is not None:
-        threading.Timer(minutes * 60, stop.set).start()
+        timer = threading.Timer(minutes * 60, stop.set)
+        timer.daemon = True  # a command that is stopped earlier does not wait for it
+        timer.start()
     began = time.monotonic()
     print(f"   {rate:g} transactions a second; a simulated day lasts {simulation.customers / rate:.0f} s", flush=True)
     with RecordProducer(settings) as producer:

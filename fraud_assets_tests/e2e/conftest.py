@@ -4,7 +4,9 @@ import json
 import os
 import subprocess
 import time
+import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,6 +34,23 @@ class Stack:
 
     def run(self, *arguments: str, timeout_s: float = 300) -> subprocess.CompletedProcess[str]:
         return run(self.environment, *arguments, timeout_s=timeout_s)
+
+    @contextmanager
+    def in_background(self, *arguments: str) -> Iterator[subprocess.Popen]:
+        """A command that runs until the block ends."""
+        process = subprocess.Popen(
+            [ROOT / "run", *arguments], env=self.environment, cwd=ROOT, stdout=subprocess.DEVNULL
+        )
+        try:
+            yield process
+        finally:
+            process.terminate()
+            process.wait(60)
+
+    def decides(self, role: str, version: str) -> bool:
+        """Whether the last micro-batch was scored with ``version`` in ``role``."""
+        metrics = urllib.request.urlopen(f"http://127.0.0.1:{self.settings.metrics_port}/metrics", timeout=10).read()
+        return f'fraud_stream_model{{role="{role}",version="{version}"}} 1.0' in metrics.decode()
 
     def read(self, topic: Topic) -> list:
         """All records of a topic, partition by partition in offset order."""

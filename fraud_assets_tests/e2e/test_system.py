@@ -2,16 +2,21 @@
 
 import json
 import urllib.request
+from collections import defaultdict
 from itertools import groupby
 
+import mlflow
 import numpy as np
 import psutil
 import pytest
 
+from fraud_assets.promotion_log import promotion_log
+from fraud_assets.registry import Registry
 from fraud_assets_tests.e2e.conftest import Stack
 from fraud_core.features import FEATURES, compute_features
 from fraud_core.merchant_risk import MERCHANT_FEATURES, MerchantRisk
 from fraud_core.schema import validator
+from fraud_core.timestamps import parse_rfc3339_ms
 from fraud_core.topics import DEAD_LETTER, FEEDBACK, PREDICTIONS, TRANSACTIONS
 from fraud_core.transaction import decode_transactions
 from streaming.merchant_risk_source import load
@@ -117,6 +122,42 @@ def test_a_message_nobody_can_read_ends_in_the_dead_letter_topic_with_its_bytes(
     assert validator(DEAD_LETTER.schema).is_valid(letter)
 
 
+def test_the_stream_follows_a_promotion_and_a_rollback_by_command_without_a_restart_or_a_lost_payment(stack: Stack):
+    first = stack.summary["model"]["version"]
+    registry = Registry(stack.settings, "a test")
+    mlflow.set_tracking_uri(stack.settings.mlflow_address)
+    with mlflow.start_run(experiment_id=mlflow.set_experiment(stack.settings.experiment_name).experiment_id) as run:
+        second = registry.register(registry.load(first), run.info.run_id, {})
+    assert first != second
+    refused = stack.run("promote", "99", "--reason", "wish")
+    assert (refused.returncode, "there is no version 99" in refused.stderr) == (1, True)
+
+    with stack.in_background("produce", "--rate", "100", "--minutes", "5") as producer:
+        promoted = stack.run("promote", second, "--reason", "to see the stream follow")
+        assert promoted.returncode == 0, promoted.stderr
+        _wait_for(lambda: stack.decides("champion", second))
+        rolled_back = stack.run("rollback")
+        assert rolled_back.returncode == 0, rolled_back.stderr
+        _wait_for(lambda: stack.decides("champion", first))
+        assert producer.poll() is None, "the payments ended before the models had changed"
+    assert stack.run("ledger").returncode == 0
+
+    predictions = stack.read(PREDICTIONS)
+    for _, of_partition in groupby(predictions, key=lambda record: record.partition):
+        versions = [version for version, _ in groupby(_version(record) for record in of_partition)]
+        assert [version for version in versions if version] == [first, second, first]
+    by_micro_batch = defaultdict(set)
+    for record in predictions:
+        by_micro_batch[dict(record.headers)["scored_at"]].add(_version(record))
+    assert all(len(versions) == 1 for versions in by_micro_batch.values())
+    moves = [json.loads(line) for line in promotion_log(stack.settings).read_text().splitlines()]
+    asked_ms = max(
+        parse_rfc3339_ms(move["at"]) for move in moves if (move["version"], move["to"]) == (second, "Production")
+    )
+    followed_ms = min(parse_rfc3339_ms(at.decode()) for at, by in by_micro_batch.items() if by == {second})
+    print(f"the stream decided with the promoted version {followed_ms - asked_ms} ms after it was asked for")
+
+
 def test_a_second_up_is_refused_with_a_sentence(stack: Stack):
     second = stack.run("up")
     assert second.returncode != 0
@@ -142,6 +183,10 @@ def test_state_survives_a_restart_and_down_leaves_no_process_and_no_port(stack: 
     keys = [(p["partition"], p["offset"]) for p in (json.loads(record.value) for record in predictions)]
     assert len(set(keys)) == len(keys)
     assert json.loads(predictions[-1].value)["model_version"] == stack.summary["model"]["version"]
+
+
+def _version(record) -> str | None:
+    return json.loads(record.value)["model_version"]
 
 
 def _belongs_to(process: psutil.Process, stack: Stack) -> bool:
