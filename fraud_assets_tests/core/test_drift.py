@@ -105,6 +105,14 @@ def test_missing_values_are_no_values_and_no_error(reference):
     assert alarms(rows, reference) == []
 
 
+def test_a_score_of_another_model_is_no_fault_and_of_too_few_rows_not_judged():
+    reference = make_reference(days(0, REFERENCE_DAYS).rename({"amount": SCORE}), [SCORE, "is_rare"])
+    rows = days(40, 3).rename({"amount": SCORE})
+    unasked = rows.with_columns(pl.when(pl.int_range(pl.len()) % 2000 < FEWEST_ROWS - 1).then(SCORE).alias(SCORE))
+    assert set(judged(unasked, reference)["name"]) == {"is_rare"}
+    assert alarms(unasked, reference) == []
+
+
 def test_a_small_day_is_noisier_and_is_given_more_room(reference):
     assert alarms(days(40, 20, rows=FEWEST_ROWS), reference) == []
 
@@ -117,7 +125,7 @@ def test_a_reference_takes_the_newest_days_and_needs_enough_of_them():
     reference = make_reference(days(0, REFERENCE_DAYS + 3), NAMES)
     assert reference.first == (FIRST + timedelta(3)).isoformat()
     assert reference.last == (FIRST + timedelta(REFERENCE_DAYS + 2)).isoformat()
-    with pytest.raises(TooFewDaysError, match="13 days .* are too few"):
+    with pytest.raises(TooFewDaysError, match=r"13 days .* are too few"):
         make_reference(days(0, FEWEST_REFERENCE_DAYS - 1), NAMES)
 
 
