@@ -19,4 +19,6 @@ def as_markdown(figure: "Figure") -> dg.MarkdownMetadataValue:
 
 
 def as_table(frame: pl.DataFrame) -> dg.TableMetadataValue:
-    return dg.MetadataValue.table([dg.TableRecord(row) for row in frame.iter_rows(named=True)])
+    rows = [dg.TableRecord(row) for row in frame.iter_rows(named=True)]
+    # Given, because without rows Dagster cannot tell the columns.
+    return dg.MetadataValue.table(rows, dg.TableSchema([dg.TableColumn(name) for name in frame.columns]))
