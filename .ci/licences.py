@@ -24,6 +24,7 @@ LOOKED_AT = {
     "psycopg2-binary": "LGPL; used as a library and not changed",
     "skops": "MIT; a licence file and no name in its metadata",
     "supervisor": "BSD-like (Repoze); a name in its metadata that is in no list",
+    "text-unidecode": "Artistic or GPL, as one likes: Artistic",
 }
 
 

@@ -1,4 +1,5 @@
-"""Software bill of materials: every Python package of .venv and every Java archive of jars.lock, as CycloneDX JSON.
+"""Software bill of materials as CycloneDX JSON: every Python package of .venv and of the Airflow image, every Java
+archive of jars.lock.
 
 ``.ci/sbom FILE``. Versions and hashes come from what is installed and locked, licences from the packages' metadata and
 the archives' POMs (the nearest parent that states one).
@@ -13,23 +14,24 @@ from pathlib import Path
 from fraud_stack.jars import Jar, locked_jars, maven
 
 TOOL = "cyclonedx-bom==7.5.0"
+AIRFLOW = "docker/airflow"
 
 
-def python_packages(uv: str, python: str) -> dict:
+def python_packages(uv: str, python: Path | str, pyproject: str) -> dict:
     """CycloneDX of what is installed beside ``python``, by the CycloneDX project's own tool."""
-    command = [
-        uv,
-        "tool",
-        "run",
-        "--from",
-        TOOL,
-        "cyclonedx-py",
-        "environment",
-        python,
-        "--pyproject",
-        "pyproject.toml",
-    ]
-    return json.loads(subprocess.run([*command, "--output-format", "JSON"], check=True, stdout=subprocess.PIPE).stdout)
+    command = [uv, "tool", "run", "--from", TOOL, "cyclonedx-py", "environment", python]
+    command += ["--pyproject", pyproject, "--output-format", "JSON"]
+    return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
+
+
+def airflow_packages(uv: str, folder: Path) -> list[dict]:
+    """Components of the Airflow image, whose lock is installed into ``folder`` as its Dockerfile does."""
+    python, wanted = folder / "venv" / "bin" / "python", folder / "requirements.txt"
+    export = [uv, "export", "--quiet", "--frozen", "--no-dev", "--no-emit-project", "--no-header", "-o", wanted]
+    subprocess.run([*export, "--project", AIRFLOW], check=True)
+    subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, folder / "venv"], check=True)
+    subprocess.run([uv, "pip", "sync", "--quiet", "--require-hashes", "--python", python, wanted], check=True)
+    return python_packages(uv, python, f"{AIRFLOW}/pyproject.toml")["components"]
 
 
 def java_archive(jar: Jar, repository: Path) -> dict:
@@ -59,9 +61,13 @@ def java_licences(group: str, artifact: str, version: str, repository: Path) -> 
 
 def main() -> None:
     uv, file = sys.argv[1:]
-    bill = python_packages(uv, sys.executable)
-    with tempfile.TemporaryDirectory() as repository:
-        bill["components"] += [java_archive(jar, Path(repository)) for jar in locked_jars()]
+    bill = python_packages(uv, sys.executable, "pyproject.toml")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        jars = [java_archive(jar, folder / "maven") for jar in locked_jars()]
+        components = [*bill["components"], *airflow_packages(uv, folder), *jars]
+    # The two environments share packages; bom-ref is name and version, or an archive's folder and coordinates.
+    bill["components"] = list({component["bom-ref"]: component for component in components}.values())
     Path(file).write_text(json.dumps(bill, indent=2) + "\n")
     print(f"{file}: {len(bill['components'])} components")
 

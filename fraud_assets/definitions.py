@@ -5,15 +5,19 @@ from collections.abc import Mapping
 import dagster as dg
 
 from fraud_assets.assets.balanced_training_set import balanced_training_set
+from fraud_assets.assets.champion_quality import champion_quality
 from fraud_assets.assets.dead_letters import dead_letters
 from fraud_assets.assets.decision_threshold import decision_threshold
 from fraud_assets.assets.drift import drift
 from fraud_assets.assets.evaluation import evaluation
 from fraud_assets.assets.labels import labels
+from fraud_assets.assets.live_quality import live_quality
 from fraud_assets.assets.merchant_risk import merchant_risk
+from fraud_assets.assets.model_comparison import model_comparison
 from fraud_assets.assets.parity_audit import parity_audit
 from fraud_assets.assets.predictions import predictions
 from fraud_assets.assets.production_model import production_model
+from fraud_assets.assets.promotion import promotion
 from fraud_assets.assets.registered_model import registered_model
 from fraud_assets.assets.score_calibration import score_calibration
 from fraud_assets.assets.training_set import training_set
@@ -39,9 +43,13 @@ ASSETS = (
     registered_model,
     production_model,
     predictions,
+    live_quality,
     dead_letters,
     drift,
     parity_audit,
+    model_comparison,
+    champion_quality,
+    promotion,
 )
 
 

@@ -14,3 +14,8 @@ def as_of_ms(context: dg.AssetExecutionContext) -> int:
     if between is not None:
         return parse_rfc3339_ms(between)
     return int(context.partition_time_window.end.timestamp() * 1000)
+
+
+def known_ms(context: dg.AssetExecutionContext, newest_event_ms: int | None) -> int:
+    """The moment a run is as of, but not after the newest event: a simulated or replayed stream may lie behind."""
+    return as_of_ms(context) if newest_event_ms is None else min(as_of_ms(context), newest_event_ms)

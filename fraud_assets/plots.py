@@ -19,6 +19,6 @@ def as_markdown(figure: "Figure") -> dg.MarkdownMetadataValue:
 
 
 def as_table(frame: pl.DataFrame) -> dg.TableMetadataValue:
-    rows = [dg.TableRecord(row) for row in frame.iter_rows(named=True)]
-    # Given, because without rows Dagster cannot tell the columns.
-    return dg.MetadataValue.table(rows, dg.TableSchema([dg.TableColumn(name) for name in frame.columns]))
+    # Dagster works the columns out from the rows, of which there may be none.
+    schema = dg.TableSchema([dg.TableColumn(name) for name in frame.columns])
+    return dg.MetadataValue.table([dg.TableRecord(row) for row in frame.iter_rows(named=True)], schema)

@@ -1,22 +1,24 @@
-"""The model registry: stages, aliases and the promotion log. Every call that names a stage is in this file.
+"""The model registry: versions, stages and aliases. Every call that names a stage is in this file.
 
 MLflow's stages are the lifecycle people know, and deprecated; aliases are what the stream resolves. The two are kept in
 step here: ``challenger`` is the version in Staging, ``champion`` the one in Production. When MLflow drops its stages,
 only this file changes.
 """
 
-import json
 import logging
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Literal
 
 from fraud_assets.io_managers import StoredModel
+from fraud_assets.promotion_log import Write, promotion_log, writing
 from fraud_core.model_digests import digests, require_digests
+from fraud_core.promotion import Trial
 from fraud_core.settings import Settings
-from fraud_core.timestamps import format_rfc3339_ms, now_ms
+from fraud_core.timestamps import DAY_MS, format_rfc3339_ms, now_ms, parse_rfc3339_ms
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
 Stage = Literal["Staging", "Production", "Archived"]
 ALIASES = {"Staging": "challenger", "Production": "champion"}
+_ROLLED_BACK = "rolled_back_since"
 
 
 class Registry:
@@ -75,15 +78,47 @@ class Registry:
         )
         return str(made.version)
 
+    def versions(self) -> list[str]:
+        """All of them, oldest first."""
+        return sorted((str(found.version) for found in self._versions()), key=int)
+
     def stage(self, version: str) -> str:
         return self._client.get_model_version(self._name, version).current_stage
 
     def champion(self) -> str | None:
         """The version in Production."""
-        if not self._client.search_registered_models(f"name = '{self._name}'"):
+        return self._aliases().get(ALIASES["Production"])
+
+    def challenger(self) -> str | None:
+        """The version in Staging."""
+        return self._aliases().get(ALIASES["Staging"])
+
+    def trial(self, candidate: str) -> Trial | None:
+        """What is in Staging, unless it is ``candidate``."""
+        version = self.challenger()
+        if version is None or version == candidate:
             return None
-        version = self._client.get_registered_model(self._name).aliases.get(ALIASES["Production"])
-        return version and str(version)
+        return Trial(version, (now_ms() - self.since_ms(version, "Staging")) / DAY_MS)
+
+    def since_ms(self, version: str, stage: Stage) -> int:
+        """When a version last entered a stage that it has been in."""
+        return parse_rfc3339_ms(self._client.get_model_version(self._name, version).tags[since(stage)])
+
+    def was_rolled_back(self, version: str) -> bool:
+        """Whether it ever was: from then on only a person promotes it."""
+        return _ROLLED_BACK in self._client.get_model_version(self._name, version).tags
+
+    def past_champions(self) -> list[str]:
+        """What a rollback may go back to, best first: versions that were in Production, the last one first, and were
+        not rolled back themselves since then."""
+        entered = {
+            str(found.version): found.tags[since("Production")]
+            for found in self._versions()
+            if since("Production") in found.tags
+            and found.current_stage == "Archived"
+            and found.tags.get(_ROLLED_BACK, "") < found.tags[since("Production")]
+        }
+        return sorted(entered, key=lambda version: (entered[version], int(version)), reverse=True)
 
     def load(self, version: str) -> StoredModel:
         """ValueError when its files are not those that were registered."""
@@ -98,50 +133,68 @@ class Registry:
         require_digests(model.ubj, model.card, self._client.get_model_version(self._name, version).tags)
         return model
 
-    def move(self, version: str, to: Stage, why: str) -> None:
+    def move(self, version: str, to: Stage, why: str, evidence: Mapping[str, float] | None = None) -> None:
         """Put a version into a stage and its alias with it; the version that was there before is archived.
 
-        Every move is one line of the promotion log. A version that already is in the stage stays as it is.
+        Every move is one line of the promotion log. A version that already is in the stage stays as it is. A move that
+        was cut short is completed by the next one to the same stage. ValueError when it would leave no version in
+        Production.
         """
-        if self.stage(version) == to:
-            return
-        before = [other.version for other in self._versions() if other.current_stage == to]
-        self._transition(version, to, why)
-        # The alias moves in one step, so the stream never finds none; only then does the stage of the old one change.
-        if to in ALIASES:
-            self._client.set_registered_model_alias(self._name, ALIASES[to], version)
-        for stage, alias in ALIASES.items():
-            if stage != to and self._aliases().get(alias) == version:
-                self._client.delete_registered_model_alias(self._name, alias)
-        for other in before:
-            self._transition(other, "Archived", f"version {version} took its place in {to}")
+        with writing(self._log) as write:
+            if version == self.champion() and to != "Production":
+                raise ValueError(f"version {version} decides: put another one into Production instead")
+            in_stage = [str(found.version) for found in self._versions() if found.current_stage == to]
+            if self.stage(version) != to:
+                self._transition(write, version, to, why, evidence or {})
+            # The alias moves in one step, so the stream never finds none; only then does the old one's stage change.
+            aliases = self._aliases()
+            if to in ALIASES and aliases.get(ALIASES[to]) != version:
+                self._client.set_registered_model_alias(self._name, ALIASES[to], version)
+            for stage, alias in ALIASES.items():
+                if stage != to and aliases.get(alias) == version:
+                    self._client.delete_registered_model_alias(self._name, alias)
+            for other in in_stage if to in ALIASES else ():
+                if other != version:
+                    self._transition(write, other, "Archived", f"version {version} took its place in {to}", {})
 
-    def _transition(self, version: str, to: Stage, why: str) -> None:
+    def roll_back(self, to: str, why: str, evidence: Mapping[str, float] | None = None) -> None:
+        """Put one of ``past_champions`` back into Production. The version that decides now is marked as rolled back."""
+        self._client.set_model_version_tag(self._name, self.champion(), _ROLLED_BACK, format_rfc3339_ms(now_ms()))
+        self.move(to, "Production", f"rollback: {why}", evidence)
+
+    def _transition(self, write: Write, version: str, to: Stage, why: str, evidence: Mapping[str, float]) -> None:
         entry = {
             "at": format_rfc3339_ms(now_ms()),
             "who": self._who,
             "model": self._name,
-            "version": str(version),
+            "version": version,
             "from": self.stage(version),
             "to": to,
             "why": why,
+            "evidence": dict(evidence),
         }
+        # The stage last: a move that is cut short is done again, and none is missing in the log.
+        self._client.set_model_version_tag(self._name, version, since(to), entry["at"])
+        self._client.set_model_version_tag(self._name, version, f"{to.lower()}_reason", why)
+        write(entry)
         with warnings.catch_warnings():
             # Stages are deprecated in favour of aliases; why they are used all the same stands at the top.
             warnings.simplefilter("ignore", FutureWarning)
             self._client.transition_model_version_stage(self._name, version, to)
-        self._client.set_model_version_tag(self._name, version, f"{to.lower()}_since", entry["at"])
-        self._client.set_model_version_tag(self._name, version, f"{to.lower()}_reason", why)
-        self._log.parent.mkdir(parents=True, exist_ok=True)
-        with self._log.open("a") as log:
-            log.write(json.dumps(entry) + "\n")
 
     def _aliases(self) -> dict[str, str]:
+        if not self._client.search_registered_models(f"name = '{self._name}'"):
+            return {}
         return {alias: str(version) for alias, version in self._client.get_registered_model(self._name).aliases.items()}
 
     def _versions(self, condition: str | None = None) -> "list[ModelVersion]":
         own = f"name = '{self._name}'"
         return list(self._client.search_model_versions(f"{own} and {condition}" if condition else own))
+
+
+def since(stage: Stage) -> str:
+    """Name of the tag that says when a version entered a stage."""
+    return f"{stage.lower()}_since"
 
 
 @dataclass(frozen=True)
@@ -164,8 +217,3 @@ def servable_champion(registry: Registry, log: logging.Logger) -> Champion | Non
     except ValueError as error:
         log.warning(f"version {version} in Production counts as none: {error}")
         return None
-
-
-def promotion_log(settings: Settings) -> Path:
-    """JSON Lines, appended to and never rewritten: at, who, model, version, from, to, why."""
-    return settings.lake / "promotions.jsonl"

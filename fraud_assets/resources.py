@@ -11,6 +11,7 @@ from dagster_pyspark import LazyPySparkResource
 from pydantic import Field
 
 from fraud_assets.offset_log import OffsetRange, Offsets
+from fraud_core.kafka_refusals import KafkaRefusals
 from fraud_core.settings import Settings
 
 # Dagster sets it on a run that does only what its parent did not finish.
@@ -31,12 +32,13 @@ class KafkaResource(dg.ConfigurableResource):
     def offsets(self, topic: str) -> tuple[Offsets, Offsets]:
         """First offset kept and next offset to be written, by partition.
 
-        LookupError when there is no such topic, ConnectionError when no broker answers.
+        LookupError when there is no such topic or it may not be read, ConnectionError when no broker answers.
         """
         with self._consumer() as consumer:
-            partitions = consumer.list_topics(topic, self.timeout_s).topics[topic].partitions
+            known = consumer.list_topics(topic, self.timeout_s).topics[topic]
+            partitions = known.partitions
             if not partitions:
-                raise LookupError(f"Kafka at {self.settings.bootstrap_servers} has no topic {topic}")
+                raise LookupError(KafkaRefusals(self.settings).of_topic(topic, known.error))
             bounds = {
                 partition: consumer.get_watermark_offsets(TopicPartition(topic, partition), self.timeout_s)
                 for partition in sorted(partitions)
@@ -66,9 +68,11 @@ class KafkaResource(dg.ConfigurableResource):
 
     @contextmanager
     def _consumer(self) -> Iterator[Consumer]:
+        refusals = KafkaRefusals(self.settings)
         consumer = Consumer(
             {
                 **self.settings.confluent_kafka(),
+                "error_cb": refusals.note,
                 "group.id": "fraud-assets",  # librdkafka wants a name; only subscribing would join the group
                 "enable.auto.commit": False,
                 "enable.partition.eof": True,
@@ -77,10 +81,8 @@ class KafkaResource(dg.ConfigurableResource):
         try:
             yield consumer
         except KafkaException as error:
-            raise ConnectionError(
-                f"Kafka at {self.settings.bootstrap_servers} does not answer ({error.args[0].str()}): start it with "
-                "./run up, or set FRAUD_KAFKA_BOOTSTRAP_SERVERS"
-            ) from error
+            consumer.poll(0)
+            raise ConnectionError(refusals.of_call(error.args[0])) from error
         finally:
             consumer.close()
 

@@ -1,4 +1,4 @@
-"""Two models on the same rows: how much more one finds than the other, and how sure that is."""
+"""Two models on the same rows: how much better one is than the other, and how sure that is."""
 
 from dataclasses import dataclass
 
@@ -10,16 +10,32 @@ from fraud_core.ranking import Ranking, average_precision, card_resamples
 
 @dataclass(frozen=True)
 class PairedGain:
-    """Average precision of a model and of another one. low, high : 5 to 95 % of the gain over resampled cards."""
+    """A figure of a model and of another one. low, high : 5 to 95 % of the gain over resampled cards."""
 
-    average_precision: float
-    other_average_precision: float
+    value: float
+    other: float
     low: float
     high: float
 
+    @classmethod
+    def of(cls, value: float, other: float, gains: np.ndarray) -> "PairedGain":
+        """gains : (resamples,), of each draw of cards, which is the same for both models."""
+        low, high = (float(bound) for bound in np.quantile(gains, (0.05, 0.95)))
+        return cls(float(value), float(other), low, high)
+
     @property
     def gain(self) -> float:
-        return self.average_precision - self.other_average_precision
+        return self.value - self.other
+
+    def __str__(self) -> str:
+        """
+        >>> str(PairedGain(0.5, 0.25, -0.125, 0.375))
+        '0.5000 against 0.2500: gain +0.2500, 5 to 95 %: -0.1250 to +0.3750'
+        """
+        return (
+            f"{self.value:.4f} against {self.other:.4f}: gain {self.gain:+.4f}, "
+            f"5 to 95 %: {self.low:+.4f} to {self.high:+.4f}"
+        )
 
 
 def paired_gain(
@@ -41,5 +57,4 @@ def paired_gain(
         average_precision(*ranking.counts(weights)) - average_precision(*other.counts(weights))
         for weights in card_resamples(user_ids, is_fraud, resamples, seed)
     ]
-    low, high = (float(bound) for bound in np.quantile(gains, (0.05, 0.95)))
-    return PairedGain(average_precision(*ranking.counts()), average_precision(*other.counts()), low, high)
+    return PairedGain.of(average_precision(*ranking.counts()), average_precision(*other.counts()), np.array(gains))

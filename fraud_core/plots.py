@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from fraud_core.calibration import Calibration
+    from fraud_core.decision_quality import DecisionQuality
     from fraud_core.evaluation import Evaluation
 
 # Readable on white and on near-black. What is left black is axes and text, which a page may colour as its own text.
@@ -154,6 +155,23 @@ def metrics_over_time(periods: pl.DataFrame, names: Sequence[str]) -> "Figure":
     return figure
 
 
+def recall_by_day(days: pl.DataFrame) -> "Figure":
+    """days : as live_quality.daily returns it."""
+    figure, axes = _figure("Recall by day of payment and model version", "", "recall")
+    for number, (version, own) in enumerate(days.group_by("model_version", maintain_order=True)):
+        color = SERIES[number % len(SERIES)]
+        known = own.filter(pl.col("recall").is_not_null())
+        axes.plot(own["day"].to_list(), own["expected_recall"], "--", color=color, linewidth=0.8, alpha=0.8)
+        axes.plot(
+            known["day"].to_list(), known["recall"], "o-", color=color, markersize=3, label=f"version {version[0]}"
+        )
+    axes.plot([], [], "--", color=NEUTRAL, label="expected from the scores, without labels")
+    axes.set_ylim(0, 1.02)
+    axes.legend(frameon=False, fontsize=8)
+    figure.autofmt_xdate()
+    return figure
+
+
 def feature_importance(gains: dict[str, float], shown: int = 20) -> "Figure":
     """gains : total gain by feature, as Booster.get_score gives it."""
     top = sorted(gains.items(), key=lambda item: item[1])[-shown:]
@@ -198,6 +216,22 @@ def calibration_curve(fitted: "Calibration") -> "Figure":
     axes.plot(raw, fitted.apply(raw), color=GENUINE)
     axes.plot([0, 1], [0, 1], color=NEUTRAL, linestyle=":", label="as it was")
     axes.legend()
+    return figure
+
+
+def arms(results: "dict[str, DecisionQuality]") -> "Figure":
+    """results : by arm. Shares with their intervals, side by side."""
+    figure, axes = _figure("Decisions of each arm, 5 to 95 % over cards", "", "")
+    for number, (arm, color) in enumerate(zip(results, SERIES, strict=False)):
+        shares = {name: share for name, share in results[arm].shares().items() if not np.isnan(share.value)}
+        values, low, high = np.array([[share.value, share.low, share.high] for share in shares.values()]).T
+        errors = np.maximum([values - low, high - values], 0)
+        at = np.arange(len(shares)) + 0.2 * number
+        label = f"{arm}: {results[arm].transactions:,} payments"
+        axes.errorbar(at, values, errors, fmt="o", color=color, capsize=3, label=label)
+        axes.set_xticks(np.arange(len(shares)), [name.replace("_", " ") for name in shares])
+    axes.set_ylim(0, 1.02)
+    axes.legend(frameon=False)
     return figure
 
 

@@ -1,21 +1,33 @@
-"""Which stage a model may enter: the gate a candidate passes before Staging, and what may follow.
+"""Which stage a model may enter: the gate a candidate passes before Staging, and the one before Production.
 
-Pure rules over scores. Whoever calls them moves the registry and writes the promotion log, with the reasons given here.
+Pure rules over scores and decisions. Whoever calls them moves the registry and writes the promotion log, with the
+reasons given here.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
 import polars as pl
 
 from fraud_core.comparison import paired_gain
+from fraud_core.decision_quality import paired_f2
 from fraud_core.ranking import Ranking, average_precision
 
 Stage = Literal["None", "Staging", "Production"]
 
 # Of the way from a random order (AP = base rate) to a perfect one (AP = 1), a candidate must have gone this share.
 AP_MARGIN = 0.05
+
+# A challenger may replace the champion when it is at most this much worse with 95 % certainty, in average precision and
+# in the F2 of its decisions. docs/adr/0012 has what the rule lets through, and after how many frauds.
+NOT_WORSE_BY = 0.05
+LEAST_FRAUDS = 50
+LEAST_FRAUD_CARDS = 20
+
+# How long a challenger keeps its place in Staging while labels come in, beyond the label delay.
+TRIAL_DAYS = 14
 
 
 @dataclass(frozen=True)
@@ -33,6 +45,23 @@ class Promotion:
 
     stage: Stage
     reason: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the evidence asks for; "wait" is for more of it. reasons : sentences. figures : the numbers behind them."""
+
+    action: Literal["promote", "archive", "roll back", "wait"]
+    reasons: tuple[str, ...]
+    figures: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """The challenger that the stream scores beside the champion, and for how many days it has done so."""
+
+    version: str
+    days: float
 
 
 def offline_gate(
@@ -71,29 +100,80 @@ def offline_gate(
 
     compared = paired_gain(is_fraud, user_ids, candidate_scores, champion_scores, resamples=resamples, seed=seed)
     figures |= {
-        "champion_average_precision": compared.other_average_precision,
+        "champion_average_precision": compared.other,
         "average_precision_gain": compared.gain,
         "average_precision_gain_low": compared.low,
         "average_precision_gain_high": compared.high,
     }
-    not_worse = (
-        f"average precision is not worse than the champion's {compared.other_average_precision:.4f} on the same rows "
-        f"(gain {compared.gain:+.4f}, 5 to 95 %: {compared.low:+.4f} to {compared.high:+.4f})"
-    )
+    not_worse = f"average precision is not worse than the champion's on the same rows ({compared})"
     return _result([*rules, (compared.high >= 0, not_worse)], figures)
 
 
-def next_stage(gate: GateResult, *, has_champion: bool) -> Promotion:
+def next_stage(
+    gate: GateResult, *, has_champion: bool, trial: Trial | None = None, label_delay_days: int = 0
+) -> Promotion:
     """Where a candidate goes after the offline gate.
 
     The first model goes to Production: nothing better is there. Later ones wait in Staging, where the stream scores
-    them beside the champion; only that comparison may replace it.
+    them beside the champion; only that comparison may replace it. ``trial``, of another version than the candidate, is
+    not cut short: replaced every day, no challenger would be there when the labels of what it scored are.
     """
     if not gate.passed:
         return Promotion("None", "offline gate failed: " + "; ".join(gate.reasons))
+    if has_champion and trial is not None and trial.days < label_delay_days + TRIAL_DAYS:
+        return Promotion(
+            "None",
+            f"passed the offline gate, but version {trial.version} is on trial in Staging for {trial.days:.1f} of "
+            f"{label_delay_days + TRIAL_DAYS} days",
+        )
     if has_champion:
         return Promotion("Staging", "passed the offline gate; waits for the shadow comparison with the champion")
     return Promotion("Production", "passed the offline gate, and there is no model in Production yet")
+
+
+def shadow_gate(pairs: pl.DataFrame, blocked_by: Sequence[str] = (), *, resamples: int = 500, seed: int = 7) -> Verdict:
+    """Staging -> Production: is the challenger, on payments that both scored and whose labels are complete, not worse?
+
+    pairs : as shadow.matured gives them of shadow.served_pairs. blocked_by : sentences; with any, nothing is decided.
+    Both figures, average precision and the F2 of the decisions, are compared over the same draws of cards. "promote":
+    neither is lower by more than NOT_WORSE_BY at the 5 % end of the gain. "archive": one is lower at the 95 % end.
+    "wait": neither is certain, or there are fewer than LEAST_FRAUDS frauds of LEAST_FRAUD_CARDS cards.
+    """
+    frauds = pairs.filter("is_fraud")
+    cards = frauds["user_id"].n_unique()
+    figures = {"pairs": pairs.height, "frauds": frauds.height, "defrauded_cards": cards}
+    counted = f"{frauds.height} frauds of {cards} cards are among {pairs.height:,} payments that both models scored"
+    if blocked_by:
+        return Verdict("wait", tuple(f"promotion is blocked: {reason}" for reason in blocked_by), figures)
+    if frauds.height < LEAST_FRAUDS or cards < LEAST_FRAUD_CARDS or frauds.height == pairs.height:
+        needed = f"{LEAST_FRAUDS} frauds of {LEAST_FRAUD_CARDS} cards beside genuine payments are needed"
+        return Verdict("wait", (f"{counted}; {needed}",), figures)
+
+    columns = ("challenger_score", "champion_score", "challenger_flagged", "champion_flagged")
+    score, champion_score, flagged, champion_flagged = (pairs[name].to_numpy() for name in columns)
+    draws = {"resamples": resamples, "seed": seed}
+    gains = {
+        "average precision": paired_gain(
+            pairs["is_fraud"].to_numpy(), pairs["user_id"], score, champion_score, **draws
+        ),
+        "F2 of the decisions": paired_f2(pairs, flagged, champion_flagged, **draws),
+    }
+    for name, gain in gains.items():
+        key = name.lower().replace(" ", "_")
+        figures |= {f"challenger_{key}": gain.value, f"champion_{key}": gain.other}
+        figures |= {f"{key}_gain": gain.gain, f"{key}_gain_low": gain.low, f"{key}_gain_high": gain.high}
+    worse = [f"{name} is worse than the champion's: {gain}" for name, gain in gains.items() if gain.high < 0]
+    if worse:
+        return Verdict("archive", (counted, *worse), figures)
+    unsure = [
+        f"{name} may be worse than the champion's by more than {NOT_WORSE_BY}: {gain}"
+        for name, gain in gains.items()
+        if gain.low < -NOT_WORSE_BY
+    ]
+    if unsure:
+        return Verdict("wait", (counted, *unsure), figures)
+    sure = [f"{name} is not worse than the champion's by {NOT_WORSE_BY}: {gain}" for name, gain in gains.items()]
+    return Verdict("promote", (counted, *sure), figures)
 
 
 def _result(rules: list[tuple[bool, str]], figures: dict[str, float]) -> GateResult:

@@ -4,6 +4,7 @@ A setting belongs here when somebody deploying the system may want to change it.
 windows do not: they are part of the model and live beside the code that uses them.
 """
 
+import re
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
@@ -30,11 +31,11 @@ class Settings(BaseSettings):
     kafka_username: str | None = None
     kafka_password: SecretStr | None = None
     kafka_ca_file: Path | None = Field(None, description="PEM file of the authority that signed the brokers")
-    store_url: str | None = Field(None, description="redis:// URL of your Valkey or Redis")
-    mlflow_url: str | None = Field(None, description="address of your MLflow tracking server")
     pseudonym_key: Annotated[SecretStr, Field(min_length=32)] | None = Field(
         None, description="producers send pseudonyms made with this key instead of card and device ids"
     )
+    store_url: str | None = Field(None, description="redis:// URL of your Valkey or Redis")
+    mlflow_url: str | None = Field(None, description="address of your MLflow tracking server")
 
     # Where the MLflow server that this system starts keeps what it is given.
     mlflow_database: SecretStr | None = Field(
@@ -58,6 +59,9 @@ class Settings(BaseSettings):
 
     # The stream.
     partitions: int = Field(4, ge=1, description="partitions of a topic the system creates")
+    stream_partitions: str | None = Field(
+        None, pattern=r"^\d+(,\d+)*$", description="partitions this streaming job scores, such as 0,1 (default: all)"
+    )
     max_offsets_per_trigger: int = Field(40_000, ge=1, description="most transactions in one micro-batch")
     future_tolerance_s: int = Field(300, ge=0, description="how far event time may lie ahead of arrival, in seconds")
     model_poll_s: float = Field(2.0, gt=0, description="seconds between two looks at the registry for a new model")
@@ -85,6 +89,7 @@ class Settings(BaseSettings):
     model_name: str = "fraud-detector"
     experiment_name: str = "fraud-detection"
     partitions_start: str = Field("2026-01-01", description="first daily partition, YYYY-MM-DD")
+    auto_promote: bool = Field(True, description="let the hourly comparison promote; off: ./run promote alone does")
     scheduler: Literal["dagster", "airflow"] = Field("dagster", description="who owns the 03:00 UTC run")
 
     @cached_property
@@ -102,6 +107,11 @@ class Settings(BaseSettings):
     @cached_property
     def dagster_address(self) -> str:
         return self.dagster_url or f"http://{self.host}:{self.dagster_port}"
+
+    @cached_property
+    def scored_partitions(self) -> frozenset[int] | None:
+        """What this streaming job scores of the topic; None: all of it."""
+        return frozenset(map(int, self.stream_partitions.split(","))) if self.stream_partitions else None
 
     @cached_property
     def lake(self) -> Path:
@@ -180,6 +190,14 @@ class Settings(BaseSettings):
             f"org.apache.kafka.common.security.{module} required "
             f'username="{self.kafka_username}" password="{self._password}";'
         )
+
+
+def without_password(address: str) -> str:
+    """
+    >>> without_password("redis://fraud:secret@store:6379/0")
+    'redis://fraud:***@store:6379/0'
+    """
+    return re.sub(r"(://[^:/@]*:).*@|(\bpassword=)[^&]*", lambda m: f"{m[1]}***@" if m[1] else f"{m[2]}***", address)
 
 
 def describe(error: ValidationError) -> str:

@@ -42,12 +42,12 @@ def demo(
     minutes: Annotated[float, typer.Option(min=0.1, help="How long the live part lasts.")] = 3.0,
     rate: Annotated[float, typer.Option(min=1, help="Live transactions a second.")] = 200.0,
     loop: Annotated[
-        bool, typer.Option(help="Then let a new kind of fraud begin, until a model has learned it.")
-    ] = True,
+        bool, typer.Option("--loop", help="Then let a new kind of fraud begin, until a model has learned it.")
+    ] = False,
     keep: Annotated[bool, typer.Option("--keep", help="Leave the stack up at the end.")] = False,
     json: Annotated[Path | None, typer.Option(dir_okay=False, help="Write the summary to this file.")] = None,
 ) -> None:
-    """Show the whole system: start it, make a history, train the first model, score a live stream, close the loop."""
+    """Show the whole system: start it, make a history, train the first model, score a live stream."""
     from fraud_core.settings import Settings
     from fraud_stack.demo import DemoOptions, run_demo
 
@@ -197,6 +197,23 @@ def reproduce(context: typer.Context) -> None:
 
 
 @app.command()
+def promote(
+    version: Annotated[str, typer.Argument(help="As MLflow numbers it.")],
+    reason: Annotated[str, typer.Option(help="Why; it is written to the promotion log.")],
+) -> None:
+    """Put a model version into Production. The stream follows without a restart."""
+    _run_module("fraud_assets.champion", "promote", version, "--reason", reason)
+
+
+@app.command()
+def rollback(
+    reason: Annotated[str, typer.Option(help="Why; it is written to the promotion log.")] = "asked for by command",
+) -> None:
+    """Put the version that was in Production before back there. Nothing but ./run promote brings this one back."""
+    _run_module("fraud_assets.champion", "rollback", "--reason", reason)
+
+
+@app.command()
 def ledger(
     json: Annotated[Path | None, typer.Option(dir_okay=False, help="Write the ledger to this file.")] = None,
 ) -> None:
@@ -248,7 +265,7 @@ def chaos(
 @app.command(context_settings=_PASS_THROUGH)
 def bench(
     context: typer.Context,
-    name: Annotated[str, typer.Argument(help="A package of benchmarks/: training, streaming or growth.")],
+    name: Annotated[str, typer.Argument(help="A package of benchmarks/: training, streaming, growth or cluster.")],
 ) -> None:
     """Run a benchmark: ./run bench training (--help after the name lists its options)."""
     from importlib.util import find_spec
@@ -263,11 +280,12 @@ def bench(
 @app.command()
 def settings() -> None:
     """List every setting: its environment variable, its present value, what it is."""
-    from fraud_core.settings import Settings
+    from fraud_core.settings import Settings, without_password
 
     present = Settings()
     for name, field in Settings.model_fields.items():
-        print(f"FRAUD_{name.upper():28} {getattr(present, name)!s:24} {field.description or ''}".rstrip())
+        value = without_password(str(getattr(present, name)))
+        print(f"FRAUD_{name.upper():28} {value:24} {field.description or ''}".rstrip())
 
 
 @app.command()

@@ -3,6 +3,7 @@
 import shlex
 from pathlib import Path
 
+from fraud_core.kafka_refusals import KafkaRefusals
 from fraud_core.settings import Settings
 from fraud_core.topics import TOPICS, Topic
 from fraud_stack.errors import UserError
@@ -57,7 +58,7 @@ def create_topics(settings: Settings) -> None:
     Raises UserError when the brokers do not answer or refuse.
     """
     from kafka.admin import KafkaAdminClient
-    from kafka.errors import KafkaError
+    from kafka.errors import ClusterAuthorizationFailedError, KafkaError, TopicAuthorizationFailedError
 
     try:
         admin = KafkaAdminClient(**settings.kafka_python(), bootstrap_timeout_ms=_BOOTSTRAP_TIMEOUT_MS)
@@ -65,6 +66,9 @@ def create_topics(settings: Settings) -> None:
         if missing:
             admin.create_topics([_new_topic(topic, settings.partitions) for topic in missing])
         admin.close()
+    except (TopicAuthorizationFailedError, ClusterAuthorizationFailedError) as error:
+        names = ", ".join(topic.name for topic in missing)
+        raise UserError(KafkaRefusals(settings).no_right(names)) from error
     except (KafkaError, OSError) as error:
         raise UserError(
             f"Kafka at {settings.bootstrap_servers} takes no commands ({type(error).__name__}: {error}): check the "

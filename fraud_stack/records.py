@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
+from fraud_core.kafka_refusals import KafkaRefusals
 from fraud_core.settings import Settings
 from fraud_stack.errors import UserError
 
@@ -17,23 +18,21 @@ def consumer(settings: Settings, **options: object) -> Consumer:
 
 def end_offsets(settings: Settings, topic: str) -> dict[int, tuple[int, int]]:
     """First and end offset of each partition. Raises UserError when the broker does not answer or lacks the topic."""
-    reader = consumer(settings)
+    refusals = KafkaRefusals(settings)
+    reader = consumer(settings, error_cb=refusals.note)
     try:
-        return _end_offsets(reader, topic)
+        return _end_offsets(reader, topic, refusals)
     except KafkaException as error:
-        raise UserError(
-            f"Kafka at {settings.bootstrap_servers} does not answer ({error.args[0].str()}): start the stack with "
-            "./run up, or set FRAUD_KAFKA_BOOTSTRAP_SERVERS and the FRAUD_KAFKA_* credentials to those of your own "
-            "brokers"
-        ) from error
+        reader.poll(0)
+        raise UserError(refusals.of_call(error.args[0])) from error
     finally:
         reader.close()
 
 
-def _end_offsets(reader: Consumer, topic: str) -> dict[int, tuple[int, int]]:
+def _end_offsets(reader: Consumer, topic: str, refusals: KafkaRefusals) -> dict[int, tuple[int, int]]:
     metadata = reader.list_topics(topic, timeout=_TIMEOUT_S).topics[topic]
     if metadata.error is not None:
-        raise UserError(f"Kafka has no topic {topic}: ./run up creates the topics")
+        raise UserError(refusals.of_topic(topic, metadata.error))
     offsets = {}
     for partition in metadata.partitions:
         offsets[partition] = reader.get_watermark_offsets(TopicPartition(topic, partition), timeout=_TIMEOUT_S)
@@ -49,9 +48,8 @@ def read(settings: Settings, topic: str, begin: Mapping[int, int] | None = None)
     # The end of a partition is told by the fetch after the last record: let the broker answer it at once.
     reader = consumer(settings, **{"enable.partition.eof": True, "fetch.wait.max.ms": 10})
     try:
-        ranges = {
-            at: (max(start, begin.get(at, start)), end) for at, (start, end) in _end_offsets(reader, topic).items()
-        }
+        bounds = _end_offsets(reader, topic, KafkaRefusals(settings))
+        ranges = {at: (max(start, begin.get(at, start)), end) for at, (start, end) in bounds.items()}
         remaining = {at: end for at, (start, end) in ranges.items() if end > start}
         reader.assign([TopicPartition(topic, at, ranges[at][0]) for at in remaining])
         while remaining:

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from fraud_core.settings import Settings
+from fraud_core.settings import Settings, without_password
 from fraud_stack import readiness
 from fraud_stack.dagster_home import code_socket, dagster_home, workspace_file
 from fraud_stack.kafka import broker_command, create_topics
@@ -26,9 +26,9 @@ class Service:
 
 
 def external_services(settings: Settings) -> dict[str, str]:
-    """Name and address of those that run elsewhere: their address is set."""
+    """Name and address, as it may be shown, of those that run elsewhere: their address is set."""
     own = {"kafka": settings.kafka_bootstrap_servers, "store": settings.store_url, "mlflow": settings.mlflow_url}
-    return {name: address for name, address in own.items() if address}
+    return {name: without_password(address) for name, address in own.items() if address}
 
 
 def embedded_services(settings: Settings) -> list[Service]:

@@ -1,4 +1,4 @@
-"""Simulated analysts: they look into every alert and, about a day later, say what it was."""
+"""Simulated analysts: they look into every alert and the review sample, and about a day later say what it was."""
 
 from collections import deque
 
@@ -24,9 +24,9 @@ class Analysts:
         self._open: deque[tuple[int, str]] = deque()
 
     def verdicts(self, now_ms: int) -> list[str]:
-        """Transactions whose alert has been looked into by ``now_ms``, on the stream's clock; each once."""
+        """Transactions that have been looked into by ``now_ms``, on the stream's clock; each once."""
         for message in self._reader.consume(1000, timeout=0):
-            if message.error() is None and b'"prediction":1' in message.value():
+            if message.error() is None and is_looked_into(message.value()):
                 self._open.append((now_ms + _TAKES_MS, orjson.loads(message.value())["transaction_id"]))
         done = []
         while self._open and self._open[0][0] <= now_ms:
@@ -35,3 +35,8 @@ class Analysts:
 
     def close(self) -> None:
         self._reader.close()
+
+
+def is_looked_into(prediction: bytes) -> bool:
+    """Whether a message of the topic is an alert or in the review sample."""
+    return b'"prediction":1' in prediction or b'"review_sample":true' in prediction

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from streaming.durable_file import write_durably
+from streaming.errors import OperatorError
 
 _KEPT = 10
 
@@ -36,12 +37,19 @@ class PlanLog:
         self._folder = folder
 
     def last(self) -> BatchPlan | None:
-        """The plan of the newest micro-batch that was ever begun."""
+        """The plan of the newest micro-batch that was ever begun. Raises OperatorError when its file is not whole."""
         ids = self._ids()
         if not ids:
             return None
-        plan = json.loads(self._file(ids[-1]).read_text())
-        return BatchPlan(**{**plan, "merchant_risk_tables": tuple(plan["merchant_risk_tables"])})
+        file = self._file(ids[-1])
+        try:
+            plan = json.loads(file.read_text())
+            return BatchPlan(**{**plan, "merchant_risk_tables": tuple(plan["merchant_risk_tables"])})
+        except (ValueError, KeyError, TypeError) as error:
+            raise OperatorError(
+                f"the file {file} is not whole, and it says with what the last micro-batch was decided: see "
+                "docs/reliability.md on a broken plan"
+            ) from error
 
     def write(self, batch_id: int, plan: BatchPlan) -> None:
         """Let ``plan`` govern micro-batch ``batch_id`` and the following; durable when this returns."""

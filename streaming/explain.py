@@ -18,11 +18,12 @@ import typer
 from confluent_kafka import Message
 
 from fraud_core.features import compute_features
-from fraud_core.settings import Settings
+from fraud_core.settings import Settings, without_password
 from fraud_core.timestamps import SECOND_MS
 from fraud_core.topics import PREDICTIONS, TRANSACTIONS
 from fraud_core.transaction import decode_transactions
 from streaming import merchant_risk_source
+from streaming.batch_plan import PlanLog
 from streaming.command_line import run
 from streaming.errors import OperatorError, StoppedError
 from streaming.model_source import MlflowRegistry, Models, ModelSource, ServedModel
@@ -50,12 +51,17 @@ class Explanation:
 
 
 class Explainer:
-    """Explains decisions with the models in the job's folder, or from the registry when they are not there."""
+    """Explains decisions with the models in the job's folder, or from the registry when they are not there.
+
+    ``tolerance_ms`` is that of the job's last plan: it says which of the user's earlier records were refused.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._reader = TopicReader(settings)
         registry = MlflowRegistry(settings.mlflow_address, settings.model_name)
+        plan = PlanLog(settings.checkpoint / "plans").last()
+        self.tolerance_ms = plan.future_tolerance_ms if plan else settings.future_tolerance_s * SECOND_MS
         self._models = ModelSource(registry, settings.home.absolute() / "models", settings.model_poll_s)
 
     def served(self, transaction_id: str) -> list[bytes]:
@@ -80,15 +86,14 @@ class Explainer:
             raise OperatorError(
                 f"the merchant risk table {table} is not in {folder}: restore it, or FRAUD_HOME"
             ) from error
-        tolerance_ms = self._settings.future_tolerance_s * SECOND_MS
-        arrived = self._arrived(served["partition"], served["offset"], served["user_id"], tolerance_ms)
+        arrived = self._arrived(served["partition"], served["offset"], served["user_id"])
         values = compute_features(arrived, None, tables.risk).values
-        serving = Serving(models, tables, tolerance_ms, float(is_challengers), served["review_probability"])
+        serving = Serving(models, tables, self.tolerance_ms, float(is_challengers), served["review_probability"])
         (recomputed,), _ = decide(arrived[-1:], values[-1:], serving)
         beginning = self._reader.bounds(TRANSACTIONS.name)[served["partition"]][0]
         return Explanation(value, recomputed, beginning)
 
-    def _arrived(self, partition: int, offset: int, user_id: str, tolerance_ms: int) -> pl.DataFrame:
+    def _arrived(self, partition: int, offset: int, user_id: str) -> pl.DataFrame:
         """The user's transactions of a partition up to and with ``offset``; bounded memory but for these."""
         parts: list[pl.DataFrame] = []
         chunk: list[Message] = []
@@ -99,7 +104,7 @@ class Explainer:
                 [partition] * len(chunk),
                 [message.offset() for message in chunk],
                 [message.timestamp()[1] for message in chunk],
-                future_tolerance_ms=tolerance_ms,
+                future_tolerance_ms=self.tolerance_ms,
             )
             parts.append(decoded.transactions.filter(pl.col("user_id") == user_id))
             chunk.clear()
@@ -125,7 +130,8 @@ class Explainer:
         except StoppedError as error:
             raise OperatorError(
                 f"model version {version} is neither in {self._settings.home.absolute() / 'models'} nor does MLflow at "
-                f"{self._settings.mlflow_address} hand it out: start it with ./run up, or set FRAUD_MLFLOW_URL"
+                f"{without_password(self._settings.mlflow_address)} hand it out: start it with ./run up, or set "
+                "FRAUD_MLFLOW_URL"
             ) from error
         except ValueError as error:
             raise OperatorError(f"model version {version} cannot be used any more: {error}") from error
@@ -139,7 +145,13 @@ def _flat(prediction: dict) -> dict[str, object]:
 @app.command()
 def explain(transaction_id: Annotated[str, typer.Argument(help="As in the transaction.")]) -> int:
     """Recompute the decision on a transaction and compare it with what was served."""
-    explainer = Explainer(Settings())
+    settings = Settings()
+    explainer = Explainer(settings)
+    if explainer.tolerance_ms != settings.future_tolerance_s * SECOND_MS:
+        print(
+            f"The job decides with a tolerance of {explainer.tolerance_ms / SECOND_MS:g} s, which is used here; "
+            f"FRAUD_FUTURE_TOLERANCE_S is {settings.future_tolerance_s} now."
+        )
     decisions = explainer.served(transaction_id)
     if not decisions:
         raise OperatorError(

@@ -14,7 +14,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 from prometheus_client import start_http_server
 from py4j.protocol import Py4JError
@@ -22,6 +22,7 @@ from pyspark.errors import StreamingQueryException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.streaming import StreamingQuery
 
+from fraud_core.kafka_refusals import NO_RIGHT, KafkaRefusals
 from fraud_core.settings import Settings
 from fraud_core.topics import DEAD_LETTER, PREDICTIONS, TRANSACTIONS
 from streaming import failpoints, log_lines, metrics, spark
@@ -32,7 +33,7 @@ from streaming.merchant_risk_source import MerchantRiskSource
 from streaming.micro_batch import MicroBatches
 from streaming.model_source import MlflowRegistry, ModelSource
 from streaming.sink import KafkaSink
-from streaming.start_check import check_format, check_topic
+from streaming.start_check import check_format, check_partitions, check_topic
 from streaming.warm_up import warm_up
 
 log = logging.getLogger("streaming.job")
@@ -54,6 +55,7 @@ class StreamingJob:
         self._running = threading.Lock()  # held during a micro-batch
         self._error: Exception | None = None
         self._last_batch: int | None = None
+        self._refusals = KafkaRefusals(settings)
         registry = MlflowRegistry(settings.mlflow_address, settings.model_name)
         self._models = ModelSource(registry, settings.home.absolute() / "models", settings.model_poll_s)
         self._risk_tables = MerchantRiskSource(settings.lake / "merchant_risk", settings.model_poll_s)
@@ -64,6 +66,7 @@ class StreamingJob:
         """Score until stopped. Raises what ended the stream otherwise."""
         self._wait_for_topics()
         check_topic(self._checkpoint, self._settings.confluent_kafka())
+        check_partitions(self._checkpoint, self._settings.scored_partitions)
         self._risk_tables.look()
         self._risk_tables.start(self._stop)
         self._models.start(self._stop)
@@ -89,7 +92,8 @@ class StreamingJob:
             .option("checkpointLocation", str(self._checkpoint.folder))
             .start()
         )
-        LagReporter(self._settings.confluent_kafka(), self._checkpoint).start(self._stop)
+        mine = self._settings.scored_partitions
+        LagReporter(self._settings.confluent_kafka(), self._checkpoint, mine).start(self._stop)
         ended = threading.Thread(target=self._await, args=(query,), name="query", daemon=True)
         ended.start()
         # The first micro-batch, which Spark runs for a new checkpoint even without records, loads and compiles a lot.
@@ -113,6 +117,11 @@ class StreamingJob:
                 metrics.STAGE_SECONDS.labels("collect").inc(time.perf_counter() - began)
                 self._batches.score(records, batch_id)
                 self._last_batch = batch_id
+            except KafkaException as error:
+                may_not_write = error.args[0].name() in NO_RIGHT
+                topics = f"{PREDICTIONS.name} or {DEAD_LETTER.name}"
+                self._error = OperatorError(self._refusals.no_right(topics)) if may_not_write else error
+                raise
             except Exception as error:
                 # Spark hands on its text only; what to tell the operator depends on its type.
                 self._error = error
@@ -123,7 +132,9 @@ class StreamingJob:
         try:
             query.awaitTermination()
         except (StreamingQueryException, Py4JError) as error:
-            self._error = self._error or error
+            may_not_read = "AuthorizationException" in str(error)
+            of_spark = OperatorError(self._refusals.no_right(TRANSACTIONS.name)) if may_not_read else error
+            self._error = self._error or of_spark
         finally:
             self._stop.set()
 
@@ -138,32 +149,26 @@ class StreamingJob:
 
     def _wait_for_topics(self) -> None:
         address = self._settings.bootstrap_servers
-        refused = threading.Event()
-
-        def note(error: KafkaError) -> None:
-            if error.code() == KafkaError._AUTHENTICATION:
-                refused.set()
-
-        admin = AdminClient({**self._settings.confluent_kafka(), "error_cb": note}, logger=log)
+        refusals = self._refusals
+        admin = AdminClient({**self._settings.confluent_kafka(), "error_cb": refusals.note}, logger=log)
         missing_since = None
         while True:
             admin.poll(0)
-            if refused.is_set():
-                raise OperatorError(
-                    f"Kafka at {address} refuses the credentials: check FRAUD_KAFKA_USERNAME, FRAUD_KAFKA_PASSWORD, "
-                    "FRAUD_KAFKA_SASL_MECHANISM and FRAUD_KAFKA_SECURITY_PROTOCOL"
-                )
+            if refusals.at_the_door:
+                raise OperatorError(refusals.at_the_door)
             try:
                 existing = admin.list_topics(timeout=5.0).topics
                 missing = [topic.name for topic in _TOPICS if topic.name not in existing]
                 if not missing:
                     return
+                # A topic this user may not see is missing from the list; asked for by name, it is refused.
+                known = admin.list_topics(missing[0], timeout=5.0).topics[missing[0]]
+                if known.error is not None and known.error.name() in NO_RIGHT:
+                    raise OperatorError(refusals.no_right(missing[0]))
                 problem = f"it has no topic {', '.join(missing)}"
                 missing_since = missing_since or time.monotonic()
                 if time.monotonic() - missing_since > _TOPICS_S:
-                    raise OperatorError(
-                        f"Kafka at {address}: {problem} that this user may see; create it, or correct the address"
-                    )
+                    raise OperatorError(f"Kafka at {address}: {problem}; create it, or correct the address")
             except KafkaException as error:
                 problem = error.args[0].str()
             log.warning("waiting for Kafka at %s: %s", address, problem)

@@ -17,8 +17,10 @@ _TIMEOUT_S = 5.0
 class LagReporter:
     """Sets metrics.LAG every few seconds; a broker that does not answer leaves the last values."""
 
-    def __init__(self, kafka: dict[str, str], checkpoint: Checkpoint) -> None:
-        self._consumer = Consumer({**kafka, "group.id": "lag"}, logger=log)
+    def __init__(self, kafka: dict[str, str], checkpoint: Checkpoint, mine: frozenset[int] | None) -> None:
+        """mine : the partitions to look at; None for all."""
+        self._mine = mine
+        self._consumer = Consumer({**kafka, "group.id": "fraud-lag"}, logger=log)
         self._checkpoint = checkpoint
 
     def start(self, stop: threading.Event) -> None:
@@ -28,7 +30,7 @@ class LagReporter:
         committed = self._checkpoint.committed_offsets()
         topic = self._checkpoint.topic
         partitions = self._consumer.list_topics(topic, timeout=_TIMEOUT_S).topics[topic].partitions
-        for partition in partitions:
+        for partition in partitions if self._mine is None else self._mine.intersection(partitions):
             low, high = self._consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=_TIMEOUT_S)
             metrics.LAG.labels(partition).set(high - committed.get(partition, low))
 

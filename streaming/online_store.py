@@ -22,6 +22,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 import redis
+from redis.exceptions import NoPermissionError
 
 from streaming import metrics
 from streaming.checkpoint import OffsetRange
@@ -151,7 +152,7 @@ class OnlineStore:
             called = time.perf_counter()
             try:
                 result = attempt()
-            except redis.AuthenticationError as error:
+            except (redis.AuthenticationError, NoPermissionError) as error:
                 raise OperatorError(
                     f"the online store refuses the credentials ({error}): put them into FRAUD_STORE_URL, as in "
                     "redis://user:password@host:6379/0"

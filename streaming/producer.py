@@ -5,6 +5,7 @@ import logging
 import orjson
 from confluent_kafka import KafkaError, KafkaException, Message
 
+from fraud_core.kafka_refusals import NO_RIGHT, KafkaRefusals
 from fraud_core.labels import encode_feedback
 from fraud_core.settings import Settings
 from fraud_core.topics import FEEDBACK, TRANSACTIONS, Topic
@@ -30,11 +31,13 @@ class RecordProducer:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._refusals = KafkaRefusals(settings)
         self._failed = 0
-        self._reason: KafkaError | None = None
+        self._reason = ""
         self._producer = make_producer(
             {
                 **settings.confluent_kafka(),
+                "error_cb": self._refusals.note,
                 "linger.ms": 5,
                 "delivery.timeout.ms": _DELIVERY_TIMEOUT_S * 1000,
                 "queue.buffering.max.messages": 200_000,
@@ -73,10 +76,8 @@ class RecordProducer:
     def flush(self) -> None:
         undelivered = self._producer.flush(_DELIVERY_TIMEOUT_S) + self._failed
         if undelivered:
-            raise OperatorError(
-                f"{undelivered} records could not be delivered to Kafka at {self._settings.bootstrap_servers}"
-                f"{f' ({self._reason.str()})' if self._reason else ''}: check the brokers (./run status) and send again"
-            )
+            reason = self._refusals.at_the_door or self._reason or "check the brokers (./run status) and send again"
+            raise OperatorError(f"{undelivered} records could not be delivered: {reason}")
 
     def _send(self, topic: Topic, key: str, value: bytes) -> None:
         while True:
@@ -86,20 +87,17 @@ class RecordProducer:
             except BufferError:
                 self._producer.poll(0.5)  # the queue is full: wait for the brokers
 
-    def _delivered(self, error: KafkaError | None, _: Message) -> None:
+    def _delivered(self, error: KafkaError | None, message: Message) -> None:
         if error is not None:
             self._failed += 1
-            self._reason = error
+            is_refused = error.name() in NO_RIGHT
+            self._reason = self._refusals.no_right(message.topic()) if is_refused else self._refusals.of_call(error)
 
     def _require(self, topic: Topic) -> None:
         try:
             known = self._producer.list_topics(topic.name, timeout=_REACHABLE_TIMEOUT_S).topics[topic.name]
         except KafkaException as error:
-            raise OperatorError(
-                f"Kafka at {self._settings.bootstrap_servers} does not answer ({error.args[0].str()}): start the stack "
-                "with ./run up, or set FRAUD_KAFKA_BOOTSTRAP_SERVERS to your own brokers"
-            ) from error
+            self._producer.poll(0)
+            raise OperatorError(self._refusals.of_call(error.args[0])) from error
         if known.error is not None:
-            raise OperatorError(
-                f"Kafka at {self._settings.bootstrap_servers} has no topic {topic.name}: ./run up creates it"
-            )
+            raise OperatorError(self._refusals.of_topic(topic.name, known.error))

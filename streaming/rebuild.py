@@ -68,7 +68,7 @@ class HistoryRebuilder:
         self, partition: int, start: int, end: int, stop: threading.Event
     ) -> Iterator[tuple[list[Message], int]]:
         """The partition's records with offset in [start, end), and where each chunk ends."""
-        consumer = Consumer({**self._kafka, "group.id": "history-rebuild", "enable.auto.commit": False})
+        consumer = Consumer({**self._kafka, "group.id": "fraud-rebuild", "enable.auto.commit": False})
         try:
             low, _ = consumer.get_watermark_offsets(TopicPartition(self._topic, partition), timeout=30.0)
             if low > start:

@@ -1,5 +1,6 @@
 """The Spark session and the stream of records. What was measured to matter about their settings is said here."""
 
+import json
 from pathlib import Path
 
 from pyspark.sql import DataFrame, SparkSession
@@ -62,10 +63,14 @@ def session(settings: Settings) -> SparkSession:
 
 def transactions(spark: SparkSession, settings: Settings) -> DataFrame:
     """The stream of records of the transactions topic, with the columns of scorer.SCHEMA."""
+    mine = settings.scored_partitions
+    topic = (
+        ("subscribe", TRANSACTIONS.name) if mine is None else ("assign", json.dumps({TRANSACTIONS.name: sorted(mine)}))
+    )
     return (
         spark.readStream.format("kafka")
         .options(**settings.spark_kafka())
-        .option("subscribe", TRANSACTIONS.name)
+        .option(*topic)
         .option("startingOffsets", "earliest")
         .option("failOnDataLoss", "true")
         .option("maxOffsetsPerTrigger", str(settings.max_offsets_per_trigger))

@@ -5,6 +5,7 @@ of them again, or decide a replayed micro-batch differently; nothing is changed 
 import json
 import logging
 import shutil
+from collections.abc import Iterable
 
 from confluent_kafka import Consumer, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient
@@ -17,7 +18,7 @@ log = logging.getLogger(__name__)
 
 # One more whenever a micro-batch, replayed by the new code, would not write the bytes the old code wrote: another plan,
 # prediction or dead letter, another rule for what is refused, another feature. 1 had no number.
-FORMAT = 4
+FORMAT = 5
 
 _FILE = "stream.json"
 _TIMEOUT_S = 15.0
@@ -82,6 +83,20 @@ def check_topic(checkpoint: Checkpoint, kafka: dict[str, str]) -> None:
         consumer.close()
     if known_id is None and topic_id != _NO_ID:
         _write(checkpoint, state | {"topic_id": topic_id})
+
+
+def check_partitions(checkpoint: Checkpoint, mine: frozenset[int] | None) -> None:
+    """A checkpoint goes on with the partitions it began with. mine : those of this job; None for all of the topic."""
+    scored = checkpoint.begins().keys()
+    if scored and mine is not None and scored != mine:
+        raise OperatorError(
+            f"the checkpoint {checkpoint.folder} is that of the partitions {_listed(scored)}, but "
+            f"FRAUD_STREAM_PARTITIONS is {_listed(mine)}: give each set of partitions a FRAUD_HOME of its own"
+        )
+
+
+def _listed(partitions: Iterable[int]) -> str:
+    return ",".join(map(str, sorted(partitions)))
 
 
 def _check_offsets(topic: str, partition: int, begin: int, planned: int, low: int, high: int) -> None:

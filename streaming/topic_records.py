@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
+from fraud_core.kafka_refusals import KafkaRefusals
 from fraud_core.settings import Settings
 from streaming.errors import OperatorError
 
@@ -15,6 +16,7 @@ class TopicReader:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._refusals = KafkaRefusals(settings)
 
     def bounds(self, topic: str) -> dict[int, tuple[int, int]]:
         """First and end offset of each partition."""
@@ -22,16 +24,12 @@ class TopicReader:
         try:
             known = reader.list_topics(topic, timeout=_TIMEOUT_S).topics[topic]
             if known.error is not None:
-                raise OperatorError(
-                    f"Kafka at {self._settings.bootstrap_servers} has no topic {topic}: ./run up creates it"
-                )
+                raise OperatorError(self._refusals.of_topic(topic, known.error))
             places = [TopicPartition(topic, partition) for partition in known.partitions]
             return {at.partition: reader.get_watermark_offsets(at, timeout=_TIMEOUT_S) for at in places}
         except KafkaException as error:
-            raise OperatorError(
-                f"Kafka at {self._settings.bootstrap_servers} does not answer ({error.args[0].str()}): start the stack "
-                "with ./run up, or set FRAUD_KAFKA_BOOTSTRAP_SERVERS and the FRAUD_KAFKA_* credentials"
-            ) from error
+            reader.poll(0)
+            raise OperatorError(self._refusals.of_call(error.args[0])) from error
         finally:
             reader.close()
 
@@ -73,7 +71,7 @@ class TopicReader:
 
     def _consumer(self) -> Consumer:
         # The end of a partition is told by the fetch after the last record: let the broker answer it at once.
-        kafka = {**self._settings.confluent_kafka(), "fetch.wait.max.ms": 10}
+        kafka = {**self._settings.confluent_kafka(), "error_cb": self._refusals.note, "fetch.wait.max.ms": 10}
         return Consumer(
             {**kafka, "group.id": "fraud-reader", "enable.auto.commit": False, "enable.partition.eof": True}
         )

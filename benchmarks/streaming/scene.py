@@ -6,7 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -67,8 +67,11 @@ class Scene:
 
 
 @contextmanager
-def scene(contender: str, inputs: Path, folder: Path) -> Iterator[Scene]:
-    """Start broker, store and ``contender``; stop everything at the end. It may not be ready yet when this yields."""
+def scene(contender: str, inputs: Path, folder: Path, own: Mapping[str, str] | None = None) -> Iterator[Scene]:
+    """Start broker, store and ``contender``; stop everything at the end. It may not be ready yet when this yields.
+
+    own : environment variables for the contender alone.
+    """
     home = folder / contender
     shutil.copytree(inputs, home)
     with embedded(home, ("kafka", "store")) as settings:
@@ -80,9 +83,27 @@ def scene(contender: str, inputs: Path, folder: Path) -> Iterator[Scene]:
         with (home / "contender.log").open("w") as log:
             command = [sys.executable, "-m", CONTENDERS[contender]]
             process = subprocess.Popen(
-                command, env=_environment(settings), cwd=ROOT, stdout=log, stderr=subprocess.STDOUT
+                command, env=_environment(settings) | (own or {}), cwd=ROOT, stdout=log, stderr=subprocess.STDOUT
             )
         yield Scene(settings, process)
+        process.terminate()
+        process.wait(_TIMEOUT_S)
+
+
+@contextmanager
+def second_job(first: Scene, inputs: Path, home: Path, own: Mapping[str, str]) -> Iterator[Scene]:
+    """Another job on the first one's broker and store, with a home and ports of its own. own : as for ``scene``."""
+    shutil.copytree(inputs, home)
+    spark_ui, metrics = _free_ports(2)
+    settings = first.settings.model_copy(update={"home": home, "spark_ui_port": spark_ui, "metrics_port": metrics})
+    PlanLog(settings.checkpoint / "plans").write(0, BatchPlan(CHAMPION, CHALLENGER))
+    with (home / "contender.log").open("w") as log:
+        command = [sys.executable, "-m", CONTENDERS["job"]]
+        environment = _environment(settings) | own
+        process = subprocess.Popen(command, env=environment, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT)
+    try:
+        yield Scene(settings, process)
+    finally:
         process.terminate()
         process.wait(_TIMEOUT_S)
 

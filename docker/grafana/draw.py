@@ -7,6 +7,7 @@ import argparse
 import json
 import re
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import matplotlib
@@ -21,7 +22,9 @@ from matplotlib.axes import Axes
 
 DASHBOARDS = Path(__file__).parent / "dashboards"
 _POINTS = 200
-_INCHES = (0.62, 0.36)  # a cell of the grid
+# Inches: a cell of the grid, the line at the top, and what is left free in a panel on the left, right, below, above.
+_CELL, _TITLE = (0.62, 0.42), 0.4
+_MARGINS, _NO_MARGINS = (0.55, 0.15, 0.35, 0.35), (0.1, 0.1, 0.1, 0.35)
 
 
 def series(prometheus: str, target: dict, start: float, end: float) -> list[tuple[str, np.ndarray, np.ndarray]]:
@@ -44,24 +47,37 @@ def legend(template: str, labels: dict[str, str]) -> str:
 def draw(dashboard: dict, prometheus: str, start: float, end: float, file: Path) -> None:
     panels = dashboard["panels"]
     rows = max(panel["gridPos"]["y"] + panel["gridPos"]["h"] for panel in panels)
-    figure = plt.figure(figsize=(24 * _INCHES[0], rows * _INCHES[1] + 0.6), layout="constrained")
-    grid = figure.add_gridspec(rows, 24)
+    width, height = 24 * _CELL[0], rows * _CELL[1] + _TITLE
+    figure = plt.figure(figsize=(width, height))
     for panel in panels:
         at = panel["gridPos"]
-        axes = figure.add_subplot(grid[at["y"] : at["y"] + at["h"], at["x"] : at["x"] + at["w"]])
-        axes.set_title(panel["title"], fontsize=9, loc="left")
+        left, right, below, above = _MARGINS if panel["type"] == "timeseries" else _NO_MARGINS
+        corner = at["x"] * _CELL[0] + left, (rows - at["y"] - at["h"]) * _CELL[1] + below
+        size = at["w"] * _CELL[0] - left - right, at["h"] * _CELL[1] - below - above
+        axes = figure.add_axes(
+            (corner[0] / width, corner[1] / height, size[0] / width, size[1] / height), title=panel["title"]
+        )
+        axes.title.set_size(9)
         found = [one for target in panel["targets"] for one in series(prometheus, target, start, end)]
-        (_stat if panel["type"] == "stat" else _lines)(axes, panel, found)
+        if panel["type"] == "stat":
+            _stat(axes, panel, found)
+        else:
+            axes.set_xlim(datetime.fromtimestamp(start, UTC), datetime.fromtimestamp(end, UTC))
+            _lines(axes, panel, found)
     day = time.strftime("%Y-%m-%d %H:%M", time.gmtime(end))
-    figure.suptitle(f"{dashboard['title']}, {(end - start) / 60:.0f} minutes until {day} UTC", fontsize=11)
+    figure.suptitle(
+        f"{dashboard['title']}, {(end - start) / 60:.0f} minutes until {day} UTC",
+        fontsize=11,
+        y=1 - _TITLE / 2 / height,
+    )
     figure.savefig(file, dpi=90)
 
 
 def _lines(axes: Axes, panel: dict, found: list[tuple[str, np.ndarray, np.ndarray]]) -> None:
     for legend, times, values in found:
-        axes.plot(times / 86_400, values, label=legend)
+        axes.plot([datetime.fromtimestamp(at, UTC) for at in times], values, label=legend)
     axes.xaxis.set_major_formatter(dates.DateFormatter("%H:%M"))
-    axes.xaxis.set_major_locator(dates.AutoDateLocator(maxticks=5))
+    axes.xaxis.set_major_locator(dates.AutoDateLocator(minticks=2, maxticks=5))
     axes.tick_params(labelsize=7)
     axes.set_ylim(bottom=0)
     axes.grid(alpha=0.3)

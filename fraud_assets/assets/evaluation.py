@@ -47,6 +47,7 @@ def evaluation(
     """One verdict per model: may it enter Staging, judged on the test period and beside the champion."""
     from fraud_core.evaluation import evaluate
     from fraud_core.features import FEATURES
+    from fraud_core.intervals import card_intervals
 
     test = training_set.filter(pl.col("split") == "test")
     values, is_fraud = test.select(FEATURES).to_numpy(), test["is_fraud"].to_numpy()
@@ -62,9 +63,13 @@ def evaluation(
         seed=settings.seed,
     )
 
+    # What live quality is held against.
+    recall = card_intervals(test, scores, scores >= decision_threshold.value, seed=settings.seed)["recall"]
     smote = smote_gain(tuned_model, balanced_training_set, training_set, settings.seed)
 
     metrics = metrics_of(measured, "test") | {
+        "test_recall_low": recall.low,
+        "test_recall_high": recall.high,
         "validation_average_precision_gain_of_smote": smote.gain,
         "validation_average_precision_gain_of_smote_low": smote.low,
         "validation_average_precision_gain_of_smote_high": smote.high,

@@ -7,7 +7,7 @@ from pathlib import Path
 import dagster as dg
 import polars as pl
 
-from fraud_assets.partitions import as_of_ms
+from fraud_assets.partitions import known_ms
 from fraud_core.settings import Settings
 from fraud_core.timestamps import format_rfc3339_ms
 
@@ -26,12 +26,11 @@ def merchant_risk(
     """
     from fraud_core.merchant_risk import MerchantHistory, newest_effective_times
 
-    # A simulated or replayed stream may lie behind the clock: tables beyond its end would be looked up by nobody.
-    newest_event_ms = transactions["event_time_ms"].max()
-    known_ms = as_of_ms(context) if newest_event_ms is None else min(as_of_ms(context), newest_event_ms)
+    # Tables beyond the end of the stream would be looked up by nobody.
+    until_ms = known_ms(context, transactions["event_time_ms"].max())
     folder = settings.lake / "merchant_risk"
     history = MerchantHistory(transactions, labels, settings.label_delay_days)
-    times = newest_effective_times(known_ms)
+    times = newest_effective_times(until_ms)
     published = [publish(history.table(time_ms), time_ms, folder) for time_ms in without_file(times, folder)]
     newest = history.table(times[-1])
     return dg.MaterializeResult(

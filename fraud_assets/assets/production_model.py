@@ -5,7 +5,8 @@ from typing import Any
 import dagster as dg
 
 from fraud_assets.assets.registered_model import RegisteredVersion
-from fraud_assets.registry import Registry, promotion_log, servable_champion
+from fraud_assets.promotion_log import promotion_log
+from fraud_assets.registry import Registry, servable_champion
 from fraud_core.promotion import GateResult, next_stage
 from fraud_core.settings import Settings
 
@@ -21,9 +22,14 @@ def production_model(
     """One version at a time: the champion, whose decisions the stream publishes. The first model becomes it at once."""
     registry = Registry(settings, f"dagster run {context.run.run_id}")
     champion = servable_champion(registry, context.log)
-    promotion = next_stage(evaluation, has_champion=champion is not None)
+    promotion = next_stage(
+        evaluation,
+        has_champion=champion is not None,
+        trial=registry.trial(registered_model.version),
+        label_delay_days=settings.label_delay_days,
+    )
     if promotion.stage == "Production":
-        registry.move(registered_model.version, "Production", promotion.reason)
+        registry.move(registered_model.version, "Production", promotion.reason, evaluation.figures)
     return dg.MaterializeResult(
         metadata={
             "champion": registry.champion() or "none",

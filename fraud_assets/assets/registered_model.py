@@ -8,9 +8,9 @@ import polars as pl
 
 from fraud_assets.checks import blocking, result
 from fraud_assets.io_managers import StoredModel
-from fraud_assets.registry import Registry
+from fraud_assets.registry import Registry, servable_champion
 from fraud_core.calibration import Calibration
-from fraud_core.promotion import GateResult
+from fraud_core.promotion import GateResult, next_stage
 from fraud_core.settings import Settings
 from fraud_core.threshold import Threshold
 
@@ -48,7 +48,10 @@ def registered_model(
     decision_threshold: Threshold,
     evaluation: GateResult,
 ):
-    """One version per MLflow run: trees, threshold and feature list. In Staging if it passed the offline gate."""
+    """One version per MLflow run: trees, threshold and feature list.
+
+    In Staging if it passed the offline gate and no other is on trial there.
+    """
     registry = Registry(settings, f"dagster run {context.run.run_id}")
     run_id = mlflow.active_run().info.run_id
     # A re-execution finds what the run before it registered.
@@ -59,14 +62,21 @@ def registered_model(
             run_id,
             {"dagster_run_id": context.run.run_id, "dagster_partition": context.partition_key},
         )
-    if evaluation.passed:
-        registry.move(version, "Staging", "; ".join(evaluation.reasons))
+    place = next_stage(
+        evaluation,
+        has_champion=servable_champion(registry, context.log) is not None,
+        trial=registry.trial(version),
+        label_delay_days=settings.label_delay_days,
+    )
+    if place.stage != "None" and registry.stage(version) == "None":
+        registry.move(version, "Staging", "; ".join(evaluation.reasons), evaluation.figures)
     return dg.MaterializeResult(
         value=RegisteredVersion(version, run_id),
         metadata={
             "version": version,
             "stage": registry.stage(version),
             "reasons": "; ".join(evaluation.reasons),
+            "why_this_stage": place.reason,
             "mlflow_run": dg.MetadataValue.url(
                 f"{settings.mlflow_address}/#/experiments/{mlflow.active_run().info.experiment_id}/runs/{run_id}"
             ),

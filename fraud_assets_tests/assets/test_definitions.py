@@ -28,7 +28,16 @@ ORDER = [
 ]
 
 
-MONITORING = ["predictions", "dead_letters", "drift", "parity_audit"]
+MONITORING = [
+    "predictions",
+    "live_quality",
+    "dead_letters",
+    "drift",
+    "parity_audit",
+    "model_comparison",
+    "champion_quality",
+    "promotion",
+]
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +83,14 @@ def test_the_checks_that_guard_the_model_are_blocking(definitions):
         for spec in assets.check_specs
     }
     watching = [("drift", name) for name in drift.CHECKS] + [("parity_audit", name) for name in parity_audit.CHECKS]
-    for told_only in (("evaluation", "passes_the_offline_gate"), ("labels", "nothing_is_quarantined"), *watching):
+    for told_only in (
+        ("evaluation", "passes_the_offline_gate"),
+        ("labels", "nothing_is_quarantined"),
+        ("live_quality", "recall_holds"),
+        *watching,
+        ("model_comparison", "challenger_is_not_worse"),
+        ("champion_quality", "champion_is_not_worse_than_the_one_before"),
+    ):
         assert checks.pop(told_only) is False
     assert set(checks) == {
         ("training_set", "is_not_empty"),
@@ -90,6 +106,8 @@ def test_the_checks_that_guard_the_model_are_blocking(definitions):
         ("evaluation", "beats_chance"),
         ("registered_model", "is_what_was_evaluated"),
         ("registered_model", "reproduces"),
+        ("model_comparison", "scores_are_complete"),
+        ("model_comparison", "no_label_is_in_quarantine"),
     }
     assert all(checks.values())
 

@@ -12,7 +12,6 @@ from fraud_assets.assets import labels as labels_asset
 from fraud_assets.definitions import build_defs
 from fraud_assets.io_managers import IngestedIOManager
 from fraud_assets.offset_log import OffsetLog, OffsetRange
-from fraud_assets.sensors import ENOUGH_LABELS
 from fraud_assets_tests.assets.conftest import PARTITION
 from fraud_assets_tests.assets.fake_kafka import FakeKafka
 from fraud_core.feedback_rules import RULES
@@ -20,13 +19,15 @@ from fraud_core.labels import LABEL_COLUMNS, encode_feedback
 from fraud_core.quarantine_log import QuarantineLog
 from fraud_core.settings import Settings
 from fraud_core.simulation.simulator import Simulator
-from fraud_core.timestamps import DAY_MS, HOUR_MS
+from fraud_core.timestamps import DAY_MS, HOUR_MS, SECOND_MS
 from fraud_core.transaction import COLUMNS
 
 pytestmark = pytest.mark.assets
 
 FIRST_DAY, DAYS = 20_000, 20
 END_MS = (FIRST_DAY + DAYS) * DAY_MS
+ENOUGH = 100
+TRAINED_MS = 20_600 * DAY_MS
 
 
 def run(home: Settings, kafka: FakeKafka, instance: dg.DagsterInstance) -> dg.ExecuteInProcessResult:
@@ -57,11 +58,13 @@ class Feed:
     """A feedback topic that grows, the runs and the sensor that follow it, and what may die meanwhile."""
 
     def __init__(self, home: Path) -> None:
-        self.home, self.topic, self.cursor, self.run_keys = Settings(home=home), [], None, []
+        self.home, self.topic, self.cursor, self.run_keys = Settings(home=home, retrain_labels=ENOUGH), [], None, []
 
     def grow(self, number: int) -> None:
         begin = len(self.topic)
-        self.topic += [encode_feedback(f"t{begin + n}", True, "customer", n).decode() for n in range(number)]
+        self.topic += [
+            encode_feedback(f"t{begin + n}", True, "customer", TRAINED_MS + DAY_MS + n).decode() for n in range(number)
+        ]
 
     def kafka(self, **changes: object) -> FakeKafka:
         kind = DyingKafka if changes else FakeKafka
@@ -79,7 +82,7 @@ class Feed:
 
 
 steps = st.one_of(
-    st.tuples(st.just("grow"), st.integers(1, 2 * ENOUGH_LABELS)),
+    st.tuples(st.just("grow"), st.integers(1, 2 * ENOUGH)),
     st.tuples(st.just("tick"), st.booleans()),
     st.tuples(st.sampled_from(["read", "dies reading", "dies after it wrote"]), st.integers(0, 500)),
 )
@@ -92,6 +95,8 @@ def test_every_label_is_in_the_lake_once_whatever_dies_between_topic_lake_and_cu
     log = OffsetLog(feed.home.lake / "labels")
     asked_at: dict[str, int] = {}
     with dg.DagsterInstance.ephemeral() as instance, pytest.MonkeyPatch.context() as patch:
+        known = {"as_of": dg.MetadataValue.timestamp(TRAINED_MS / SECOND_MS), "labels_until": {"0": 0}}
+        instance.report_runless_asset_event(dg.AssetMaterialization("training_set", metadata=known))
         for step, argument in [("grow", 10), ("read", 0), *plan, ("read", 0)]:
             if step == "grow":
                 feed.grow(argument)

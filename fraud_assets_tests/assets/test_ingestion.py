@@ -116,7 +116,9 @@ def test_without_new_transactions_the_asset_succeeds_and_starts_no_spark(tmp_pat
 
 def test_a_dead_broker_is_named_with_what_to_do():
     kafka = KafkaResource(settings=Settings(kafka_port=1), timeout_s=1)
-    with pytest.raises(ConnectionError, match=r"Kafka at 127.0.0.1:1 does not answer .*: start it with ./run up"):
+    with pytest.raises(
+        ConnectionError, match=r"Kafka at 127.0.0.1:1 does not answer .*: start the stack with ./run up"
+    ):
         kafka.offsets("transactions")
 
 

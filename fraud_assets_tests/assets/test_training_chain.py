@@ -8,7 +8,7 @@ import pytest
 from mlflow import MlflowClient
 
 from fraud_assets.offset_log import OffsetLog, OffsetRange
-from fraud_assets.registry import promotion_log
+from fraud_assets.promotion_log import promotion_log
 from fraud_assets.reproduce import NotReproducibleError, compare
 from fraud_assets_tests.assets.conftest import PARTITION
 from fraud_core.features import FEATURES

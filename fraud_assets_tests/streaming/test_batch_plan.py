@@ -3,6 +3,7 @@
 import pytest
 
 from streaming.batch_plan import BatchPlan, PlanLog
+from streaming.errors import OperatorError
 
 pytestmark = pytest.mark.streaming
 
@@ -26,3 +27,12 @@ def test_old_plans_are_pruned(tmp_path):
         PlanLog(tmp_path).write(batch_id, BatchPlan(str(batch_id)))
     assert PlanLog(tmp_path).last() == BatchPlan("99")
     assert len(list(tmp_path.iterdir())) == 10
+
+
+def test_a_plan_cut_at_any_byte_is_refused_by_its_name(tmp_path):
+    PlanLog(tmp_path).write(1, BatchPlan("1", None, True, ("a.parquet",), 300_000))
+    whole = (tmp_path / "1.json").read_bytes()
+    for size in range(len(whole)):
+        (tmp_path / "1.json").write_bytes(whole[:size])
+        with pytest.raises(OperatorError, match=r"1\.json is not whole"):
+            PlanLog(tmp_path).last()

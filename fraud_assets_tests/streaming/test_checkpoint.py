@@ -10,7 +10,7 @@ from fraud_assets_tests.streaming.parts import SparkCheckpoint
 from streaming.batch_plan import BatchPlan, PlanLog
 from streaming.checkpoint import Checkpoint, OffsetRange
 from streaming.errors import OperatorError
-from streaming.start_check import FORMAT, check_format
+from streaming.start_check import FORMAT, check_format, check_partitions
 
 pytestmark = pytest.mark.streaming
 
@@ -91,3 +91,10 @@ def test_a_checkpoint_of_a_newer_version_is_refused(spark, checkpoint):
     (checkpoint.folder / "stream.json").write_text(f'{{"format": {FORMAT + 1}}}')
     with pytest.raises(OperatorError, match=f"has format {FORMAT + 1}, .* start the newer version"):
         check_format(checkpoint)
+
+
+def test_a_checkpoint_goes_on_with_the_partitions_it_began_with(spark, checkpoint):
+    for mine in (None, frozenset({0, 1})):
+        check_partitions(checkpoint, mine)
+    with pytest.raises(OperatorError, match="of the partitions 0,1, but FRAUD_STREAM_PARTITIONS is 1,2"):
+        check_partitions(checkpoint, frozenset({1, 2}))

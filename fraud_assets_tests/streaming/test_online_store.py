@@ -109,3 +109,18 @@ def test_a_stop_ends_the_wait(valkey):
     threading.Timer(0.3, stop.set).start()
     with pytest.raises(StoppedError):
         store.read(FIRST, USERS)
+
+
+@pytest.mark.parametrize("login", ["", "fraud:wrong@", "reader:right@"])
+def test_a_store_that_refuses_the_credentials_ends_the_job_with_a_sentence_that_hides_them(valkey, login):
+    valkey.client.acl_setuser("reader", enabled=True, passwords=["+right"], commands=["+ping", "+mget"], keys=["*"])
+    valkey.client.config_set("requirepass", "right")
+    store = OnlineStore(valkey.url.replace("//", f"//{login}"), "stream", threading.Event())
+    try:
+        with pytest.raises(OperatorError, match=r"refuses the credentials .* FRAUD_STORE_URL") as refused:
+            store.read(FIRST, USERS)
+            store.write(FIRST, USERS, [b"A", b"B"])
+        assert "wrong" not in str(refused.value)
+    finally:
+        valkey.client.config_set("requirepass", "")
+        valkey.client.acl_deluser("reader")

@@ -9,7 +9,7 @@ from airflow.sdk.execution_time.xcom import XCom
 from dagster_runs import UNDER_WAY, DagsterRefusedError, DagsterRuns
 from dagster_trigger import DagsterRunTrigger
 
-POLL_S = 5.0
+POLL_S = 10.0
 LINK_KEY = "dagster_run_url"
 
 
@@ -77,5 +77,5 @@ def schedule_tags(schedule_name: str, hour: int, moment: datetime) -> dict[str, 
         "dagster/partition": day,
         "dagster/run_key": day,
         "dagster/schedule_name": schedule_name,
-        "dagster/scheduled_execution_time": scheduled.isoformat(),
+        ".dagster/scheduled_execution_time": scheduled.isoformat(),
     }

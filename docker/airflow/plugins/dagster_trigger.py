@@ -30,6 +30,9 @@ class DagsterRunTrigger(BaseTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         answered_at = time.monotonic()
         while True:
+            # Not at once: the worker's process ends up to five seconds after the task was deferred, which Airflow takes
+            # for a failure of the task when it is running again by then.
+            await asyncio.sleep(self.poll_s)
             try:
                 status = await DagsterRuns(self.address).status(self.run_id)
             except DagsterRefusedError as error:
@@ -46,7 +49,6 @@ class DagsterRunTrigger(BaseTrigger):
                 if status in FINISHED:
                     yield self._event(status)
                     return
-            await asyncio.sleep(self.poll_s)
 
     async def on_kill(self) -> None:
         """Somebody marked the waiting task failed or succeeded, or cleared it. A restart of the triggerer is no such

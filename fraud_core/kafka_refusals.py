@@ -1,0 +1,60 @@
+"""What to do when Kafka says no, in one sentence. Knows errors by librdkafka's names for them, no client library."""
+
+from typing import Protocol
+
+from fraud_core.settings import Settings
+
+NO_RIGHT = ("TOPIC_AUTHORIZATION_FAILED", "CLUSTER_AUTHORIZATION_FAILED", "GROUP_AUTHORIZATION_FAILED")
+
+_LOGIN = "FRAUD_KAFKA_USERNAME, FRAUD_KAFKA_PASSWORD, FRAUD_KAFKA_SASL_MECHANISM and FRAUD_KAFKA_SECURITY_PROTOCOL"
+_AT_THE_DOOR = {
+    "_AUTHENTICATION": f"refuses the credentials: check {_LOGIN}",
+    "_SSL": "shows a certificate that is not trusted: set FRAUD_KAFKA_CA_FILE to the PEM file of the authority that "
+    "signed the brokers, and use a name or address that stands in their certificate",
+}
+
+
+class KafkaError(Protocol):
+    """As confluent_kafka has it."""
+
+    def name(self) -> str: ...
+    def str(self) -> str: ...
+
+
+class KafkaRefusals:
+    """Puts a client's errors into words. librdkafka tells why a broker refuses a connection on the side: ``note`` is
+    the client's error_cb, and what a call then raises says only that no broker was reached."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._at = f"Kafka at {settings.bootstrap_servers}"
+        self._user = settings.kafka_username or "a client without a name"
+        self._noted: list[str] = []
+
+    def note(self, error: KafkaError) -> None:
+        if error.name() in _AT_THE_DOOR:
+            self._noted.append(error.name())
+
+    @property
+    def at_the_door(self) -> str | None:
+        """Why no broker lets this client in, when one has said so."""
+        return f"{self._at} {_AT_THE_DOOR[self._noted[-1]]}" if self._noted else None
+
+    def of_call(self, error: KafkaError) -> str:
+        """Why a call failed."""
+        return self.at_the_door or (
+            f"{self._at} does not answer ({error.str()}): start the stack with ./run up, or set "
+            "FRAUD_KAFKA_BOOTSTRAP_SERVERS and the FRAUD_KAFKA_* credentials to those of your own brokers"
+        )
+
+    def of_topic(self, topic: str, error: KafkaError | None) -> str:
+        """Why a topic cannot be used; None: it has no partitions."""
+        if error is not None and error.name() in NO_RIGHT:
+            return self.no_right(topic)
+        return f"{self._at} has no topic {topic}: ./run up creates it"
+
+    def no_right(self, topic: str) -> str:
+        return (
+            f"{self._at} does not let {self._user} use the topic {topic}: grant it the rights that "
+            "docs/operations.md lists (Kafka with users and rights), or set FRAUD_KAFKA_USERNAME and "
+            "FRAUD_KAFKA_PASSWORD to a user who has them"
+        )
