@@ -32,7 +32,7 @@ _OF_KNOWN_FRAUD = "fraud"  # part of the names of those features
 STATISTICS = {
     "day": pl.Date,
     "name": pl.String,
-    "rows": pl.Int64,
+    "rows": pl.Int64,  # with a value
     "values": pl.Int64,  # how many different ones, missing counted as one; two stands for more
     "psi": pl.Float64,
     "ks": pl.Float64,
@@ -97,12 +97,16 @@ def make_reference(rows: pl.DataFrame, names: Sequence[str]) -> Reference:
 
 
 def statistics(rows: pl.DataFrame, reference: Reference) -> pl.DataFrame:
-    """STATISTICS of each day and name. rows : event_time_ms and the reference's names; null where one is missing."""
+    """STATISTICS of each day and name. rows : event_time_ms and the reference's names; null where one is missing.
+
+    A missing feature is a fault; a missing score is not: another model was asked.
+    """
     parts = [
-        _of_day(day, part, column)
+        _of_day(day, part[column.name], column)
         for (day,), part in rows.with_columns(day_of("event_time_ms")).partition_by("day", as_dict=True).items()
         if part.height >= FEWEST_ROWS
         for column in reference.columns
+        if column.name != SCORE or part[SCORE].count() >= FEWEST_ROWS
     ]
     return pl.DataFrame(parts, schema=STATISTICS, orient="row").sort("day", "name")
 
@@ -188,14 +192,13 @@ def _limited(column: Column, measured: pl.DataFrame, usual: int) -> Column:
     )
 
 
-def _of_day(day: date, part: pl.DataFrame, column: Column) -> tuple:
-    values = part[column.name]
+def _of_day(day: date, values: pl.Series, column: Column) -> tuple:
     known = values.drop_nulls().to_numpy()
     different = 1 + bool(values.null_count() and len(known)) if not len(known) or known.min() == known.max() else 2
     counts = np.bincount(np.searchsorted(column.edges, known), minlength=len(column.edges) + 1)
     shares = np.array(column.shares)
     ks = float(np.abs(np.cumsum(counts) / max(1, len(known)) - np.cumsum(shares)).max()) if len(known) else 1.0
-    return day, column.name, part.height, different, _psi(counts, shares, np.array(column.coarse)), ks
+    return day, column.name, len(known), different, _psi(counts, shares, np.array(column.coarse)), ks
 
 
 def _psi(counts: np.ndarray, shares: np.ndarray, coarse: np.ndarray) -> float:

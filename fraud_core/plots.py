@@ -202,7 +202,8 @@ def drift_heat_map(judged: pl.DataFrame) -> "Figure":
     for day, name, excess, is_alarm in judged.select("day", "name", "excess", "is_alarm").iter_rows():
         cells[at[name], at[day]] = excess
         if is_alarm:
-            axes.text(at[day], at[name], "x", ha="center", va="center", fontsize=7, color="white")
+            color = "white" if excess > 1 else "black"
+            axes.text(at[day], at[name], "x", ha="center", va="center", fontsize=7, color=color)
     image = axes.imshow(cells, aspect="auto", cmap="inferno_r", vmin=0, vmax=2)
     figure.colorbar(image, ax=axes, fraction=0.03)
     axes.set_yticks(range(len(names)), names, fontsize=6)

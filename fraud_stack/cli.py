@@ -265,7 +265,7 @@ def chaos(
 @app.command(context_settings=_PASS_THROUGH)
 def bench(
     context: typer.Context,
-    name: Annotated[str, typer.Argument(help="A package of benchmarks/, such as training or streaming.")],
+    name: Annotated[str, typer.Argument(help="A package of benchmarks/: training, streaming, growth, cluster, drift…")],
 ) -> None:
     """Run a benchmark: ./run bench training (--help after the name lists its options)."""
     from importlib.util import find_spec

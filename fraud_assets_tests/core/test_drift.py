@@ -105,6 +105,14 @@ def test_missing_values_are_no_values_and_no_error(reference):
     assert alarms(rows, reference) == []
 
 
+def test_a_score_of_another_model_is_no_fault_and_of_too_few_rows_not_judged():
+    reference = make_reference(days(0, REFERENCE_DAYS).rename({"amount": SCORE}), [SCORE, "is_rare"])
+    rows = days(40, 3).rename({"amount": SCORE})
+    unasked = rows.with_columns(pl.when(pl.int_range(pl.len()) % 2000 < FEWEST_ROWS - 1).then(SCORE).alias(SCORE))
+    assert set(judged(unasked, reference)["name"]) == {"is_rare"}
+    assert alarms(unasked, reference) == []
+
+
 def test_a_small_day_is_noisier_and_is_given_more_room(reference):
     assert alarms(days(40, 20, rows=FEWEST_ROWS), reference) == []
 
