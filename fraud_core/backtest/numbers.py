@@ -25,7 +25,9 @@ KEYS = {
     "overall.std_over_folds": "population standard deviation over folds; null for one fold",
     "overall.pooled_over_folds": "measured on the test rows of all folds at once; threshold is the mean over rows",
     "folds.periods": "ISO dates, UTC midnights, [start, end), end exclusive",
-    "metrics.card_precision_at_K": "mean over days of the share of defrauded among the K most suspicious cards",
+    "metrics.card_precision_at_K": "mean over days of the share of defrauded among the K most suspicious cards; a card "
+    "found on one day is left out of later days",
+    "metrics.repeated_card_precision_at_K": "the same with found cards looked into, and counted, again",
     "metrics.alert_precision_at_K": "share of fraud among the K most suspicious transactions of each day",
     "metrics.alert_recall_at_K": "share of all frauds that are among them",
     "metrics.value_caught": "flagged share of the amount of all frauds; amounts of all currencies added as they are",
