@@ -12,6 +12,7 @@ import polars as pl
 from xgboost import XGBClassifier
 
 from fraud_core.anomaly import fit_anomaly_detector
+from fraud_core.balancing import balance
 from fraud_core.features import FEATURES
 from fraud_core.merchant_risk import MerchantHistory, newest_effective_times
 from fraud_core.model import FraudModel, ModelCard
@@ -60,8 +61,9 @@ class Inputs:
         labels = self._labels.filter(pl.col("label_time_ms") < as_of_ms)
         rows = build_training_set(self._transactions, labels, as_of_ms, settings)
         train, validation = (rows.filter(pl.col("split") == split) for split in ("train", "validation"))
+        unbalanced = balance(train, FEATURES, 0.0, _SEED)
         for version, trees in TREES.items():
-            booster = refit(train, FEATURES, DEFAULTS | {"n_estimators": trees}, _SEED + int(version))
+            booster = refit(unbalanced, FEATURES, DEFAULTS | {"n_estimators": trees}, _SEED + int(version))
             scores = booster.inplace_predict(validation.select(FEATURES).to_numpy()).astype(float)
             is_fraud = validation["is_fraud"].to_numpy()
             threshold = choose_threshold(is_fraud, scores, validation["user_id"], resamples=2).value

@@ -24,6 +24,6 @@ def test_a_tiny_run_of_the_plain_loop_and_the_floor_gives_every_figure(tmp_path)
     assert measured.memory_mib > 0
     with embedded(trained, ("store",)) as settings:
         floor = floor_us(settings, inputs.history, batch=1_000)
-    assert set(floor) == {"decode", "features", "store", "predict", "explain", "encode", "total"}
+    assert set(floor) == {"decode", "features", "store", "predict", "anomaly", "explain", "encode", "total"}
     assert all(us > 0 for us in floor.values())
     assert "backlog, transactions/s" in table({"plain": measured}, floor)
