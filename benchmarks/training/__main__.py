@@ -12,9 +12,8 @@ from typing import Annotated, Literal
 import typer
 
 from benchmarks.handbook import Handbook
-from benchmarks.training.data import arrivals, settings_in
+from benchmarks.training.data import arrivals, fill_lake, settings_in
 from benchmarks.training.report import figures_of, table
-from fraud_assets.offset_log import OffsetLog, OffsetRange
 
 app = typer.Typer(add_completion=False)
 
@@ -41,11 +40,7 @@ def main(
     with tempfile.TemporaryDirectory(prefix="fraud-bench-") as folder:
         rows = arrivals(Handbook.of_transactions(transactions, seed))
         for name in names:
-            home = Path(folder) / name
-            for topic, part in zip(("transactions", "labels"), rows, strict=True):
-                log = OffsetLog(settings_in(home).lake / topic)
-                with log.append(OffsetRange({0: 0}, {0: part.height})) as staging:
-                    part.write_parquet(staging / "rows.parquet")
+            fill_lake(settings_in(Path(folder) / name), *rows)
         count = rows[0].height
         del rows
         for name in names:

@@ -34,9 +34,10 @@ def usual(home: Path, candidates: int, meter: Meter) -> dict:
 
 
 def ours(home: Path, _: int, meter: Meter) -> dict:
+    from benchmarks.training.data import settings_in
     from benchmarks.training.ours import daily_run
 
-    return asdict(daily_run(home, meter))
+    return asdict(daily_run(settings_in(home), meter))
 
 
 def without_shortcuts(home: Path, _: int, meter: Meter) -> dict:
@@ -47,6 +48,7 @@ def without_shortcuts(home: Path, _: int, meter: Meter) -> dict:
     balancing.MAX_FITTED_EVERY = 1
     tuning.search_sample = partial(tuning.search_sample, fraction=1.0)
     tuning.SEARCH_MAX_BIN = tuning.FINAL_MAX_BIN
+    tuning.SEARCH_HASTE = 1
     tuning.FINAL_MAX_EVERY = 1
     tuning.RATIO_TREES = tuning.DEFAULTS["n_estimators"]
     return ours(home, 0, meter)

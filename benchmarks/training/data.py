@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 
 from benchmarks.handbook import Handbook, handbook
+from fraud_assets.offset_log import OffsetLog, OffsetRange
 from fraud_core.labels import LABEL_COLUMNS
 from fraud_core.settings import Settings
 from fraud_core.timestamps import DAY_MS
@@ -47,3 +48,9 @@ def arrivals(sizes: Handbook) -> tuple[pl.DataFrame, pl.DataFrame]:
         "offset",
     )
     return rows.with_columns(**known).select(list(COLUMNS)), labels.filter("is_fraud").select(list(LABEL_COLUMNS))
+
+
+def fill_lake(settings: Settings, transactions: pl.DataFrame, labels: pl.DataFrame) -> None:
+    for name, rows in (("transactions", transactions), ("labels", labels)):
+        with OffsetLog(settings.lake / name).append(OffsetRange({0: 0}, {0: rows.height})) as staging:
+            rows.write_parquet(staging / "rows.parquet")

@@ -1,14 +1,14 @@
 """The daily run as Dagster runs it, in this process, on a lake that is filled already. Kafka and Spark are left out."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import dagster as dg
 import mlflow
 
-from benchmarks.training.data import PARTITION, settings_in
+from benchmarks.training.data import PARTITION
 from benchmarks.training.meter import Meter
 from fraud_assets.definitions import build_defs
+from fraud_core.settings import Settings
 
 INGESTION = {"transactions", "labels"}
 
@@ -23,15 +23,14 @@ class Ours:
     params: dict[str, str]
 
 
-def daily_run(home: Path, meter: Meter) -> Ours:
+def daily_run(settings: Settings, meter: Meter) -> Ours:
     """Run every asset of ``daily_training`` but the ingestion. Each asset is a step of ``meter``."""
-    settings = settings_in(home)
     mlflow.set_tracking_uri(settings.mlflow_address)
-    experiment = mlflow.create_experiment(settings.experiment_name, artifact_location=str(home / "artifacts"))
+    experiment = mlflow.create_experiment(settings.experiment_name, artifact_location=str(settings.home / "artifacts"))
 
     @dg.success_hook
-    def tell(ended: dg.HookContext) -> None:
-        meter.tell(ended.step_key)
+    def tell(context: dg.HookContext) -> None:
+        meter.tell(context.step_key)
 
     job = build_defs(settings).resolve_job_def("daily_training").with_hooks({tell})
     assets = [key for key in job.asset_layer.executable_asset_keys if key.path[-1] not in INGESTION]

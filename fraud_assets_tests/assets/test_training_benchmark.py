@@ -2,17 +2,14 @@
 
 import polars as pl
 import pytest
-from sklearn.metrics import average_precision_score
 
 from benchmarks.handbook import Handbook, handbook
-from benchmarks.training.data import AS_OF_MS, LABEL_DELAY_DAYS, arrivals, settings_in
+from benchmarks.training.data import AS_OF_MS, LABEL_DELAY_DAYS, arrivals, fill_lake, settings_in
 from benchmarks.training.meter import Meter
+from benchmarks.training.ours import daily_run
 from benchmarks.training.usual import usual_recipe
-from fraud_core.balancing import balance
-from fraud_core.features import FEATURES
 from fraud_core.timestamps import DAY_MS
-from fraud_core.training_set import build_training_set, time_split
-from fraud_core.tuning import DEFAULTS, refit
+from fraud_core.training_set import time_split
 
 pytestmark = pytest.mark.assets
 
@@ -45,12 +42,15 @@ def test_a_label_is_known_a_week_after_the_transaction(rows):
     assert waited.to_series().unique().to_list() == [LABEL_DELAY_DAYS * DAY_MS]
 
 
-def test_the_daily_runs_features_do_not_leak(rows, tmp_path):
-    training_set = build_training_set(*rows, AS_OF_MS, settings_in(tmp_path))
-    train, test = (training_set.filter(split=part) for part in ("train", "test"))
-    model = refit(balance(train, FEATURES, 0.0, seed=7), FEATURES, DEFAULTS, seed=7)
-    scores = model.inplace_predict(test.select(FEATURES).to_numpy())
-    assert 0.5 < average_precision_score(test["is_fraud"], scores) < LEAK
+def test_the_daily_run_finds_frauds_and_does_not_leak(rows, tmp_path):
+    settings = settings_in(tmp_path).model_copy(update={"search_candidates": 1})
+    fill_lake(settings, *rows)
+    with Meter() as meter:
+        found = daily_run(settings, meter)
+    assert 0.5 < found.average_precision < LEAK
+    assert {"training_set", "balanced_training_set", "tuned_model", "evaluation"} < {
+        step.name for step in meter.steps()
+    }
 
 
 def test_the_usual_recipe_claims_what_it_does_not_keep(rows, tmp_path):

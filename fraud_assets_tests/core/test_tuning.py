@@ -129,6 +129,12 @@ def test_the_same_data_and_seed_give_the_same_model_bytes():
     assert model.num_boosted_rounds() == 20
 
 
+def test_haste_grows_fewer_trees_that_learn_more_each():
+    hasty = BalancingXGBClassifier(n_estimators=20, learning_rate=0.1, haste=2).fit(*matrix(TRAIN)).get_booster()
+    usual = XGBClassifier(n_estimators=10, learning_rate=0.2).fit(*matrix(TRAIN)).get_booster()
+    assert hasty.get_dump() == usual.get_dump()
+
+
 def test_a_refitted_model_finds_frauds_of_rows_it_has_not_seen():
     model = refit(balance(TRAIN, NAMES, 0.1, seed=7), NAMES, SMALL, seed=7)
     rows, y = matrix(training_rows(4_000, seed=1))
