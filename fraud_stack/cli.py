@@ -42,8 +42,11 @@ def demo(
     minutes: Annotated[float, typer.Option(min=0.1, help="How long the live part lasts.")] = 3.0,
     rate: Annotated[float, typer.Option(min=1, help="Live transactions a second.")] = 200.0,
     loop: Annotated[
-        bool, typer.Option("--loop", help="Then let a new kind of fraud begin, until a model has learned it.")
-    ] = False,
+        bool | None,
+        typer.Option(
+            help="Then let a new kind of fraud begin, until a model has learned it (default: in a new folder)."
+        ),
+    ] = None,
     keep: Annotated[bool, typer.Option("--keep", help="Leave the stack up at the end.")] = False,
     json: Annotated[Path | None, typer.Option(dir_okay=False, help="Write the summary to this file.")] = None,
 ) -> None:

@@ -23,7 +23,7 @@ from fraud_stack.dagster_client import DagsterClient
 from fraud_stack.errors import UserError
 from fraud_stack.ledger import lines, take_ledger
 from fraud_stack.live_view import render, summary_line
-from fraud_stack.loop import DAY_S, LONGEST_DAYS, Loop, LoopResult, labels_until_learned
+from fraud_stack.loop import DAY_S, LONGEST_DAYS, Loop, LoopResult, NotTakenOverError, labels_until_learned
 from fraud_stack.memory import MemoryPeak
 from fraud_stack.paths import ROOT
 from fraud_stack.records import end_offsets
@@ -44,7 +44,7 @@ class DemoOptions:
     transactions: int
     minutes: float
     rate: float
-    loop: bool
+    loop: bool | None
     keep: bool
     json_file: Path | None
 
@@ -53,13 +53,12 @@ def run_demo(settings: Settings, options: DemoOptions) -> None:
     """Raises UserError when a step failed, the ledger is not balanced, or a service died."""
     if options.json_file is not None and not options.json_file.absolute().parent.is_dir():
         raise UserError(f"the folder of {options.json_file} does not exist: make it first")
-    if options.loop:
-        _require_room(settings)
     began = time.monotonic()
     steps = Steps()
+    shows_loop = options.loop is not False and _has_room(settings, steps, is_wanted=options.loop is True)
     a_day = options.transactions / HISTORY_DAYS
     # The sensor would start a training of what it can do for the new kind of fraud too early.
-    patient = {"retrain_labels": labels_until_learned(settings, a_day)} if options.loop else {}
+    patient = {"retrain_labels": labels_until_learned(settings, a_day)} if shows_loop else {}
     stack = Stack(settings.model_copy(update=patient), steps.show)
     with stack.lock(), contextlib.ExitStack() as at_exit:
         with steps.step("services", "Start Kafka, Valkey, MLflow, Dagster and the streaming job"):
@@ -68,12 +67,19 @@ def run_demo(settings: Settings, options: DemoOptions) -> None:
             at_exit.callback(stack.down)
         memory = at_exit.enter_context(MemoryPeak(stack.home))
         with steps.step("history", f"Produce {options.transactions:,} transactions of {HISTORY_DAYS} days and labels"):
-            simulation = _history(stack, steps, options)
+            simulation = _history(stack, steps, options, LONGEST_DAYS if shows_loop else 0)
         with steps.step("training", "Train a model: Dagster materializes the asset graph"):
             _train(stack, steps, simulation.day - 1)
         with steps.step("live", f"Score {options.rate:g} live transactions a second for {options.minutes:g} minutes"):
             view = _live(stack, steps, options, simulation.customers / options.rate)
-        loop = _loop(stack, steps, simulation, view.model_version) if options.loop else None
+        loop = None
+        if shows_loop:
+            try:
+                loop = _loop(stack, steps, simulation, view.model_version)
+            except NotTakenOverError as error:
+                if options.loop:
+                    raise
+                steps.show(str(error))
         with steps.step("ledger", "Balance the books: each transaction decided exactly once"):
             ledger = take_ledger(settings, stack.check_alive)
             for line in lines(ledger):
@@ -96,18 +102,26 @@ def run_demo(settings: Settings, options: DemoOptions) -> None:
             raise UserError("the ledger is not balanced: see ./run logs stream")
 
 
-def _require_room(settings: Settings) -> None:
-    """The loop runs through months of simulated days; a clock that has reached the present lets none pass."""
+def _has_room(settings: Settings, steps: Steps, is_wanted: bool) -> bool:
+    """The loop runs through months of simulated days; a clock that has reached the present lets none pass.
+
+    UserError when there is no room for a loop that ``is_wanted``; otherwise only told.
+    """
     earlier = Simulation.load(settings.home)
-    if earlier is not None and earlier.day > now_ms() // DAY_MS - LONGEST_DAYS:
-        raise UserError(
-            f"the simulation in {settings.home.absolute()} has come to {iso_date(earlier.day * DAY_MS)}, and a new "
-            f"kind of fraud needs up to {LONGEST_DAYS} days before today, until a model has learned it and taken over: "
-            "set FRAUD_HOME to a new folder for ./run demo --loop"
-        )
+    if earlier is None or earlier.day <= now_ms() // DAY_MS - LONGEST_DAYS:
+        return True
+    reason = (
+        f"the simulation in {settings.home.absolute()} has come to {iso_date(earlier.day * DAY_MS)}, and a new kind of "
+        f"fraud needs up to {LONGEST_DAYS} days before today, until a model has learned it and taken over: set "
+        "FRAUD_HOME to a new folder to see that"
+    )
+    if is_wanted:
+        raise UserError(reason)
+    steps.show(reason)
+    return False
 
 
-def _history(stack: Stack, steps: Steps, options: DemoOptions) -> Simulation:
+def _history(stack: Stack, steps: Steps, options: DemoOptions, days_after_live: int) -> Simulation:
     """Produce it, or go on with the one that an earlier demo left in the same folder."""
     settings = stack.settings
     simulation = Simulation.load(settings.home)
@@ -122,8 +136,7 @@ def _history(stack: Stack, steps: Steps, options: DemoOptions) -> Simulation:
         )
     # The live part runs through days as fast as its rate allows; the history ends early enough to leave it room.
     live_days = options.minutes * 60 * options.rate / (options.transactions / HISTORY_DAYS)
-    live_days += LONGEST_DAYS if options.loop else 0
-    end = datetime.now(UTC).date() - timedelta(days=math.ceil(live_days))
+    end = datetime.now(UTC).date() - timedelta(days=math.ceil(live_days) + days_after_live)
     arguments = ("--transactions", options.transactions, "--days", HISTORY_DAYS, "--end", end.isoformat())
     with _producer("history", *arguments) as producer:
         while producer.poll() is None:

@@ -30,6 +30,10 @@ _LOOK_S = 0.5
 _TELL_EVERY_S = 10
 
 
+class NotTakenOverError(UserError):
+    """All parts did their work, and the new model did not get where the old one is: the data were too few for it."""
+
+
 @dataclass(frozen=True)
 class LoopResult:
     """Of the new kind of fraud: how many the stream decided, and which share each model found. Times in seconds."""
@@ -62,7 +66,7 @@ class Loop:
         self._began = time.time()
 
     def show(self) -> LoopResult:
-        """Raises UserError when the sensor starts nothing, the training fails or its model does not take over."""
+        """Raises NotTakenOverError, and UserError when the sensor starts nothing or the training fails."""
         with NewFraudWatch(self._settings) as watch:
             self._watch = watch
             with self._steps.step(
@@ -75,7 +79,9 @@ class Loop:
                 self._follow(run_id)
                 challenger = self._alias("challenger")
             if challenger is None:
-                raise UserError(f"no model of the run {run_id} passed the gate to Staging: see its check in Dagster")
+                raise NotTakenOverError(
+                    f"no model of the run {run_id} passed the gate to Staging: see its check in Dagster"
+                )
             with self._steps.step("shadow", f"Score version {challenger} beside version {self._champion}"):
                 self._until("the stream to score both", lambda: self._watch.seen[challenger])
                 self._let_days_pass(_MATURE_DAYS + self._settings.label_delay_days)
@@ -107,7 +113,9 @@ class Loop:
                 return
             self._steps.show(f"version {challenger} is not promoted yet: see model_comparison in Dagster")
             self._let_days_pass(_MATURE_DAYS)
-        raise UserError(f"version {challenger} was not promoted: the reasons stand at model_comparison in Dagster")
+        raise NotTakenOverError(
+            f"version {challenger} was not promoted: the reasons stand at model_comparison in Dagster"
+        )
 
     def _follow(self, run_id: str) -> None:
         for step in self._dagster.follow(run_id, self._look):

@@ -66,7 +66,7 @@ def test_a_folder_that_cannot_be_written_gets_one_sentence(environment, tmp_path
 
 def test_a_history_that_leaves_the_loop_no_room_gets_one_sentence(environment):
     Simulation(100, 7, now_ms() // DAY_MS).save(Path(environment["FRAUD_HOME"]))
-    assert "set FRAUD_HOME to a new folder for ./run demo --loop" in refusal(environment, "demo", "--loop")
+    assert "set FRAUD_HOME to a new folder" in refusal(environment, "demo", "--loop")
 
 
 def test_brokers_that_do_not_answer_are_named(environment):
