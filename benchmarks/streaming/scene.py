@@ -6,8 +6,8 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
@@ -36,13 +36,15 @@ class Scene:
     settings: Settings
     process: subprocess.Popen
     memory_mib: float = 0.0
-    _tree: list[psutil.Process] = field(default_factory=list)
 
     def cpu_s(self) -> float:
         """Processor seconds of the contender so far, its child processes included."""
-        self._tree = with_children(self.process.pid)
-        times = [process.cpu_times() for process in self._tree]
-        return sum(one.user + one.system for one in times)
+        used = 0.0
+        for process in with_children(self.process.pid):
+            # A worker may end meanwhile; its parent then has its seconds.
+            with suppress(psutil.NoSuchProcess):
+                used += sum(process.cpu_times()[:4])
+        return used
 
     def look_at_memory(self) -> None:
         self.memory_mib = max(self.memory_mib, memory_mib(with_children(self.process.pid)))
