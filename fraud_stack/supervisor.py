@@ -24,16 +24,26 @@ _DEAD = ("BACKOFF", "FATAL", "EXITED", "UNKNOWN")
 
 @dataclass(frozen=True)
 class ProcessState:
-    """What supervisord knows of one service. ``state`` is its word (RUNNING, STARTING, STOPPED, BACKOFF …)."""
+    """What supervisord knows of one service. ``state`` is its word (RUNNING, STARTING, STOPPED, BACKOFF …).
+
+    exit_status : of its last end; -1 after a signal.
+    """
 
     name: str
     state: str
     pid: int
     uptime_s: int
+    exit_status: int
 
     @property
     def is_dead(self) -> bool:
         return self.state in _DEAD
+
+    @property
+    def is_given_up(self) -> bool:
+        """Whether nobody starts it any more: it asks for a person, or failed too often."""
+        # What was killed is EXITED too, for the moment until it is started again.
+        return self.state == "FATAL" or (self.state == "EXITED" and self.exit_status == _MUST_ACT)
 
 
 class Supervisor:
@@ -88,7 +98,13 @@ class Supervisor:
 
     def states(self) -> list[ProcessState]:
         return [
-            ProcessState(info["name"], info["statename"], info["pid"], max(0, info["now"] - info["start"]))
+            ProcessState(
+                info["name"],
+                info["statename"],
+                info["pid"],
+                max(0, info["now"] - info["start"]),
+                info["exitstatus"],
+            )
             for info in self._call("getAllProcessInfo")
         ]
 

@@ -95,8 +95,7 @@ class System:
         return self._state(service).pid
 
     def is_given_up(self, service: str) -> bool:
-        """Whether nobody starts it any more: it refused, or failed too often."""
-        return self._state(service).state in ("EXITED", "FATAL")
+        return self._state(service).is_given_up
 
     def log(self, service: str) -> str:
         return log_file(self.settings.home, service).read_text(errors="replace")
