@@ -286,7 +286,7 @@ def _weights(y: np.ndarray, genuine_weight: float) -> np.ndarray:
 
 
 def _matrix(rows: pl.DataFrame, features: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    return rows.select(features).to_numpy(), rows["is_fraud"].to_numpy().astype(np.int8)
+    return rows.select(features).to_numpy(order="c"), rows["is_fraud"].to_numpy().astype(np.int8)
 
 
 def _fixed(seed: int) -> dict[str, object]:
