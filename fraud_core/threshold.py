@@ -46,20 +46,19 @@ def choose_threshold(
     finite.
     """
     ranking = Ranking.of(is_fraud, scores)
-    highest = f_beta(*ranking.counts(), beta).max()
+    caught, flagged = ranking.counts()
+    f_values = f_beta(caught, flagged, beta)
     resampled = [
         ranking.thresholds[np.argmax(f_beta(*ranking.counts(weights), beta))]
         for weights in card_resamples(user_ids, is_fraud, resamples, seed)
     ]
     low, high = np.quantile(resampled, (0.05, 0.95))
-    value = np.clip(highest / (1 + beta**2), low, high)
-    caught, flagged, frauds = (
-        np.count_nonzero(rows) for rows in (is_fraud & (scores >= value), scores >= value, is_fraud)
-    )
+    value = np.clip(f_values.max() / (1 + beta**2), low, high)
+    last = np.flatnonzero(ranking.thresholds >= value)[-1]
     return Threshold(
         value=float(value),
-        f_beta=float((1 + beta**2) * caught / (beta**2 * frauds + flagged)),
-        precision=float(caught / flagged),
-        recall=float(caught / frauds),
+        f_beta=float(f_values[last]),
+        precision=float(caught[last] / flagged[last]),
+        recall=float(caught[last] / caught[-1]),
         interval=(float(low), float(high)),
     )

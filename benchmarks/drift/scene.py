@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 
 from fraud_core.anomaly import fit_anomaly_detector
+from fraud_core.balancing import balance
 from fraud_core.calibration import calibrate
 from fraud_core.features import FEATURES, compute_features
 from fraud_core.merchant_risk import MerchantHistory
@@ -61,7 +62,7 @@ def train(payments: Payments, as_of_day: int, settings: Settings) -> FraudModel:
     known = payments.rows.filter(pl.col("event_time_ms") < as_of_ms)
     rows = build_training_set(known, payments.labels, as_of_ms, settings)
     train, validation = (rows.filter(pl.col("split") == part) for part in ("train", "validation"))
-    booster = refit(train.with_columns(is_synthetic=pl.lit(False)), FEATURES, DEFAULTS, settings.seed)
+    booster = refit(balance(train, FEATURES, 0.0, settings.seed), FEATURES, DEFAULTS, settings.seed)
     card = ModelCard(1.0, float(train["is_fraud"].mean()), time_split(as_of_ms, settings).train)
     is_fraud, cards = validation["is_fraud"].to_numpy(), validation["user_id"]
     raw = FraudModel(booster, card).raw_score(validation.select(FEATURES).to_numpy())

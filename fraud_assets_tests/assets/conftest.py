@@ -8,8 +8,8 @@ import mlflow
 import polars as pl
 import pytest
 
+from benchmarks.training.data import fill_lake
 from fraud_assets.definitions import build_defs
-from fraud_assets.offset_log import OffsetLog, OffsetRange
 from fraud_core.settings import Settings
 from fraud_core.simulation.arrived import arrived
 from fraud_core.simulation.simulator import Simulator, customers_for
@@ -29,12 +29,6 @@ def simulated() -> tuple[pl.DataFrame, pl.DataFrame]:
 def settings_in(home: Path, **changes: object) -> Settings:
     tracking = {"mlflow_url": f"sqlite:///{home}/mlflow.db"}
     return Settings(home=home, search_candidates=2, search_folds=2, **{**tracking, **changes})
-
-
-def fill_lake(settings: Settings, transactions: pl.DataFrame, labels: pl.DataFrame) -> None:
-    for name, rows in (("transactions", transactions), ("labels", labels)):
-        with OffsetLog(settings.lake / name).append(OffsetRange({0: 0}, {0: rows.height})) as folder:
-            rows.write_parquet(folder / "rows.parquet")
 
 
 Materialize = Callable[..., dg.ExecuteInProcessResult]

@@ -7,11 +7,12 @@ import polars as pl
 import pytest
 from mlflow import MlflowClient
 
+from benchmarks.training.data import fill_lake
 from fraud_assets.assets.live_quality import LEAST_FRAUDS
 from fraud_assets.definitions import build_defs
 from fraud_assets.io_managers import RecordIOManager
 from fraud_assets.offset_log import OffsetLog, OffsetRange
-from fraud_assets_tests.assets.conftest import AS_OF_MS, PARTITION, fill_lake, settings_in
+from fraud_assets_tests.assets.conftest import AS_OF_MS, PARTITION, settings_in
 from fraud_core.cohorts import LiveQuality
 from fraud_core.features import FEATURES
 from fraud_core.labels import LABEL_COLUMNS

@@ -14,11 +14,12 @@ import numpy as np
 import polars as pl
 import pytest
 
+from benchmarks.training.data import fill_lake
 from fraud_assets.definitions import build_defs
 from fraud_assets.io_managers import StoredModel
 from fraud_assets.offset_log import OffsetLog, OffsetRange
 from fraud_assets.registry import Registry
-from fraud_assets_tests.assets.conftest import AS_OF_MS, PARTITION, fill_lake, settings_in
+from fraud_assets_tests.assets.conftest import AS_OF_MS, PARTITION, settings_in
 from fraud_assets_tests.assets.fake_kafka import FakeKafka
 from fraud_assets_tests.streaming.parts import booster, detector
 from fraud_core.dead_letter import encode_dead_letter

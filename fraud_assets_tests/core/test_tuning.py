@@ -15,6 +15,18 @@ SMALL = {**DEFAULTS, "n_estimators": 20}
 ALONE = {"gap_ms": 3 * DAY_MS, "folds": 3, "seed": 7, "n_jobs": 1}
 
 
+@pytest.fixture
+def fitted(monkeypatch) -> dict[str, np.ndarray]:
+    """Labels and weights of the rows that the last fit would have had."""
+    seen = {}
+
+    def fit(_, rows, y, sample_weight):
+        seen.update(y=y, weight=sample_weight)
+
+    monkeypatch.setattr(XGBClassifier, "fit", fit)
+    return seen
+
+
 def matrix(rows: pl.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     return rows.select(NAMES).to_numpy(), rows["is_fraud"].to_numpy()
 
@@ -78,13 +90,7 @@ def test_a_weighted_sample_of_genuine_rows_fits_as_repeating_them_would():
     assert clone(weighted).get_params()["genuine_weight"] == 3.0
 
 
-def test_a_candidate_is_fitted_on_some_of_the_genuine_rows_which_stand_for_all_and_on_every_fraud(monkeypatch):
-    fitted = {}
-
-    def fit(_, rows, y, sample_weight):
-        fitted.update(y=y, weight=sample_weight)
-
-    monkeypatch.setattr(XGBClassifier, "fit", fit)
+def test_a_candidate_is_fitted_on_some_of_the_genuine_rows_which_stand_for_all_and_on_every_fraud(fitted):
     rows, y = matrix(TRAIN)
     BalancingXGBClassifier(genuine_weight=2.0, fitted_every=8).fit(rows, y.astype(np.int8))
     genuine = np.count_nonzero(~y)
@@ -104,13 +110,7 @@ def test_average_precision_of_a_weighted_sample_means_average_precision_of_all_r
     assert unweighted > 2 * of_all
 
 
-def test_synthetic_frauds_of_a_sample_weigh_as_much_as_those_of_all_rows_would(monkeypatch):
-    fitted = {}
-
-    def fit(_, rows, y, sample_weight):
-        fitted.update(y=y, weight=sample_weight)
-
-    monkeypatch.setattr(XGBClassifier, "fit", fit)
+def test_synthetic_frauds_of_a_sample_weigh_as_much_as_those_of_all_rows_would(fitted):
     rows, y = matrix(TRAIN)
     genuine, frauds = 10.0 * np.count_nonzero(~y), np.count_nonzero(y)
     for ratio, weighed in ((0.0, frauds), (0.001, frauds), (0.1, 0.1 * genuine), (1.0, genuine)):

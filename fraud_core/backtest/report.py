@@ -16,6 +16,7 @@ from fraud_core import plots
 from fraud_core.backtest.numbers import numbers, pool, pooled_evaluation
 from fraud_core.backtest.result import BacktestResult
 from fraud_core.evaluation import BUDGETS, Evaluation, budget_curve
+from fraud_core.tuning import TOLERANCE
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -33,7 +34,7 @@ def write_report(result: BacktestResult, folder: Path) -> None:
     (folder / "report.json").write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     page = environment.from_string(_TEMPLATE.read_text(encoding="utf-8")).render(
-        **content, k=pooled.k, figures=_figures(result, rows, pooled, budgets, content)
+        **content, k=pooled.k, tolerance=TOLERANCE, figures=_figures(result, rows, pooled, budgets, content)
     )
     (folder / "report.html").write_text(page, encoding="utf-8")
 
