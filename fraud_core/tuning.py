@@ -2,32 +2,21 @@
 
 Candidates are judged on later, label-complete rows (purged time-ordered folds) by average precision. SMOTE runs inside
 each fold. The search works on a small sample of the genuine rows, the final fit on most.
-
-Weights: a genuine row of the sample stands for several transactions, and a synthetic fraud for as many, so that a high
-ratio costs no more rows than it must.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import islice
 
 import numpy as np
 import polars as pl
 from joblib import parallel_config
 from scipy.stats import loguniform, randint, uniform
-from sklearn.metrics import average_precision_score
 from sklearn.model_selection import ParameterSampler, RandomizedSearchCV
 from xgboost import Booster, XGBClassifier
 
-from fraud_core.balancing import (
-    NEIGHBOURS,
-    SearchSample,
-    frauds_to_add,
-    ratio_of,
-    search_sample,
-    synthetic_frauds,
-)
+from fraud_core.balancing import NEIGHBOURS, SearchSample, ratio_of, search_sample
+from fraud_core.candidate import Candidate, FoldMatrices, matrix
 from fraud_core.split import PurgedTimeSeriesSplit
 
 RATIOS = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
@@ -56,8 +45,7 @@ SPACE = {
     "reg_lambda": loguniform(0.3, 20.0),
 }
 
-# Few bins order candidates well enough and cost half; the final fit gains from more than the usual 256.
-SEARCH_MAX_BIN = 64
+# More than the usual 256: the final fit gains from them.
 FINAL_MAX_BIN = 1024
 
 # Frauds are what is scarce. From 150,000 genuine rows on, every second to fourth of them gives as good a model.
@@ -115,8 +103,8 @@ def choose_smote_ratio(
     sample = search_sample(train, seed)
     others = [ratio for ratio in ratios if ratio > 0]
     base = {**DEFAULTS, "n_estimators": RATIO_TREES}
-    search = _search(sample, base, {"smote_ratio": others}, len(others), folds, gap_ms, seed, n_jobs, progress)
-    search.fit(*_matrix(sample.rows, features))
+    space = {"smote_ratio": others}
+    search = _search(sample, features, base, space, len(others), folds, gap_ms, seed, n_jobs, progress)
     tried = [params.get("smote_ratio", 0.0) for params in search.cv_results_["params"]]
     table = pl.DataFrame({"ratio": tried}).hstack(_scores(search)).sort("ratio")
     return RatioChoice(table.filter(_is_good(table))["ratio"].min(), table)
@@ -142,8 +130,7 @@ def tune(
     """
     sample = search_sample(balanced.filter(~pl.col("is_synthetic")), seed)
     base = {**DEFAULTS, "smote_ratio": ratio_of(balanced), "haste": SEARCH_HASTE}
-    search = _search(sample, base, SPACE, candidates - 1, folds, gap_ms, seed, n_jobs, progress)
-    search.fit(*_matrix(sample.rows, features))
+    search = _search(sample, features, base, SPACE, candidates - 1, folds, gap_ms, seed, n_jobs, progress)
     settings = pl.DataFrame([DEFAULTS | params for params in search.cv_results_["params"]])
     table = settings.hstack(_scores(search))
     cheapest = table.filter(_is_good(table)).sort(pl.col("n_estimators") * pl.col("max_depth"), maintain_order=True)
@@ -160,56 +147,11 @@ def refit(balanced: pl.DataFrame, features: Sequence[str], params: dict[str, flo
     every = int(np.clip(np.count_nonzero(~balanced["is_fraud"].to_numpy()) // FINAL_GENUINE, 1, FINAL_MAX_EVERY))
     rows = np.sort(np.concatenate([np.flatnonzero(is_real_fraud), others[::every]]))
     weights = np.where(is_real_fraud[rows], 1.0, every)
-    model = XGBClassifier(**params, max_bin=FINAL_MAX_BIN, **_fixed(seed))
-    model.fit(*_matrix(balanced[rows], features), sample_weight=weights)
+    model = XGBClassifier(**params, max_bin=FINAL_MAX_BIN, tree_method="hist", n_jobs=1, random_state=seed)
+    model.fit(*matrix(balanced[rows], features), sample_weight=weights)
     booster = model.get_booster()
     booster.feature_names = list(features)
     return booster
-
-
-class BalancingXGBClassifier(XGBClassifier):
-    """XGBClassifier that adds synthetic frauds to its training rows up to ``smote_ratio`` per genuine transaction.
-
-    genuine_weight : transactions that a genuine row stands for.
-    fitted_every : of the genuine rows it is given, it is fitted on every so many, which stand for the others. A
-        synthetic fraud weighs as much as one of them.
-    haste : how many times fewer trees it grows than ``n_estimators``, with as many times the ``learning_rate``.
-    """
-
-    def __init__(
-        self,
-        *,
-        smote_ratio: float = 0.0,
-        genuine_weight: float = 1.0,
-        fitted_every: int = 1,
-        haste: int = 1,
-        **params: object,
-    ) -> None:
-        super().__init__(**params)
-        self.smote_ratio = smote_ratio
-        self.genuine_weight = genuine_weight
-        self.fitted_every = fitted_every
-        self.haste = haste
-
-    def fit(self, X: np.ndarray, y: np.ndarray) -> "BalancingXGBClassifier":  # noqa: N803 (scikit-learn's names)
-        genuine = np.flatnonzero(y == 0)
-        fitted = genuine[:: self.fitted_every]
-        weight = self.genuine_weight * len(genuine) / len(fitted)
-        kept = np.sort(np.concatenate([np.flatnonzero(y), fitted]))
-        X, y = X[kept], y[kept]  # noqa: N806
-        missing = frauds_to_add(len(y) - len(fitted), len(fitted) * weight, self.smote_ratio)
-        made = synthetic_frauds(X, y == 1, round(missing / weight), self.random_state)
-        weights = np.append(_weights(y, weight), np.full(len(made), weight))
-        labels = np.append(y, np.ones(len(made), y.dtype))
-        return super().fit(np.concatenate([X, made]), labels, sample_weight=weights)
-
-    def get_xgb_params(self) -> dict[str, object]:
-        params = super().get_xgb_params()
-        del params["smote_ratio"], params["genuine_weight"], params["fitted_every"], params["haste"]
-        return params | {"learning_rate": params["learning_rate"] * self.haste}
-
-    def get_num_boosting_rounds(self) -> int:
-        return max(1, super().get_num_boosting_rounds() // self.haste)
 
 
 class _ProgressingSearchCV(RandomizedSearchCV):
@@ -229,14 +171,15 @@ class _ProgressingSearchCV(RandomizedSearchCV):
             if self.progress:
                 self.progress(done, self.n_iter + 1, float(results["mean_test_score"].max()))
 
-    def fit(self, X: np.ndarray, y: np.ndarray) -> "_ProgressingSearchCV":  # noqa: N803 (scikit-learn's names)
+    def fit(self, X: np.ndarray) -> "_ProgressingSearchCV":  # noqa: N803 (scikit-learn's names)
         # XGBoost computes without the interpreter's lock, and a process would spend seconds on imports first.
         with parallel_config(backend="threading"):
-            return super().fit(X, y)
+            return super().fit(X)
 
 
 def _search(
     sample: SearchSample,
+    features: Sequence[str],
     base: dict[str, float | int],
     space: dict,
     drawn: int,
@@ -246,22 +189,14 @@ def _search(
     n_jobs: int,
     progress: Progress | None,
 ) -> _ProgressingSearchCV:
-    """A search over the whole recipe: ``base`` first, then ``drawn`` candidates from ``space``."""
-    weight = sample.genuine_weight
+    """Search over the whole recipe: ``base`` first, then ``drawn`` candidates from ``space``."""
     times, is_fraud = (sample.rows[name].to_numpy() for name in ("event_time_ms", "is_fraud"))
     purged = PurgedTimeSeriesSplit(times, is_fraud, folds, gap_ms)
     purged.require_frauds(at_least=NEIGHBOURS + 1)
-    return _ProgressingSearchCV(
-        estimator=BalancingXGBClassifier(
-            genuine_weight=weight,
-            fitted_every=sample.fitted_every,
-            max_bin=SEARCH_MAX_BIN,
-            **base,
-            **_fixed(seed),
-        ),
+    search = _ProgressingSearchCV(
+        estimator=Candidate(folds=FoldMatrices(sample, features, seed), seed=seed, **base),
         param_distributions=space,
         n_iter=drawn,
-        scoring=partial(_average_precision, genuine_weight=weight),
         cv=purged,
         n_jobs=n_jobs,
         random_state=seed,
@@ -269,29 +204,11 @@ def _search(
         refit=False,
         progress=progress,
     )
-
-
-def _average_precision(model: XGBClassifier, rows: np.ndarray, y: np.ndarray, genuine_weight: float) -> float:
-    """At the true base rate, although genuine rows were under-sampled."""
-    scores = model.predict_proba(rows)[:, 1]
-    return average_precision_score(y, scores, sample_weight=_weights(y, genuine_weight))
+    return search.fit(np.arange(sample.rows.height)[:, np.newaxis])
 
 
 def _is_good(table: pl.DataFrame) -> pl.Series:
     return table["average_precision"] >= table["average_precision"].max() - TOLERANCE
-
-
-def _weights(y: np.ndarray, genuine_weight: float) -> np.ndarray:
-    return np.where(y == 1, 1.0, genuine_weight)
-
-
-def _matrix(rows: pl.DataFrame, features: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    return rows.select(features).to_numpy(order="c"), rows["is_fraud"].to_numpy().astype(np.int8)
-
-
-def _fixed(seed: int) -> dict[str, object]:
-    # One thread: fits beside each other share the cores better, and the sums come out the same every time.
-    return {"tree_method": "hist", "n_jobs": 1, "random_state": seed}
 
 
 def _scores(search: _ProgressingSearchCV) -> pl.DataFrame:

@@ -42,12 +42,12 @@ def ours(home: Path, _: int, meter: Meter) -> dict:
 
 def without_shortcuts(home: Path, _: int, meter: Meter) -> dict:
     """The daily run whose fits have every genuine row, and those of the search as many bins and trees as the final."""
-    from fraud_core import balancing, tuning
+    from fraud_core import balancing, candidate, tuning
 
     # Not settings of the product: only this comparison wants them.
     balancing.MAX_FITTED_EVERY = 1
     tuning.search_sample = partial(tuning.search_sample, fraction=1.0)
-    tuning.SEARCH_MAX_BIN = tuning.FINAL_MAX_BIN
+    candidate.MAX_BIN = tuning.FINAL_MAX_BIN
     tuning.SEARCH_HASTE = 1
     tuning.FINAL_MAX_EVERY = 1
     tuning.RATIO_TREES = tuning.DEFAULTS["n_estimators"]

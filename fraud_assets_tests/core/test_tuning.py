@@ -1,34 +1,17 @@
 import numpy as np
 import polars as pl
 import pytest
-from sklearn.base import clone
 from sklearn.metrics import average_precision_score
-from xgboost import XGBClassifier
 
 from fraud_assets_tests.core.training_rows import NAMES, training_rows
-from fraud_core.balancing import balance, search_sample
+from fraud_core.balancing import balance
+from fraud_core.candidate import matrix
 from fraud_core.timestamps import DAY_MS
-from fraud_core.tuning import DEFAULTS, TOLERANCE, BalancingXGBClassifier, choose_smote_ratio, refit, tune
+from fraud_core.tuning import DEFAULTS, TOLERANCE, choose_smote_ratio, refit, tune
 
 TRAIN = training_rows(4_000)
 SMALL = {**DEFAULTS, "n_estimators": 20}
 ALONE = {"gap_ms": 3 * DAY_MS, "folds": 3, "seed": 7, "n_jobs": 1}
-
-
-@pytest.fixture
-def fitted(monkeypatch) -> dict[str, np.ndarray]:
-    """Labels and weights of the rows that the last fit would have had."""
-    seen = {}
-
-    def fit(_, rows, y, sample_weight):
-        seen.update(y=y, weight=sample_weight)
-
-    monkeypatch.setattr(XGBClassifier, "fit", fit)
-    return seen
-
-
-def matrix(rows: pl.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    return rows.select(NAMES).to_numpy(), rows["is_fraud"].to_numpy()
 
 
 def test_the_search_tries_the_defaults_first_and_tells_its_progress():
@@ -73,53 +56,6 @@ def test_the_search_never_sees_a_synthetic_row_of_the_balanced_set():
     assert tune(wrong, NAMES, candidates=1, **ALONE).table.drop("fit_seconds").equals(expected)
 
 
-def test_a_weighted_sample_of_genuine_rows_fits_as_repeating_them_would():
-    rows, y = matrix(TRAIN)
-    deterministic = {
-        **SMALL,
-        "subsample": 1.0,
-        "colsample_bytree": 1.0,
-        "tree_method": "exact",
-        "n_jobs": 1,
-        "base_score": 0.1,
-    }
-    weighted = BalancingXGBClassifier(genuine_weight=3.0, **deterministic).fit(rows, y)
-    times = np.where(y, 1, 3)
-    repeated = XGBClassifier(**deterministic).fit(np.repeat(rows, times, axis=0), np.repeat(y, times))
-    assert weighted.predict_proba(rows) == pytest.approx(repeated.predict_proba(rows), abs=1e-4)
-    assert clone(weighted).get_params()["genuine_weight"] == 3.0
-
-
-def test_a_candidate_is_fitted_on_some_of_the_genuine_rows_which_stand_for_all_and_on_every_fraud(fitted):
-    rows, y = matrix(TRAIN)
-    BalancingXGBClassifier(genuine_weight=2.0, fitted_every=8).fit(rows, y.astype(np.int8))
-    genuine = np.count_nonzero(~y)
-    assert np.count_nonzero(fitted["y"] == 0) == -(-genuine // 8)
-    assert fitted["weight"][fitted["y"] == 0].sum() == pytest.approx(2 * genuine)
-    assert fitted["weight"][fitted["y"] == 1].tolist() == [1.0] * np.count_nonzero(y)
-
-
-def test_average_precision_of_a_weighted_sample_means_average_precision_of_all_rows():
-    train = training_rows(100_000, fraud_rate=0.01)
-    sample = search_sample(train, seed=7, at_least=0)
-    weights = np.where(sample.rows["is_fraud"], 1.0, sample.genuine_weight)
-    of_all = average_precision_score(train["is_fraud"], train["amount"])
-    of_sample = average_precision_score(sample.rows["is_fraud"], sample.rows["amount"], sample_weight=weights)
-    unweighted = average_precision_score(sample.rows["is_fraud"], sample.rows["amount"])
-    assert of_sample == pytest.approx(of_all, rel=0.1)
-    assert unweighted > 2 * of_all
-
-
-def test_synthetic_frauds_of_a_sample_weigh_as_much_as_those_of_all_rows_would(fitted):
-    rows, y = matrix(TRAIN)
-    genuine, frauds = 10.0 * np.count_nonzero(~y), np.count_nonzero(y)
-    for ratio, weighed in ((0.0, frauds), (0.001, frauds), (0.1, 0.1 * genuine), (1.0, genuine)):
-        BalancingXGBClassifier(smote_ratio=ratio, genuine_weight=10.0, random_state=7).fit(rows, y.astype(np.int8))
-        assert len(fitted["y"]) == len(fitted["weight"])
-        assert fitted["weight"][fitted["y"] == 1].sum() == pytest.approx(weighed, abs=10)
-        assert fitted["weight"][fitted["y"] == 0].sum() == genuine
-
-
 def test_the_same_data_and_seed_give_the_same_model_bytes():
     balanced = balance(TRAIN, NAMES, 0.1, seed=7)
     model = refit(balanced, NAMES, SMALL, seed=7)
@@ -129,15 +65,9 @@ def test_the_same_data_and_seed_give_the_same_model_bytes():
     assert model.num_boosted_rounds() == 20
 
 
-def test_haste_grows_fewer_trees_that_learn_more_each():
-    hasty = BalancingXGBClassifier(n_estimators=20, learning_rate=0.1, haste=2).fit(*matrix(TRAIN)).get_booster()
-    usual = XGBClassifier(n_estimators=10, learning_rate=0.2).fit(*matrix(TRAIN)).get_booster()
-    assert hasty.get_dump() == usual.get_dump()
-
-
 def test_a_refitted_model_finds_frauds_of_rows_it_has_not_seen():
     model = refit(balance(TRAIN, NAMES, 0.1, seed=7), NAMES, SMALL, seed=7)
-    rows, y = matrix(training_rows(4_000, seed=1))
+    rows, y = matrix(training_rows(4_000, seed=1), NAMES)
     assert average_precision_score(y, model.inplace_predict(rows, validate_features=False)) > 10 * y.mean()
 
 
