@@ -23,7 +23,7 @@ from fraud_stack.dagster_client import DagsterClient
 from fraud_stack.errors import UserError
 from fraud_stack.ledger import lines, take_ledger
 from fraud_stack.live_view import render, summary_line
-from fraud_stack.loop import DAY_S, LONGEST_DAYS, Loop, LoopResult, NotTakenOverError, labels_until_learned
+from fraud_stack.loop import LONGEST_DAYS, Loop, LoopResult, NotTakenOverError, labels_until_learned
 from fraud_stack.memory import MemoryPeak
 from fraud_stack.paths import ROOT
 from fraud_stack.records import end_offsets
@@ -197,9 +197,10 @@ def _live(stack: Stack, steps: Steps, options: DemoOptions, day_s: float) -> Liv
 
 
 def _loop(stack: Stack, steps: Steps, simulation: Simulation, version: str) -> LoopResult:
-    arguments = ("live", "--rate", simulation.customers / DAY_S, "--new-fraud")
-    with _producer(*arguments, output=subprocess.DEVNULL):
-        return Loop(stack, steps, version).show()
+    def simulator(day_s: float) -> contextlib.AbstractContextManager:
+        return _producer("live", "--rate", simulation.customers / day_s, "--new-fraud", output=subprocess.DEVNULL)
+
+    return Loop(stack, steps, version, simulator).show()
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ said about the same payments promote, the stream follows. The demo only lets tim
 
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import requests
@@ -18,7 +19,8 @@ from fraud_stack.new_fraud import NewFraudWatch
 from fraud_stack.stack import Stack
 from fraud_stack.steps import Steps
 
-DAY_S = 3.0  # how long a day lasts meanwhile
+_DAY_S = 3.0  # how long a day lasts while days must pass
+_CALM_DAY_S = 30.0  # and while Dagster works: on a slow machine the clock would else come to the present before it
 LONGEST_DAYS = 200  # how far the stream's clock may run
 _LEARNING_DAYS = 12  # of the new kind, that a training shall see
 _LABELS_A_TRANSACTION = 0.02  # reports, verdicts on alerts, and what analysts clear
@@ -57,10 +59,15 @@ def labels_until_learned(settings: Settings, transactions_a_day: float) -> int:
 
 
 class Loop:
-    """Watches the loop close while the simulator lets a new kind of fraud loose. ``champion``: what decides now."""
+    """Watches the loop close while the simulator lets a new kind of fraud loose.
 
-    def __init__(self, stack: Stack, steps: Steps, champion: str) -> None:
-        self._stack, self._steps, self._champion = stack, steps, champion
+    champion : what decides now. simulator : sends payments, with days that last so many seconds, while it is entered.
+    """
+
+    def __init__(
+        self, stack: Stack, steps: Steps, champion: str, simulator: Callable[[float], AbstractContextManager]
+    ) -> None:
+        self._stack, self._steps, self._champion, self._simulator = stack, steps, champion, simulator
         self._settings = stack.settings
         self._dagster = DagsterClient(stack.settings.dagster_address)
         self._began = time.time()
@@ -69,26 +76,26 @@ class Loop:
         """Raises NotTakenOverError, and UserError when the sensor starts nothing or the training fails."""
         with NewFraudWatch(self._settings) as watch:
             self._watch = watch
-            with self._steps.step(
-                "new_fraud", "A new kind of fraud begins; a day lasts 3 s until its labels have come"
-            ):
+            title = f"A new kind of fraud begins; a day lasts {_DAY_S:.0f} s until its labels have come"
+            with self._steps.step("new_fraud", title), self._simulator(_DAY_S):
                 run_id = self._until("the feedback sensor to start a training", self._asked_for)
                 self._steps.show(f"the feedback sensor has started {self._settings.dagster_address}/runs/{run_id}")
             trained_at = time.time()
-            with self._steps.step("retraining", "Train with the new labels"):
+            with self._steps.step("retraining", "Train with the new labels"), self._simulator(_CALM_DAY_S):
                 self._follow(run_id)
                 challenger = self._alias("challenger")
             if challenger is None:
                 raise NotTakenOverError(
                     f"no model of the run {run_id} passed the gate to Staging: see its check in Dagster"
                 )
-            with self._steps.step("shadow", f"Score version {challenger} beside version {self._champion}"):
+            title = f"Score version {challenger} beside version {self._champion}"
+            with self._steps.step("shadow", title), self._simulator(_DAY_S):
                 self._until("the stream to score both", lambda: self._watch.seen[challenger])
                 self._let_days_pass(_MATURE_DAYS + self._settings.label_delay_days)
             with self._steps.step("promotion", "Compare what both said about the same payments, once labelled"):
                 self._compare(challenger)
             promoted_at = time.time()
-            with self._steps.step("after", f"Version {challenger} decides"):
+            with self._steps.step("after", f"Version {challenger} decides"), self._simulator(_DAY_S):
                 self._until("it to decide", lambda: self._watch.decided[challenger] >= _DECIDED_AFTER)
             return LoopResult(
                 self._champion,
@@ -108,11 +115,13 @@ class Loop:
         """Run the hourly job as of now until it promotes; a day's more labels may tell what the last ones could not."""
         for _ in range(_COMPARISONS):
             yesterday = iso_date((self._watch.day - 1) * DAY_MS)
-            self._follow(self._dagster.launch("monitoring", yesterday))
+            with self._simulator(_CALM_DAY_S):
+                self._follow(self._dagster.launch("monitoring", yesterday))
             if self._alias("champion") == challenger:
                 return
             self._steps.show(f"version {challenger} is not promoted yet: see model_comparison in Dagster")
-            self._let_days_pass(_MATURE_DAYS)
+            with self._simulator(_DAY_S):
+                self._let_days_pass(_MATURE_DAYS)
         raise NotTakenOverError(
             f"version {challenger} was not promoted: the reasons stand at model_comparison in Dagster"
         )

@@ -20,7 +20,7 @@ import typer
 
 from fraud_core.settings import Settings
 from fraud_core.simulation.fraud_patterns import new_kinds_from
-from fraud_core.simulation.simulator import Simulator, customers_for
+from fraud_core.simulation.simulator import SimulatedDay, Simulator, customers_for
 from fraud_core.simulation.state import Simulation, new_fraud_file
 from fraud_core.timestamps import DAY_MS, HOUR_MS, now_ms
 from streaming.analysts import Analysts
@@ -111,11 +111,14 @@ def _stream(
 ) -> Counts:
     simulator = Simulator(simulation.customers, simulation.seed, new_kinds_from(simulation.new_fraud_from))
     new_frauds = new_fraud_file(settings.home)
-    analysts, counts, frauds = Analysts(settings), Counts(), set()
+    analysts, counts = Analysts(settings), Counts()
+    # Analysts may still be asked about what an earlier run sent just before it ended.
+    frauds = _frauds(simulator.day(simulation.day - 1))
     began, told_ms = time.monotonic(), 0
     try:
         while not stop.is_set():
             day = simulator.day(simulation.day)
+            frauds |= _frauds(day)
             if simulation.row == 0:
                 simulation.expect(day.labels)
                 # Before they are sent: whoever counts how many were caught knows them when they are decided.
@@ -132,8 +135,6 @@ def _stream(
                     stop.wait(max(0.0, ahead_s))
                 if stop.is_set():
                     return counts
-                if is_fraud:
-                    frauds.add(transaction["transaction_id"])
                 transaction["event_time_ms"] = min(transaction["event_time_ms"], now_ms())
                 producer.send_transaction(transaction)
                 simulation.row += 1
@@ -145,6 +146,10 @@ def _stream(
     return counts
 
 
+def _frauds(day: SimulatedDay) -> set[str]:
+    return set(day.transactions["transaction_id"].filter(pl.Series(day.is_fraud)))
+
+
 def _note(file: Path, transaction_ids: pl.Series) -> None:
     if len(transaction_ids):
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -152,7 +157,7 @@ def _note(file: Path, transaction_ids: pl.Series) -> None:
             lines.writelines(f"{name}\n" for name in transaction_ids)
 
 
-def _tell(producer: RecordProducer, simulation: Simulation, analysts: Analysts, clock_ms: int, frauds: set) -> int:
+def _tell(producer: RecordProducer, simulation: Simulation, analysts: Analysts, clock_ms: int, frauds: set[str]) -> int:
     """Send the labels due on the stream's clock, the analysts' verdicts among them."""
     time_ms = min(clock_ms, now_ms())
     verdicts = analysts.verdicts(clock_ms)
