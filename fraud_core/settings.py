@@ -63,6 +63,7 @@ class Settings(BaseSettings):
         None, pattern=r"^\d+(,\d+)*$", description="partitions this streaming job scores, such as 0,1 (default: all)"
     )
     max_offsets_per_trigger: int = Field(40_000, ge=1, description="most transactions in one micro-batch")
+    stream_lanes: int = Field(2, ge=1, description="processes that share a large micro-batch, at most one a partition")
     future_tolerance_s: int = Field(300, ge=0, description="how far event time may lie ahead of arrival, in seconds")
     model_poll_s: float = Field(2.0, gt=0, description="seconds between two looks at the registry for a new model")
     ab_share: float = Field(0.0, ge=0, le=1, description="share of cards that the challenger decides about")

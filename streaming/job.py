@@ -27,7 +27,7 @@ from fraud_core.settings import Settings
 from fraud_core.topics import DEAD_LETTER, PREDICTIONS, TRANSACTIONS
 from streaming import failpoints, log_lines, metrics, spark
 from streaming.checkpoint import Checkpoint
-from streaming.errors import OperatorError, StoppedError
+from streaming.errors import KafkaRefusedError, OperatorError, StoppedError
 from streaming.lag import LagReporter
 from streaming.merchant_risk_source import MerchantRiskSource
 from streaming.micro_batch import MicroBatches
@@ -81,6 +81,7 @@ class StreamingJob:
             self._follow(session)
         finally:
             metrics.READY.set(0)
+            self._batches.close()
             session.stop()
 
     def _follow(self, session: SparkSession) -> None:
@@ -117,8 +118,8 @@ class StreamingJob:
                 metrics.STAGE_SECONDS.labels("collect").inc(time.perf_counter() - began)
                 self._batches.score(records, batch_id)
                 self._last_batch = batch_id
-            except KafkaException as error:
-                may_not_write = error.args[0].name() in NO_RIGHT
+            except KafkaRefusedError as error:
+                may_not_write = error.name in NO_RIGHT
                 topics = f"{PREDICTIONS.name} or {DEAD_LETTER.name}"
                 self._error = OperatorError(self._refusals.no_right(topics)) if may_not_write else error
                 raise

@@ -1,26 +1,25 @@
-"""What happens in a micro-batch: plan, score, send, remember, acknowledge, in that order."""
+"""What happens in a micro-batch: it is planned, decided (streaming.lane), and reported, in that order."""
 
 import logging
 import threading
 import time
-from functools import cached_property
+from collections import Counter
 
 import numpy as np
 import pyarrow as pa
 
 from fraud_core.settings import Settings
-from fraud_core.timestamps import SECOND_MS, format_rfc3339_ms, now_ms
-from fraud_core.topics import DEAD_LETTER, PREDICTIONS, TRANSACTIONS
+from fraud_core.timestamps import SECOND_MS
 from streaming import failpoints, merchant_risk_source, metrics
 from streaming.batch_plan import BatchPlan, PlanLog
-from streaming.checkpoint import Checkpoint, OffsetRange
+from streaming.checkpoint import Checkpoint
 from streaming.errors import OperatorError, StoppedError
+from streaming.lane import Decided, Lane
+from streaming.lanes import Lanes
 from streaming.log_lines import BATCH
-from streaming.merchant_risk_source import MerchantRiskSource, RiskTables
+from streaming.merchant_risk_source import MerchantRiskSource
 from streaming.model_source import Models, ModelSource
-from streaming.online_store import HistoriesLostError, OnlineStore
-from streaming.rebuild import HistoryRebuilder
-from streaming.scorer import Histories, ScoredBatch, Scorer, Serving
+from streaming.scorer import Serving
 from streaming.sink import KafkaSink
 
 log = logging.getLogger(__name__)
@@ -50,6 +49,7 @@ class MicroBatches:
         self._plans = PlanLog(checkpoint.folder / "plans")
         self._plan = self._plans.last()
         self._serving: Serving | None = None
+        self._lanes: Lanes | None = None
         self._replayed = checkpoint.replayed_batch()
         if self._plan is not None:
             models.restore(self._plan.champion, self._plan.challenger)
@@ -62,45 +62,21 @@ class MicroBatches:
         began = time.perf_counter()
         ranges = self._checkpoint.ranges(batch_id)
         serving = self._serve(batch_id)
-        scored = self._score(records, ranges, serving)
-        scored_at = format_rfc3339_ms(now_ms())
-        seconds_to_score = time.perf_counter() - began
-        headers = {"scored_at": scored_at}
-        self._sink.send(PREDICTIONS.name, scored.predictions, headers)
-        self._sink.send(DEAD_LETTER.name, scored.dead_letters, headers)
-        # While Kafka acknowledges. The order does not matter for a replay, see online_store.
-        self._remember(ranges, scored.histories, serving)
-        self._sink.flush()
+        if self._lanes is None:  # a new checkpoint has no identity until Spark has begun to use it
+            self._lanes = self._make_lanes()
+        decided = self._lanes.decide(records, ranges, serving, self._plan)
         failpoints.reach("after_sink")
-        self._report(batch_id, len(records), scored, seconds_to_score, time.perf_counter() - began)
+        self._report(batch_id, len(records), decided, time.perf_counter() - began)
 
-    @cached_property
-    def _store(self) -> OnlineStore:
-        # Not before the first micro-batch: a new checkpoint has no identity until Spark has begun to use it.
-        return OnlineStore(self._settings.store_address, self._checkpoint.query_id, self._stop)
+    def close(self) -> None:
+        """Between two micro-batches, when no other will come."""
+        if self._lanes is not None:
+            self._lanes.close()
 
-    @cached_property
-    def _scorer(self) -> Scorer:
-        return Scorer(self._store, TRANSACTIONS.name)
-
-    def _score(self, records: pa.Table, ranges: dict[int, OffsetRange], serving: Serving) -> ScoredBatch:
-        while True:
-            try:
-                return self._scorer.score(records, ranges, serving)
-            except HistoriesLostError as lost:
-                self._rebuild(lost.partition, ranges, serving)
-
-    def _remember(self, ranges: dict[int, OffsetRange], histories: Histories, serving: Serving) -> None:
-        while True:
-            try:
-                return self._store.write(ranges, histories.users, histories.blobs)
-            except HistoriesLostError as lost:
-                self._rebuild(lost.partition, ranges, serving)
-
-    def _rebuild(self, partition: int, ranges: dict[int, OffsetRange], serving: Serving) -> None:
-        kafka, tolerance_ms = self._settings.confluent_kafka(), serving.future_tolerance_ms
-        rebuilder = HistoryRebuilder(kafka, TRANSACTIONS.name, tolerance_ms, self._scorer, self._store)
-        rebuilder.rebuild(partition, ranges[partition], self._stop)
+    def _make_lanes(self) -> Lanes:
+        stream_id = self._checkpoint.query_id
+        here = Lane(self._settings, stream_id, self._sink, self._stop)
+        return Lanes(self._settings, stream_id, here, self._stop)
 
     def _serve(self, batch_id: int) -> Serving:
         """What decides this micro-batch; durable before it is used."""
@@ -121,7 +97,7 @@ class MicroBatches:
             self._plan, self._serving = plan, None
             log.info("decided by %s", plan)
         if self._serving is None:
-            self._serving = _serving(models, tables, plan)
+            self._serving = Serving.of(plan, models, tables)
             _report_models(models)
         return self._serving
 
@@ -135,16 +111,16 @@ class MicroBatches:
                 f"the micro-batch that was running when the job ended must be decided by {plan} again, and that is not "
                 f"possible: {error}"
             ) from error
-        return _serving(Models(champion, challenger, plan.is_confirmed), tables, plan)
+        return Serving.of(plan, Models(champion, challenger, plan.is_confirmed), tables)
 
-    def _report(
-        self, batch_id: int, records: int, scored: ScoredBatch, seconds_to_score: float, seconds: float
-    ) -> None:
-        latency_s = time.time() - scored.ingest_time_ms / SECOND_MS
+    def _report(self, batch_id: int, records: int, decided: list[Decided], seconds: float) -> None:
+        latency_s = time.time() - np.concatenate([lane.ingest_time_ms for lane in decided]) / SECOND_MS
+        alerts, refused = sum(lane.alerts for lane in decided), sum((lane.refused for lane in decided), Counter())
+        seconds_to_score = max(lane.seconds_to_score for lane in decided)
         metrics.TRANSACTIONS.inc(records)
-        metrics.PREDICTIONS.inc(len(scored.predictions))
-        metrics.ALERTS.inc(scored.alerts)
-        for kind, count in scored.refused.items():
+        metrics.PREDICTIONS.inc(len(latency_s))
+        metrics.ALERTS.inc(alerts)
+        for kind, count in refused.items():
             metrics.DEAD_LETTERS.labels(kind).inc(count)
         metrics.LATENCY.observe(latency_s)
         metrics.BATCH_SECONDS.observe(seconds)
@@ -155,19 +131,16 @@ class MicroBatches:
         if len(latency_s):
             metrics.LAST_LATENCY.set(np.median(latency_s))
         log.info(
-            "records=%d predictions=%d alerts=%d dead_letters=%d score_ms=%.0f batch_ms=%.0f latency_ms=%.0f",
+            "records=%d predictions=%d alerts=%d dead_letters=%d lanes=%d score_ms=%.0f batch_ms=%.0f latency_ms=%.0f",
             records,
-            len(scored.predictions),
-            scored.alerts,
-            len(scored.dead_letters),
+            len(latency_s),
+            alerts,
+            refused.total(),
+            len(decided),
             seconds_to_score * 1000,
             seconds * 1000,
             np.median(latency_s) * 1000 if len(latency_s) else 0,
         )
-
-
-def _serving(models: Models, tables: RiskTables, plan: BatchPlan) -> Serving:
-    return Serving(models, tables, plan.future_tolerance_ms, plan.ab_share, plan.review_share)
 
 
 def _report_models(models: Models) -> None:

@@ -7,6 +7,7 @@ clients or the registry.
 
 from collections import Counter
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import polars as pl
@@ -18,6 +19,7 @@ from fraud_core.merchant_risk import MerchantRisk
 from fraud_core.prediction import Anomaly, Decisions, Scored, encode_predictions, top_reasons
 from fraud_core.shares import is_within
 from fraud_core.transaction import Decoded, decode_transactions
+from streaming.batch_plan import BatchPlan
 from streaming.checkpoint import OffsetRange
 from streaming.errors import OperatorError
 from streaming.merchant_risk_source import RiskTables
@@ -46,6 +48,11 @@ class Serving:
     future_tolerance_ms: int
     ab_share: float = 0.0
     review_share: float = 0.0
+
+    @classmethod
+    def of(cls, plan: BatchPlan, models: Models, tables: RiskTables) -> Self:
+        """``models`` and ``tables``: those that ``plan`` names."""
+        return cls(models, tables, plan.future_tolerance_ms, plan.ab_share, plan.review_share)
 
 
 @dataclass(frozen=True)

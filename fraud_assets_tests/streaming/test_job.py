@@ -1,5 +1,6 @@
 """The job itself, with a real Spark, broker and store: killed, bereft of its store, started again, stopped."""
 
+import re
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import orjson
 import polars as pl
+import psutil
 import pytest
 from confluent_kafka import Consumer, Message, Producer, TopicPartition
 
@@ -22,11 +24,13 @@ from fraud_core.settings import Settings
 from fraud_core.topics import DEAD_LETTER, PREDICTIONS, TRANSACTIONS
 from fraud_core.transaction import decode_transactions
 from fraud_stack.ledger import take_ledger
+from streaming.lanes import LARGE as LEAST_SHARED
 
 pytestmark = pytest.mark.streaming
 
 ROOT = Path(__file__).parents[2]
 BAD = [b"{", None, b"\xff"]
+LARGE = 3 * LEAST_SHARED  # what is sent at once may come in two or three micro-batches
 
 
 def wait_until(holds: Callable[[], bool], what: str, timeout_s: float = 180) -> None:
@@ -72,18 +76,17 @@ class System:
 
     def __init__(self, home: Path, valkey: Valkey) -> None:
         ports = {f"{name}_port": free_port() for name in ("kafka", "kafka_controller", "spark_ui", "metrics", "mlflow")}
-        self.settings = Settings(home=home, store_url=valkey.url, max_offsets_per_trigger=150, partitions=2, **ports)
+        self.settings = Settings(home=home, store_url=valkey.url, partitions=2, **ports)
         self._broker = Broker(self.settings)
         self.environment = self._broker.environment | {
             "FRAUD_STORE_URL": valkey.url,
-            "FRAUD_MAX_OFFSETS_PER_TRIGGER": "150",
             **{f"FRAUD_{name.upper()}": str(port) for name, port in ports.items()},
         }
         self.jobs: list[Job] = []
         self._producer = Producer(self.settings.confluent_kafka())
 
-    def start_job(self) -> Job:
-        self.jobs.append(Job(self.settings, self.environment))
+    def start_job(self, **own: str) -> Job:
+        self.jobs.append(Job(self.settings, self.environment | own))
         return self.jobs[-1]
 
     def send(self, transactions: pl.DataFrame) -> None:
@@ -122,11 +125,11 @@ def system(tmp_path, valkey) -> Iterator[System]:
 
 
 def test_a_killed_job_whose_store_is_wiped_loses_nothing_and_decides_nothing_twice_differently(system, valkey):
-    stream = payments(1500, users=20)
-    job = system.start_job()
+    stream, few = payments(1500, users=20), {"FRAUD_MAX_OFFSETS_PER_TRIGGER": "150"}
+    job = system.start_job(**few)
     job.wait_until_ready()
 
-    second = system.start_job()
+    second = system.start_job(**few)
     assert second.process.wait(timeout=60) == 2
     assert "another streaming job" in second.log.read_text()
 
@@ -138,7 +141,7 @@ def test_a_killed_job_whose_store_is_wiped_loses_nothing_and_decides_nothing_twi
     job.kill()
     valkey.client.flushdb()
 
-    job = system.start_job()
+    job = system.start_job(**few)
     system.send(stream[1000:])
     wait_until(lambda: len(decided(system)) == 1500, "not all transactions are scored")
     assert job.stop() == 0
@@ -149,13 +152,59 @@ def test_a_killed_job_whose_store_is_wiped_loses_nothing_and_decides_nothing_twi
     assert (ledger.produced, ledger.predicted, ledger.dead_lettered) == (1503, 1500, 3)
     assert ledger.duplicates_same == len(system.read(PREDICTIONS.name)) + len(system.read(DEAD_LETTER.name)) - 1503
 
+    assert served(system) == trained_on(system)
+    letters = {letter.value() for letter in system.read(DEAD_LETTER.name)}
+    assert len(letters) == len(BAD)
+
+
+def test_a_second_process_takes_part_in_large_micro_batches_and_may_die(system):
+    stream, large = payments(3 * LARGE, users=300), []
+    job = system.start_job()
+    job.wait_until_ready()
+    for part in range(3):
+        system.send(stream[part * LARGE : (part + 1) * LARGE])
+        wait_until(lambda part=part: len(system.read(PREDICTIONS.name)) >= (part + 1) * LARGE, "not all are scored")
+        large.append(lanes_of_the_largest(job))
+        if part == 0:
+            wait_until(lambda: "ready to decide partitions" in job.log.read_text(), "the second process is not ready")
+        if part == 1:
+            [lane] = lane_processes(job)
+            lane.kill()
+            lane.wait()
+    assert large == [1, 2, 2]
+    assert re.search(r"partitions \[\d\] are decided by the job's own process", job.log.read_text())
+    assert job.stop() == 0
+    assert take_ledger(system.settings).is_balanced
+    assert served(system) == trained_on(system)
+
+
+def test_the_second_process_ends_with_a_job_that_is_killed(system):
+    job = system.start_job()
+    job.wait_until_ready()
+    system.send(payments(2 * LARGE, users=300))
+    wait_until(lambda: "ready to decide partitions" in job.log.read_text(), "the second process is not ready")
+    [lane] = lane_processes(job)
+    job.kill()
+    lane.wait(timeout=10)
+
+
+def lane_processes(job: Job) -> list[psutil.Process]:
+    children = psutil.Process(job.process.pid).children()
+    return [child for child in children if "spawn_main" in " ".join(child.cmdline())]
+
+
+def lanes_of_the_largest(job: Job) -> int:
+    """How many processes the micro-batch with the most records so far was shared out to; of several, the last one."""
+    batches = re.findall(r"records=(\d+) .*lanes=(\d+)", job.log.read_text())
+    return max((int(records), number, int(lanes)) for number, (records, lanes) in enumerate(batches))[-1]
+
+
+def served(system: System) -> dict[tuple[int, int], list[float]]:
+    """Features by partition and offset; each transaction has been decided with the same bytes whenever it was."""
     values = decided(system)
     assert {len(different) for different in values.values()} == {1}
     predictions = [orjson.loads(next(iter(different))) for different in values.values()]
-    served = {(p["partition"], p["offset"]): list(p["features"].values()) for p in predictions}
-    assert served == trained_on(system)
-    letters = {letter.value() for letter in system.read(DEAD_LETTER.name)}
-    assert len(letters) == len(BAD)
+    return {(p["partition"], p["offset"]): list(p["features"].values()) for p in predictions}
 
 
 def decided(system: System) -> dict[str, set[bytes]]:

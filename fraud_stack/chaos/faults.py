@@ -14,6 +14,7 @@ from fraud_stack.chaos.system import NotPossibleError, System
 from fraud_stack.errors import UserError
 
 _LONGEST_DRAIN_S = 120.0
+_LANES_START_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -32,14 +33,28 @@ def _kill(service: str) -> Callable[[System, random.Random], None]:
     return lambda system, rng: system.signal(service, SIGKILL)
 
 
-def _kill_child(name: str, absent: str) -> Callable[[System, random.Random], None]:
-    def strike(system: System, rng: random.Random) -> None:
-        children = system.children("stream", name)
-        if not children:
-            raise NotPossibleError(absent)
-        rng.choice(children).kill()
+def _kill_java(system: System, rng: random.Random) -> None:
+    children = system.children("stream", "java")
+    if not children:
+        raise NotPossibleError("the job has no Java process at this moment")
+    rng.choice(children).kill()
 
-    return strike
+
+def _kill_a_lane(system: System, rng: random.Random) -> None:
+    """Under a backlog: only large micro-batches are shared out."""
+    system.load.flood(_LANES_START_S, lambda: system.answers.count)
+    lanes = system.children("stream", "spawn_main")
+    if not lanes:
+        raise NotPossibleError("the job shares nothing out: FRAUD_STREAM_LANES is 1, or it is slow to start processes")
+    system.seen_of_log = len(system.log("stream"))
+    rng.choice(lanes).kill()
+
+
+def _see_its_part_decided(system: System) -> None:
+    system.wait_until(
+        lambda: "are decided by the job's own process" in system.log("stream")[system.seen_of_log :],
+        "the job does not miss the process that was killed",
+    )
 
 
 def _pause(service: str) -> Callable[[System, random.Random], None]:
@@ -164,13 +179,14 @@ FAULTS = (
         "java-kill",
         "kill -9 of Spark's Java process",
         "the job ends, is started again, decides the last micro-batch again",
-        _kill_child("java", "the job has no Java process at this moment"),
+        _kill_java,
     ),
     Fault(
         "python-worker-kill",
-        "kill -9 of a Python worker of Spark",
-        "none to kill: micro-batches are scored in the driver",
-        _kill_child("python", "the job has no Python worker: micro-batches are scored in the driver's own process"),
+        "kill -9 of a process that decides a part of a large micro-batch",
+        "the job decides that part itself, with the same bytes, and starts another process",
+        _kill_a_lane,
+        _see_its_part_decided,
     ),
     Fault("broker-kill", "kill -9 of the broker", "the job waits or is started again, and goes on", _kill("kafka")),
     Fault(

@@ -67,6 +67,7 @@ class System:
     def __post_init__(self) -> None:
         self.champion: str | None = None  # version of the model in Production
         self.truncated: Path | None = None  # the file of the checkpoint that was
+        self.seen_of_log = 0  # how much of the job's had been written when a fault struck
         self.notes: dict[str, dict] = {}  # what a fault has to report, by its name
         self.supervisor = Supervisor(self.settings.home.absolute())
 
@@ -79,9 +80,9 @@ class System:
         for process in with_children(self.pid(service)):
             process.send_signal(number)
 
-    def children(self, service: str, name: str) -> list[psutil.Process]:
-        """Processes that a service started, by a part of their program's name."""
-        return [process for process in with_children(self.pid(service))[1:] if name in process.name()]
+    def children(self, service: str, word: str) -> list[psutil.Process]:
+        """Processes that a service started, by a part of their command line."""
+        return [process for process in with_children(self.pid(service))[1:] if word in " ".join(process.cmdline())]
 
     def stop(self, service: str) -> None:
         self.supervisor.stop_services([service])
