@@ -24,13 +24,14 @@ from fraud_core.settings import Settings
 from fraud_core.topics import DEAD_LETTER, PREDICTIONS, TRANSACTIONS
 from fraud_core.transaction import decode_transactions
 from fraud_stack.ledger import take_ledger
-from streaming.lanes import LARGE as LEAST_SHARED
+from streaming import lanes
 
 pytestmark = pytest.mark.streaming
 
 ROOT = Path(__file__).parents[2]
 BAD = [b"{", None, b"\xff"]
-LARGE = 3 * LEAST_SHARED  # what is sent at once may come in two or three micro-batches
+LARGE = 3 * lanes.LARGE  # what is sent at once may come in two or three micro-batches
+READY = "ready to decide partitions of large micro-batches"
 
 
 def wait_until(holds: Callable[[], bool], what: str, timeout_s: float = 180) -> None:
@@ -158,45 +159,38 @@ def test_a_killed_job_whose_store_is_wiped_loses_nothing_and_decides_nothing_twi
 
 
 def test_a_second_process_takes_part_in_large_micro_batches_and_may_die(system):
-    stream, large = payments(3 * LARGE, users=300), []
+    stream, shares = payments(4 * LARGE, users=300), []
     job = system.start_job()
     job.wait_until_ready()
-    for part in range(3):
+    for part in range(4):
+        seen = len(job.log.read_text())
         system.send(stream[part * LARGE : (part + 1) * LARGE])
-        wait_until(lambda part=part: len(system.read(PREDICTIONS.name)) >= (part + 1) * LARGE, "not all are scored")
-        large.append(lanes_of_the_largest(job))
-        if part == 0:
-            wait_until(lambda: "ready to decide partitions" in job.log.read_text(), "the second process is not ready")
+        wait_until(lambda seen=seen: sum(logged(job, "predictions", seen)) >= LARGE, "not all are decided")
+        shares.append(max(logged(job, "lanes", seen)))
+        if part in (0, 3):
+            wait_until(lambda seen=seen: READY in job.log.read_text()[seen:], "the second process is not ready")
         if part == 1:
             [lane] = lane_processes(job)
             lane.kill()
             lane.wait()
-    assert large == [1, 2, 2]
+    assert shares == [1, 2, 2, 1]
     assert re.search(r"partitions \[\d\] are decided by the job's own process", job.log.read_text())
+
+    [lane] = lane_processes(job)
     assert job.stop() == 0
+    assert not lane.is_running()
     assert take_ledger(system.settings).is_balanced
     assert served(system) == trained_on(system)
 
 
-def test_the_second_process_ends_with_a_job_that_is_killed(system):
-    job = system.start_job()
-    job.wait_until_ready()
-    system.send(payments(2 * LARGE, users=300))
-    wait_until(lambda: "ready to decide partitions" in job.log.read_text(), "the second process is not ready")
-    [lane] = lane_processes(job)
-    job.kill()
-    lane.wait(timeout=10)
+def logged(job: Job, name: str, seen: int) -> list[int]:
+    """``name`` of each micro-batch that the log tells of after its first ``seen`` characters."""
+    return [int(number) for number in re.findall(rf"{name}=(\d+)", job.log.read_text()[seen:])]
 
 
 def lane_processes(job: Job) -> list[psutil.Process]:
     children = psutil.Process(job.process.pid).children()
     return [child for child in children if "spawn_main" in " ".join(child.cmdline())]
-
-
-def lanes_of_the_largest(job: Job) -> int:
-    """How many processes the micro-batch with the most records so far was shared out to; of several, the last one."""
-    batches = re.findall(r"records=(\d+) .*lanes=(\d+)", job.log.read_text())
-    return max((int(records), number, int(lanes)) for number, (records, lanes) in enumerate(batches))[-1]
 
 
 def served(system: System) -> dict[tuple[int, int], list[float]]:
