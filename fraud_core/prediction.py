@@ -186,5 +186,4 @@ def _reviews(ids: list[str], decisions: Decisions) -> list[bytes]:
 
 def _times(time_ms: pl.Series) -> list[bytes]:
     """RFC 3339 with milliseconds, UTC."""
-    text = np.datetime_as_string(time_ms.to_numpy().astype("datetime64[ms]"), unit="ms", timezone="UTC")
-    return text.astype("S24").tolist()
+    return pl.from_epoch(time_ms, "ms").dt.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").cast(pl.Binary).to_list()
