@@ -85,7 +85,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     targets = {"stream": f"127.0.0.1:{ports['metrics']}", "exporter": f"127.0.0.1:{ports['exporter']}"}
     with scraping(targets, home) as prometheus:
         began = time.time()
-        demo_words = ("demo", "--transactions", "60000", "--minutes", "0.7", "--rate", "200", "--no-loop", "--keep")
+        demo_words = ("demo", "--transactions", "60000", "--minutes", "0.7", "--rate", "300", "--no-loop", "--keep")
         try:
             demo = run(environment, *demo_words, "--json", str(summary), timeout_s=540)
             assert demo.returncode == 0, demo.stdout[-5000:] + demo.stderr[-5000:]
