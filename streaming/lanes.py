@@ -14,6 +14,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.synchronize import Event
 
 import numpy as np
 import pyarrow as pa
@@ -45,6 +46,8 @@ class Lanes:
         self._here = here
         self._stop = stop
         self._pool: ProcessPoolExecutor | None = None
+        self._started: list[Future[bool]] = []
+        self._stop_others: Event | None = None  # as ``stop``, in the other processes
         self._used_at = 0.0
 
     def decide(
@@ -85,7 +88,7 @@ class Lanes:
         return all(process.done() for process in self._started)
 
     def _start(self) -> None:
-        spawning = multiprocessing.get_context("spawn")  # a fork would copy threads' locks in whatever state they are
+        spawning = multiprocessing.get_context("spawn")  # a fork would copy locks as threads hold them
         others = self._settings.stream_lanes - 1
         self._stop_others = spawning.Event()
         what = (self._settings, self._stream_id, self._stop_others)
