@@ -1,7 +1,11 @@
 """The benchmark runs and every figure it promises is there. How large one is depends on the machine."""
 
+from itertools import islice
+
+import orjson
 import pytest
 
+from benchmarks.overload.__main__ import repeated
 from benchmarks.streaming.floor import floor_us
 from benchmarks.streaming.inputs import Inputs
 from benchmarks.streaming.measure import Options, measure
@@ -27,3 +31,13 @@ def test_a_tiny_run_of_the_plain_loop_and_the_floor_gives_every_figure(tmp_path)
     assert set(floor) == {"decode", "features", "store", "predict", "anomaly", "explain", "encode", "total"}
     assert all(us > 0 for us in floor.values())
     assert "backlog, transactions/s" in table({"plain": measured}, floor)
+
+
+def test_a_flood_sends_no_transaction_twice_and_its_days_go_on():
+    history = Inputs(customers=50).history
+    sent = [orjson.loads(value) for _, value in islice(repeated(history), 2 * len(history))]
+    assert len({transaction["transaction_id"] for transaction in sent}) == len(sent)
+    dates = [transaction["timestamp"][:10] for transaction in sent]
+    assert dates == sorted(dates)
+    assert len(set(dates)) == 40
+    assert orjson.loads(history[0][1])["amount"] == sent[0]["amount"] == sent[len(history)]["amount"]
