@@ -29,7 +29,7 @@ def stack_processes(home: Path) -> list[psutil.Process]:
 def end_stack_processes(home: Path, patience_s: float = 5.0) -> list[str]:
     """Terminate, then kill, what is left of the stack. Returns the command lines of those that were left."""
     left = stack_processes(home)
-    names = [" ".join(_command_line(process)[:6]) for process in left]
+    names = [" ".join(command_line(process)[:6]) for process in left]
     for process in left:
         _signal(process, psutil.Process.terminate)
     _, stubborn = psutil.wait_procs(left, timeout=patience_s)
@@ -59,7 +59,7 @@ def _memory_bytes(process: psutil.Process) -> int:
         return 0
 
 
-def _command_line(process: psutil.Process) -> list[str]:
+def command_line(process: psutil.Process) -> list[str]:
     try:
         return process.cmdline()
     except psutil.Error:

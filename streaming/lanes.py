@@ -82,7 +82,7 @@ class Lanes:
         if self._pool is None:
             self._start()
         if any(process.done() and process.exception() for process in self._started):
-            log.warning("a process for large micro-batches could not start, the job decides them alone")
+            log.warning("a process could not start: all partitions are decided by the job's own process")
             self.close()
             return False
         return all(process.done() for process in self._started)

@@ -14,7 +14,7 @@ from fraud_stack.chaos.system import NotPossibleError, System
 from fraud_stack.errors import UserError
 
 _LONGEST_DRAIN_S = 120.0
-_LANES_START_S = 10.0
+_SHORT_FLOOD_S = 3.0
 
 
 @dataclass(frozen=True)
@@ -41,18 +41,22 @@ def _kill_java(system: System, rng: random.Random) -> None:
 
 
 def _kill_a_lane(system: System, rng: random.Random) -> None:
-    """Under a backlog: only large micro-batches are shared out."""
-    system.load.flood(_LANES_START_S, lambda: system.answers.count)
-    lanes = system.children("stream", "spawn_main")
-    if not lanes:
-        raise NotPossibleError("the job shares nothing out: FRAUD_STREAM_LANES is 1, or it is slow to start processes")
+    """Under a backlog: only large micro-batches are shared out, and the first of them starts the process."""
+    if system.settings.stream_lanes == 1:
+        raise NotPossibleError("the job shares nothing out: FRAUD_STREAM_LANES is 1")
+    if not system.children("stream", "spawn_main"):
+        seen = len(system.log("stream"))
+        system.load.flood(_SHORT_FLOOD_S, lambda: system.answers.count)
+        system.wait_until(lambda: "ready to decide" in system.log("stream")[seen:], "the job starts no other process")
+    system.load.flood(_SHORT_FLOOD_S, lambda: system.answers.count)
     system.seen_of_log = len(system.log("stream"))
-    rng.choice(lanes).kill()
+    rng.choice(system.children("stream", "spawn_main")).kill()
 
 
 def _see_its_part_decided(system: System) -> None:
+    system.load.flood(_SHORT_FLOOD_S, lambda: system.answers.count)
     system.wait_until(
-        lambda: "are decided by the job's own process" in system.log("stream")[system.seen_of_log :],
+        lambda: "decided by the job's own process" in system.log("stream")[system.seen_of_log :],
         "the job does not miss the process that was killed",
     )
 

@@ -19,7 +19,7 @@ from fraud_stack.chaos.load import Load
 from fraud_stack.errors import UserError
 from fraud_stack.paths import ROOT, log_file
 from fraud_stack.ports import PORTS, free_ports
-from fraud_stack.processes import memory_mib, with_children
+from fraud_stack.processes import command_line, memory_mib, with_children
 from fraud_stack.supervisor import ProcessState, Supervisor
 
 SERVICES = ("kafka", "store", "mlflow", "stream")
@@ -82,7 +82,7 @@ class System:
 
     def children(self, service: str, word: str) -> list[psutil.Process]:
         """Processes that a service started, by a part of their command line."""
-        return [process for process in with_children(self.pid(service))[1:] if word in " ".join(process.cmdline())]
+        return [process for process in with_children(self.pid(service))[1:] if word in " ".join(command_line(process))]
 
     def stop(self, service: str) -> None:
         self.supervisor.stop_services([service])
