@@ -147,6 +147,7 @@ def refit(balanced: pl.DataFrame, features: Sequence[str], params: dict[str, flo
     every = int(np.clip(np.count_nonzero(~balanced["is_fraud"].to_numpy()) // FINAL_GENUINE, 1, FINAL_MAX_EVERY))
     rows = np.sort(np.concatenate([np.flatnonzero(is_real_fraud), others[::every]]))
     weights = np.where(is_real_fraud[rows], 1.0, every)
+    # One thread: the sums come out the same every time.
     model = XGBClassifier(**params, max_bin=FINAL_MAX_BIN, tree_method="hist", n_jobs=1, random_state=seed)
     model.fit(*matrix(balanced[rows], features), sample_weight=weights)
     booster = model.get_booster()
