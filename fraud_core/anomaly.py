@@ -126,7 +126,7 @@ def _expected_path(n: int) -> float:
     return 2 * (np.log(n - 1) + np.euler_gamma) - 2 * (n - 1) / n if n > 2 else float(n == 2)
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True)
 def _walk(rows, value, feature, onward, steps, starts, paths):
     """Add each tree's path length to ``paths``, (n,) float64; one block of rows after the other.
 

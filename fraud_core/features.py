@@ -176,7 +176,7 @@ def _own_features(transactions: pl.DataFrame) -> np.ndarray:
     )
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True)
 def _distance_km(latitude_a, longitude_a, latitude_b, longitude_b):
     """Great-circle distance by the haversine formula, in km; degrees in."""
     to_radians = np.pi / 180.0
@@ -186,7 +186,7 @@ def _distance_km(latitude_a, longitude_a, latitude_b, longitude_b):
     return 2 * 6371.0 * np.arcsin(min(1.0, np.sqrt(half_lat * half_lat + cosines * half_lon * half_lon)))
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True)
 def _fold(
     max_entries,
     max_age_ms,

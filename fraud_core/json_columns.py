@@ -51,7 +51,7 @@ def _dumps(values: np.ndarray) -> bytes:
     return orjson.dumps(np.ascontiguousarray(values), option=orjson.OPT_SERIALIZE_NUMPY)
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True)
 def _weave(text, labels, label_ends, woven, ends):
     """``text`` is [[1.0,2.0],[3.0,4.0]]; where row i ends in ``woven`` goes to ``ends``."""
     at, to = 1, 0

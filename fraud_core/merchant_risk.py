@@ -157,7 +157,7 @@ def _starts(sorted_codes: pl.Series, n: int) -> np.ndarray:
     return np.searchsorted(sorted_codes.to_numpy(), np.arange(n + 1))
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True)
 def _risk(
     merchant, as_of_ms, delay_ms, starts, time_ms, fraud_starts, fraud_time_ms, known_from_ms, known_until_ms, out
 ):

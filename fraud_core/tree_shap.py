@@ -118,7 +118,7 @@ def _walk(tree: dict, steps: list[tuple]) -> int:
     return most
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True)
 def _add_contributions(values, points, starts, parent, feature, threshold, is_left, above, value, factor, weight, out):
     """Down each tree the products of the factors, up again the sums over the leaves below a node, a tree at a time for
     all rows, so that its nodes stay in the processor's cache. Positions are unsigned: for signed ones a compiled loop
