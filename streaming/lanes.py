@@ -54,14 +54,14 @@ class Lanes:
         self, records: pa.Table, ranges: dict[int, OffsetRange], serving: Serving, plan: BatchPlan
     ) -> list[Decided]:
         """As Lane.decide, with ``serving``, which is what ``plan`` names."""
-        parts = cut(records, ranges, self._settings.stream_lanes) if len(records) >= LARGE else []
-        if len(parts) < 2:
+        count = min(self._settings.stream_lanes, len(ranges))
+        if len(records) < LARGE or count == 1:
             self._end_when_idle()
             return [self._here.decide(records, ranges, serving)]
         self._used_at = time.monotonic()
         if not self._is_ready():
             return [self._here.decide(records, ranges, serving)]
-        mine, *others = parts
+        mine, *others = cut(records, ranges, count)
         running = [self._hand_over(part, plan) for part in others]
         try:
             decided = [self._here.decide(*mine, serving)]
