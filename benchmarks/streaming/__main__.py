@@ -13,7 +13,7 @@ from benchmarks.streaming.floor import floor_us
 from benchmarks.streaming.inputs import Inputs
 from benchmarks.streaming.measure import Options, measure
 from benchmarks.streaming.report import table
-from benchmarks.streaming.scene import CONTENDERS, embedded
+from benchmarks.streaming.scene import CONTENDERS, Contender, embedded
 
 app = typer.Typer(add_completion=False)
 
@@ -23,7 +23,7 @@ def main(
     rates: Annotated[str, typer.Option(help="Transactions a second.")] = "200,500,2000,5000",
     seconds: Annotated[float, typer.Option(min=1, help="Measured at each rate, after half as many of warm-up.")] = 20.0,
     transactions: Annotated[int, typer.Option(min=1, help="Size of the backlog.")] = 240_000,
-    only: Annotated[list[str] | None, typer.Option(help="Only this contender; may be repeated.")] = None,
+    only: Annotated[Contender | None, typer.Option(help="Only this one.")] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures to this file.")] = None,
 ) -> None:
     """Measure backlog throughput, latency at steady rates, cores and memory of each contender, and the floor."""
@@ -40,7 +40,7 @@ def main(
         inputs.train(trained)
         show(f"{len(inputs.history):,} transactions of history, models trained")
         options = Options([int(rate) for rate in rates.split(",")], seconds, transactions)
-        for contender in only or CONTENDERS:
+        for contender in [only] if only else CONTENDERS:
             results[contender] = measure(contender, inputs, trained, options, show)
         with embedded(trained, ("store",)) as settings:
             floor = floor_us(settings, inputs.history)

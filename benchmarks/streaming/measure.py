@@ -10,7 +10,7 @@ import numpy as np
 
 from benchmarks.streaming.inputs import Inputs
 from benchmarks.streaming.load import Load
-from benchmarks.streaming.scene import Scene, scene
+from benchmarks.streaming.scene import Contender, Scene, scene
 
 PERCENTILES = {"p50": 50, "p95": 95, "p99": 99, "max": 100}
 
@@ -39,7 +39,9 @@ class Measured:
     memory_mib: int = 0
 
 
-def measure(contender: str, inputs: Inputs, trained: Path, options: Options, show: Callable[[str], None]) -> Measured:
+def measure(
+    contender: Contender, inputs: Inputs, trained: Path, options: Options, show: Callable[[str], None]
+) -> Measured:
     """Start the contender, warm it up with the history, and measure. RuntimeError when it ends or never answers."""
     measured = Measured()
     with scene(contender, trained, trained.parent) as playing:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import psutil
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
@@ -23,8 +24,14 @@ from fraud_stack.processes import mark, memory_mib, with_children
 from fraud_stack.stack import Stack
 from streaming.batch_plan import BatchPlan, PlanLog
 
+Contender = Literal["job", "plain", "usual"]
+
 # How each contender is started. All answer every record of `transactions` with one of `fraud_predictions`.
-CONTENDERS = {"job": "streaming.job", "plain": "benchmarks.streaming.plain", "usual": "benchmarks.streaming.usual"}
+CONTENDERS: dict[Contender, str] = {
+    "job": "streaming.job",
+    "plain": "benchmarks.streaming.plain",
+    "usual": "benchmarks.streaming.usual",
+}
 
 _TIMEOUT_S = 30.0
 
@@ -68,7 +75,7 @@ class Scene:
 
 
 @contextmanager
-def scene(contender: str, inputs: Path, folder: Path, own: Mapping[str, str] | None = None) -> Iterator[Scene]:
+def scene(contender: Contender, inputs: Path, folder: Path, own: Mapping[str, str] | None = None) -> Iterator[Scene]:
     """Start broker, store and ``contender``; stop everything at the end. It may not be ready yet when this yields.
 
     own : environment variables for the contender alone.
