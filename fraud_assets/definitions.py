@@ -56,13 +56,16 @@ ASSETS = (
 def build_defs(settings: Settings, resource_overrides: Mapping[str, object] | None = None) -> dg.Definitions:
     """Everything Dagster knows of this project. ``resource_overrides`` replaces resources by key."""
     partitions = dg.DailyPartitionsDefinition(settings.partitions_start)
-    job, refresh, watch = daily_training(partitions), merchant_risk_refresh(partitions), monitoring(partitions)
     lake = str(settings.lake)
     return dg.Definitions(
         assets=dg.map_asset_specs(lambda spec: spec.replace_attributes(partitions_def=partitions), ASSETS),
-        jobs=[job, refresh, watch],
-        schedules=[daily_schedule(job, settings), hourly_schedule(refresh), hourly_schedule(watch, minute=30)],
-        sensors=[feedback_sensor(job), drift_sensor(job)],
+        jobs=[daily_training, merchant_risk_refresh, monitoring],
+        schedules=[
+            daily_schedule(daily_training, settings),
+            hourly_schedule(merchant_risk_refresh),
+            hourly_schedule(monitoring, minute=30),
+        ],
+        sensors=[feedback_sensor(daily_training), drift_sensor(daily_training)],
         executor=dg.in_process_executor,
         resources={
             "settings": settings,

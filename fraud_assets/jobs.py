@@ -17,36 +17,28 @@ HOUR_UTC = 3
 MONITORING = "monitoring"  # the group of what looks at the models in use
 
 
-def daily_training(partitions: dg.DailyPartitionsDefinition) -> "UnresolvedAssetJobDefinition":
-    # One process: with one per step each spends seconds on imports, and the MLflow run is opened again each time.
-    return dg.define_asset_job(
-        "daily_training",
-        selection=dg.AssetSelection.all() - dg.AssetSelection.groups(MONITORING),
-        partitions_def=partitions,
-        executor_def=dg.in_process_executor,
-        hooks={end_mlflow_on_run_finished},
-        description="Reads what is new in Kafka and trains, judges and registers a model as of the end of a day.",
-    )
+# One process: with one per step each spends seconds on imports, and the MLflow run is opened again each time.
+daily_training = dg.define_asset_job(
+    "daily_training",
+    selection=dg.AssetSelection.all() - dg.AssetSelection.groups(MONITORING),
+    executor_def=dg.in_process_executor,
+    hooks={end_mlflow_on_run_finished},
+    description="Reads what is new in Kafka and trains, judges and registers a model as of the end of a day.",
+)
 
+merchant_risk_refresh = dg.define_asset_job(
+    "merchant_risk_refresh",
+    selection=["transactions", "labels", "merchant_risk"],
+    executor_def=dg.in_process_executor,
+    description="Reads what is new in Kafka and publishes the merchant risk table of the hour for the stream.",
+)
 
-def merchant_risk_refresh(partitions: dg.DailyPartitionsDefinition) -> "UnresolvedAssetJobDefinition":
-    return dg.define_asset_job(
-        "merchant_risk_refresh",
-        selection=["transactions", "labels", "merchant_risk"],
-        partitions_def=partitions,
-        executor_def=dg.in_process_executor,
-        description="Reads what is new in Kafka and publishes the merchant risk table of the hour for the stream.",
-    )
-
-
-def monitoring(partitions: dg.DailyPartitionsDefinition) -> "UnresolvedAssetJobDefinition":
-    return dg.define_asset_job(
-        "monitoring",
-        selection=dg.AssetSelection.assets("transactions", "labels") | dg.AssetSelection.groups(MONITORING),
-        partitions_def=partitions,
-        executor_def=dg.in_process_executor,
-        description="Reads what is new in Kafka and judges the models in use by what they decided.",
-    )
+monitoring = dg.define_asset_job(
+    "monitoring",
+    selection=dg.AssetSelection.assets("transactions", "labels") | dg.AssetSelection.groups(MONITORING),
+    executor_def=dg.in_process_executor,
+    description="Reads what is new in Kafka and judges the models in use by what they decided.",
+)
 
 
 def hourly_schedule(job: "UnresolvedAssetJobDefinition", minute: int = 0) -> dg.ScheduleDefinition:
