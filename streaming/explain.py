@@ -26,7 +26,8 @@ from streaming import merchant_risk_source
 from streaming.batch_plan import PlanLog
 from streaming.command_line import run
 from streaming.errors import OperatorError, StoppedError
-from streaming.model_source import MlflowRegistry, Models, ModelSource, ServedModel
+from streaming.model_cache import Models, ServedModel
+from streaming.model_source import MlflowRegistry, ModelSource
 from streaming.scorer import Serving, decide
 from streaming.topic_records import TopicReader
 

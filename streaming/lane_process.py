@@ -14,7 +14,7 @@ from streaming import log_lines, merchant_risk_source
 from streaming.batch_plan import BatchPlan
 from streaming.checkpoint import OffsetRange
 from streaming.lane import Decided, Lane
-from streaming.model_source import MlflowRegistry, ModelSource
+from streaming.model_cache import ModelCache
 from streaming.scorer import Serving
 from streaming.sink import KafkaSink
 from streaming.warm_up import warm_up
@@ -32,7 +32,7 @@ class _Process:
     def __init__(self, settings: Settings, stream_id: str, stop: threading.Event) -> None:
         self._lane = Lane(settings, stream_id, KafkaSink(settings.confluent_kafka(), stop), stop)
         # Nobody asks the registry here: the job keeps on disk what it serves.
-        self._models = ModelSource(MlflowRegistry("", ""), settings.home.absolute() / "models", settings.model_poll_s)
+        self._models = ModelCache(settings.home.absolute() / "models")
         self._risk_tables = settings.lake / "merchant_risk"
         self._plan: BatchPlan | None = None
 
@@ -42,17 +42,14 @@ class _Process:
         return self._lane.decide(records, ranges, self._serving)
 
     def _serve(self, plan: BatchPlan) -> Serving:
-        self._models.restore(plan.champion, plan.challenger)
-        models = replace(self._models.current, is_confirmed=plan.is_confirmed)
-        if [served and served.version for served in (models.champion, models.challenger)] != [
-            plan.champion,
-            plan.challenger,
-        ]:
-            raise NotAtHandError(f"the models of {plan}")
         try:
+            models = replace(self._models.models(plan.champion, plan.challenger), is_confirmed=plan.is_confirmed)
             tables = merchant_risk_source.load(self._risk_tables, plan.merchant_risk_tables)
-        except FileNotFoundError as error:
+        except (ValueError, FileNotFoundError) as error:
             raise NotAtHandError(str(error)) from error
+        found = tuple(served and served.version for served in (models.champion, models.challenger))
+        if found != (plan.champion, plan.challenger):
+            raise NotAtHandError(f"the models of {plan}")
         return Serving.of(plan, models, tables)
 
 

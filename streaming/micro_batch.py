@@ -18,7 +18,8 @@ from streaming.lane import Decided, Lane
 from streaming.lanes import Lanes
 from streaming.log_lines import BATCH
 from streaming.merchant_risk_source import MerchantRiskSource
-from streaming.model_source import Models, ModelSource
+from streaming.model_cache import Models
+from streaming.model_source import ModelSource
 from streaming.scorer import Serving
 from streaming.sink import KafkaSink
 

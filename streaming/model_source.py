@@ -6,39 +6,24 @@ is kept in a cache folder. A version that was made for other features, or whose 
 registered, is refused; the one before it stays, and a metric shows it as long as the registry names the refused one.
 """
 
-import json
 import logging
 import os
 import shutil
 import tempfile
 import threading
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-import numpy as np
-import xgboost as xgb
-
-from fraud_core.features import FEATURES
-from fraud_core.model import FraudModel, ModelCard
-from fraud_core.model_digests import CARD, TREES, require_digests
+from fraud_core.model_digests import CARD, TREES
 from streaming import failpoints, metrics
 from streaming.errors import StoppedError
+from streaming.model_cache import Entry, ModelCache, Models, ServedModel
 
 log = logging.getLogger(__name__)
 
 CHAMPION, CHALLENGER = "champion", "challenger"
-_WARM_UP_ROWS = (1, 10, 100, 10_000)
-_DESCRIPTION = "model.json"
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A version as it was registered: the run it comes from, which tells it from one of the same number in another
-    registry, and its digests by name (model_digests)."""
-
-    run_id: str
-    digests: dict[str, str]
 
 
 class Registry(Protocol):
@@ -48,25 +33,7 @@ class Registry(Protocol):
 
     def entry(self, version: str) -> Entry: ...
 
-    def download(self, version: str, folder: Path) -> dict: ...  # writes folder / "model.ubj", returns its card
-
-
-@dataclass(frozen=True)
-class ServedModel:
-    version: str
-    model: FraudModel
-
-
-@dataclass(frozen=True)
-class Models:
-    """The models in use at one moment; None where there is none.
-
-    ``is_confirmed``: the registry answered the last time it was asked, and ``champion`` is what it named.
-    """
-
-    champion: ServedModel | None = None
-    challenger: ServedModel | None = None
-    is_confirmed: bool = False
+    def download(self, version: str, trees: Path) -> dict: ...  # writes that file, returns the model's card
 
 
 class MlflowRegistry:
@@ -101,7 +68,7 @@ class MlflowRegistry:
             raise OSError(str(error).splitlines()[0]) from error
         return Entry(found.run_id, {name: found.tags[name] for name in (TREES, CARD) if name in found.tags})
 
-    def download(self, version: str, folder: Path) -> dict:
+    def download(self, version: str, trees: Path) -> dict:
         import mlflow
         from mlflow.exceptions import MlflowException
         from mlflow.models import Model
@@ -109,19 +76,19 @@ class MlflowRegistry:
 
         self._client()
         address = f"models:/{self._model_name}/{version}"
-        with tempfile.TemporaryDirectory(dir=folder) as temporary:
+        with tempfile.TemporaryDirectory(dir=trees.parent) as temporary:
             try:
                 source = Path(mlflow.artifacts.download_artifacts(address, dst_path=temporary))
             except MlflowException as error:
                 raise OSError(str(error).splitlines()[0]) from error
             try:
                 description = Model.load(source)
-                trees = source / description.flavors["xgboost"]["data"]
+                found = source / description.flavors["xgboost"]["data"]
             except (MlflowException, YAMLError, KeyError, TypeError, AttributeError) as error:
                 raise ValueError("it holds no XGBoost model: register it through the training job") from error
             if not description.metadata:
                 raise ValueError("it holds no model card: register it through the training job")
-            shutil.copyfile(trees, folder / "model.ubj")
+            shutil.copyfile(found, trees)
         return description.metadata
 
     def _client(self):
@@ -138,7 +105,7 @@ class ModelSource:
         self.current = Models()
         self.has_looked = threading.Event()  # set once the registry has answered or failed to
         self._registry = registry
-        self._cache = cache
+        self._cache = ModelCache(cache)
         self._poll_s = poll_s
         self._refused: set[str] = set()
         self._has_answered = False
@@ -150,7 +117,7 @@ class ModelSource:
     def restore(self, champion: str | None, challenger: str | None) -> None:
         """Serve these versions from the cache, as far as it has them, until the registry answers."""
         try:
-            self.current = Models(*(version and self._cached(version) for version in (champion, challenger)))
+            self.current = self._cache.models(champion, challenger)
         except ValueError as error:
             log.error("the models of the last run cannot be served any more: %s", error)
 
@@ -162,7 +129,7 @@ class ModelSource:
         if version is None:
             return None
         known = {model.version: model for model in (self.current.champion, self.current.challenger) if model}
-        found = known.get(version) or self._cached(version)
+        found = known.get(version) or self._cache.get(version)
         while found is None:
             try:
                 found = self._fetch(version)
@@ -218,42 +185,13 @@ class ModelSource:
     def _fetch(self, version: str) -> ServedModel:
         """From the cache where it holds this very version, else from the registry, into the cache."""
         entry = self._registry.entry(version)
-        cached = self._cached(version) if self._cached_entry(version) == entry else None
+        cached = self._cache.get(version) if self._cache.entry(version) == entry else None
         if cached is not None:
             return cached
-        self._cache.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=self._cache, prefix="new-") as temporary:
-            folder = Path(temporary) / version
-            folder.mkdir()
-            failpoints.reach("before_model_load")
-            card = self._registry.download(version, folder)
-            require_digests((folder / "model.ubj").read_bytes(), card, entry.digests)
-            write_description(folder, entry, card)
-            model = _load(folder, version, card)
-            shutil.rmtree(self._cache / version, ignore_errors=True)
-            folder.rename(self._cache / version)
+        failpoints.reach("before_model_load")
+        model = self._cache.add(version, entry, partial(self._registry.download, version))
         log.info("model version %s is loaded", version)
         return model
-
-    def _cached(self, version: str) -> ServedModel | None:
-        """None when the cache does not hold it, or no longer as it was registered."""
-        entry, folder = self._cached_entry(version), self._cache / version
-        if entry is None:
-            return None
-        card = json.loads((folder / _DESCRIPTION).read_text())["card"]
-        try:
-            require_digests((folder / "model.ubj").read_bytes(), card, entry.digests)
-        except ValueError as error:
-            log.error("model version %s in %s is left alone: %s", version, self._cache, error)
-            return None
-        return _load(folder, version, card)
-
-    def _cached_entry(self, version: str) -> Entry | None:
-        file = self._cache / version / _DESCRIPTION
-        if not file.exists():
-            return None
-        description = json.loads(file.read_text())
-        return Entry(description["run_id"], description["digests"])
 
     def _report(self, problem: str | None) -> None:
         """Log a change of the registry's health, not every look."""
@@ -264,21 +202,3 @@ class ModelSource:
                 log.warning("the model registry does not answer, the last good models serve: %s", problem)
             else:
                 log.info("the model registry answers again")
-
-
-def write_description(folder: Path, entry: Entry, card: dict) -> None:
-    """What the cache keeps beside ``model.ubj``."""
-    (folder / _DESCRIPTION).write_text(json.dumps({**asdict(entry), "card": card}))
-
-
-def _load(folder: Path, version: str, card: dict) -> ServedModel:
-    """Raises ValueError when the model was made for other features."""
-    booster = xgb.Booster()
-    booster.load_model(folder / "model.ubj")
-    model = FraudModel(booster, ModelCard.from_dict(card))
-    for rows in _WARM_UP_ROWS:
-        model.score(np.zeros((rows, len(FEATURES))))
-    model.contributions(np.zeros((1, len(FEATURES))))
-    if model.anomaly is not None:
-        model.anomaly.score(np.zeros((1, len(FEATURES))))
-    return ServedModel(version, model)

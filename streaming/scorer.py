@@ -23,7 +23,7 @@ from streaming.batch_plan import BatchPlan
 from streaming.checkpoint import OffsetRange
 from streaming.errors import OperatorError
 from streaming.merchant_risk_source import RiskTables
-from streaming.model_source import Models, ServedModel
+from streaming.model_cache import Models, ServedModel
 from streaming.online_store import OnlineStore
 
 Record = tuple[bytes | None, bytes]  # key, value

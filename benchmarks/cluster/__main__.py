@@ -71,9 +71,7 @@ class Bench:
 
     def _warm(self, playing: Scene) -> Load:
         load = Load(playing, chain(self.inputs.history, self.inputs.traffic()))
-        load.burst(len(self.inputs.history))
-        if load.wait(_ANSWER_S) is None:
-            raise RuntimeError(f"the history is not answered within {_ANSWER_S:.0f} s")
+        load.warm_up(len(self.inputs.history))
         load.steady(self.rate, self.seconds / 2)
         return load
 

@@ -24,7 +24,6 @@ _DAYS = 20
 _HEAD_START = 100_000  # more than two micro-batches: the job is never without a backlog
 _AT_ONCE = 20_000
 _TELL_EVERY_S = 10.0
-_ANSWER_S = 120.0
 _ID, _DATE = b'"transaction_id":"', b'"timestamp":"'
 # Long enough ago that the days of a run do not reach the present.
 _FIRST_DAY = datetime(2015, 1, 1, tzinfo=UTC)
@@ -76,11 +75,7 @@ def main(
         inputs.train(trained)
         with scene("job", trained, trained.parent) as playing:
             load = Load(playing, repeated(inputs.history))
-            load.burst(1)
-            if load.wait(_ANSWER_S) is None:
-                raise RuntimeError(f"the job has not answered within {_ANSWER_S:.0f} s")
-            load.burst(len(inputs.history))
-            load.wait(_ANSWER_S)
+            load.warm_up(len(inputs.history))
             print("warm", flush=True)
             overload = flood(playing, load, minutes * 60)
             ledger = take_ledger(playing.settings)

@@ -25,7 +25,7 @@ from fraud_core.timestamps import DAY_MS
 from fraud_core.training_set import build_training_set
 from fraud_core.transaction import encode_transaction
 from fraud_core.tuning import DEFAULTS, refit
-from streaming.model_source import Entry, write_description
+from streaming.model_cache import Entry, ModelCache
 
 CHAMPION, CHALLENGER = "1", "2"
 TREES = {CHAMPION: 300, CHALLENGER: 200}
@@ -69,12 +69,8 @@ class Inputs:
             threshold = choose_threshold(is_fraud, scores, validation["user_id"], resamples=2).value
             window = (train["event_time_ms"].min(), train["event_time_ms"].max() + 1)
             card = ModelCard(threshold, float(train["is_fraud"].mean()), window)
-            of_version = folder / "models" / version
-            of_version.mkdir(parents=True)
             detector = fit_anomaly_detector(train, settings.anomaly_share, settings.seed)
-            FraudModel.with_detector(booster, card, detector).booster.save_model(of_version / "model.ubj")
-            entry = Entry("benchmark", digests((of_version / "model.ubj").read_bytes(), card.to_dict()))
-            write_description(of_version, entry, card.to_dict())
+            _keep(version, FraudModel.with_detector(booster, card, detector), ModelCache(folder / "models"))
         _pickle_classifier(folder / "models" / CHAMPION / "model.ubj", folder / "model.pkl")
         history = MerchantHistory(self._transactions, labels, settings.label_delay_days)
         _publish(history, as_of_ms, settings.lake / "merchant_risk")
@@ -82,6 +78,16 @@ class Inputs:
 
 def _encode(transactions: pl.DataFrame) -> list[Record]:
     return [(row["user_id"].encode(), encode_transaction(row)) for row in transactions.iter_rows(named=True)]
+
+
+def _keep(version: str, model: FraudModel, cache: ModelCache) -> None:
+    trees, card = bytes(model.booster.save_raw("ubj")), model.card.to_dict()
+
+    def download(file: Path) -> dict:
+        file.write_bytes(trees)
+        return card
+
+    cache.add(version, Entry("benchmark", digests(trees, card)), download)
 
 
 def _pickle_classifier(model: Path, file: Path) -> None:

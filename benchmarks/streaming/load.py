@@ -23,6 +23,7 @@ log.propagate = False
 _TICK_S = 0.001
 _LOOK_S = 0.05
 _TIMEOUT_S = 15.0
+_WARM_S = 120.0
 _ID = b'"transaction_id":"'
 
 
@@ -37,6 +38,13 @@ class Load:
         self._producer = make_producer({**kafka, **options}, log)
         self._observer = _observer(scene.settings)
         self._sent = 0
+
+    def warm_up(self, records: int) -> None:
+        """Send one record and then the others, and wait for the answers. RuntimeError when they do not come."""
+        for some in (1, records - 1):
+            self.burst(some)
+            if self.wait(_WARM_S) is None:
+                raise RuntimeError(f"not everything is answered within {_WARM_S:.0f} s, although nothing else is sent")
 
     def burst(self, records: int) -> None:
         """As fast as the broker takes them; all are in the topic on return."""

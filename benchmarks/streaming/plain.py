@@ -16,7 +16,7 @@ from fraud_core.timestamps import SECOND_MS, format_rfc3339_ms, now_ms
 from fraud_core.topics import DEAD_LETTER, PREDICTIONS, TRANSACTIONS
 from streaming import merchant_risk_source
 from streaming.checkpoint import OffsetRange
-from streaming.model_source import MlflowRegistry, ModelSource
+from streaming.model_cache import ModelCache
 from streaming.online_store import OnlineStore
 from streaming.scorer import SCHEMA, Scorer, Serving
 from streaming.sink import KafkaSink
@@ -28,11 +28,10 @@ _WAIT_S = 0.005
 
 def serving(settings: Settings) -> Serving:
     """Both models and the risk tables that lie in FRAUD_HOME."""
-    models = ModelSource(MlflowRegistry("", ""), settings.home / "models", settings.model_poll_s)
-    models.restore(CHAMPION, CHALLENGER)
+    models = ModelCache(settings.home / "models").models(CHAMPION, CHALLENGER)
     folder = settings.lake / "merchant_risk"
     tables = merchant_risk_source.load(folder, merchant_risk_source.newest(folder))
-    return Serving(models.current, tables, settings.future_tolerance_s * SECOND_MS, review_share=settings.review_share)
+    return Serving(models, tables, settings.future_tolerance_s * SECOND_MS, review_share=settings.review_share)
 
 
 def main() -> None:

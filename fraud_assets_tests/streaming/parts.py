@@ -18,7 +18,7 @@ from fraud_core.model import FraudModel, ModelCard
 from fraud_core.model_digests import digests
 from fraud_core.transaction import encode_transaction
 from streaming.checkpoint import OffsetRange
-from streaming.model_source import Entry
+from streaming.model_cache import Entry
 from streaming.scorer import SCHEMA
 
 
@@ -127,10 +127,10 @@ class FolderRegistry:
         self._answer()
         return Entry(f"run of {version} in {self._folder}", json.loads((self._folder / f"{version}.json").read_text()))
 
-    def download(self, version: str, folder: Path) -> dict:
+    def download(self, version: str, trees: Path) -> dict:
         self._answer()
         self.downloads += 1
-        shutil.copy(self._folder / version / "model.ubj", folder / "model.ubj")
+        shutil.copy(self._folder / version / "model.ubj", trees)
         return json.loads((self._folder / version / "card.json").read_text())
 
     def _answer(self) -> None:

@@ -13,7 +13,8 @@ from fraud_core.features import FEATURES
 from fraud_core.model_digests import digests
 from fraud_stack.stream_status import describe
 from streaming import metrics
-from streaming.model_source import MlflowRegistry, Models, ModelSource
+from streaming.model_cache import Models
+from streaming.model_source import MlflowRegistry, ModelSource
 
 pytestmark = pytest.mark.streaming
 
@@ -116,8 +117,8 @@ def test_a_version_to_replay_with_is_waited_for(registry, source):
 def test_a_download_cut_short_leaves_nothing_in_the_cache(registry, source, tmp_path):
     registry.roles = {"champion": "1"}
 
-    def torn(version, folder):
-        (folder / "model.ubj").write_bytes(b"half")
+    def torn(version, trees):
+        trees.write_bytes(b"half")
         raise OSError("connection reset")
 
     whole, registry.download = registry.download, torn

@@ -20,7 +20,7 @@ from fraud_core.merchant_risk import MerchantRisk
 from fraud_core.schema import load_schema
 from fraud_core.timestamps import DAY_MS
 from streaming.merchant_risk_source import NO_TABLES
-from streaming.model_source import Models, ServedModel
+from streaming.model_cache import Models, ServedModel
 from streaming.online_store import OnlineStore
 from streaming.scorer import ScoredBatch, Scorer, Serving
 
