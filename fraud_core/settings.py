@@ -93,36 +93,41 @@ class Settings(BaseSettings):
     auto_promote: bool = Field(True, description="let the hourly comparison promote; off: ./run promote alone does")
     scheduler: Literal["dagster", "airflow"] = Field("dagster", description="who owns the 03:00 UTC run")
 
-    @cached_property
+    @property
     def bootstrap_servers(self) -> str:
         return self.kafka_bootstrap_servers or f"{self.host}:{self.kafka_port}"
 
-    @cached_property
+    @property
     def store_address(self) -> str:
         return self.store_url or f"redis://{self.host}:{self.store_port}/0"
 
-    @cached_property
+    @property
     def mlflow_address(self) -> str:
         return self.mlflow_url or f"http://{self.host}:{self.mlflow_port}"
 
-    @cached_property
+    @property
     def dagster_address(self) -> str:
         return self.dagster_url or f"http://{self.host}:{self.dagster_port}"
 
-    @cached_property
+    @property
     def scored_partitions(self) -> frozenset[int] | None:
         """What this streaming job scores of the topic; None: all of it."""
         return frozenset(map(int, self.stream_partitions.split(","))) if self.stream_partitions else None
 
-    @cached_property
+    @property
     def lake(self) -> Path:
         """Parquet files of everything read from Kafka, and the daily tables made from them."""
         return self.home.absolute() / "lake"
 
-    @cached_property
+    @property
     def checkpoint(self) -> Path:
         """The streaming job's position: losing it means scoring the topic again from the start."""
         return self.home.absolute() / "checkpoint"
+
+    @property
+    def model_cache(self) -> Path:
+        """Model versions as they were registered: what is served while the registry does not answer."""
+        return self.home.absolute() / "models"
 
     @cached_property
     def pseudonyms(self) -> Pseudonyms | None:
