@@ -63,7 +63,7 @@ class Explainer:
         registry = MlflowRegistry(settings.mlflow_address, settings.model_name)
         plan = PlanLog(settings.checkpoint / "plans").last()
         self.tolerance_ms = plan.future_tolerance_ms if plan else settings.future_tolerance_s * SECOND_MS
-        self._models = ModelSource(registry, settings.home.absolute() / "models", settings.model_poll_s)
+        self._models = ModelSource(registry, settings.model_cache, settings.model_poll_s)
 
     def served(self, transaction_id: str) -> list[bytes]:
         """The different predictions of an id, in the order of their partitions and offsets."""
@@ -130,7 +130,7 @@ class Explainer:
             return self._models.get(version, asked_once)
         except StoppedError as error:
             raise OperatorError(
-                f"model version {version} is neither in {self._settings.home.absolute() / 'models'} nor does MLflow at "
+                f"model version {version} is neither in {self._settings.model_cache} nor does MLflow at "
                 f"{without_password(self._settings.mlflow_address)} hand it out: start it with ./run up, or set "
                 "FRAUD_MLFLOW_URL"
             ) from error

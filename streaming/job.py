@@ -57,7 +57,7 @@ class StreamingJob:
         self._last_batch: int | None = None
         self._refusals = KafkaRefusals(settings)
         registry = MlflowRegistry(settings.mlflow_address, settings.model_name)
-        self._models = ModelSource(registry, settings.home.absolute() / "models", settings.model_poll_s)
+        self._models = ModelSource(registry, settings.model_cache, settings.model_poll_s)
         self._risk_tables = MerchantRiskSource(settings.lake / "merchant_risk", settings.model_poll_s)
         sink = KafkaSink(settings.confluent_kafka(), stop)
         self._batches = MicroBatches(settings, checkpoint, self._models, self._risk_tables, sink, stop)

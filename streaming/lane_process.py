@@ -32,7 +32,7 @@ class _Process:
     def __init__(self, settings: Settings, stream_id: str, stop: threading.Event) -> None:
         self._lane = Lane(settings, stream_id, KafkaSink(settings.confluent_kafka(), stop), stop)
         # Nobody asks the registry here: the job keeps on disk what it serves.
-        self._models = ModelCache(settings.home.absolute() / "models")
+        self._models = ModelCache(settings.model_cache)
         self._risk_tables = settings.lake / "merchant_risk"
         self._plan: BatchPlan | None = None
 

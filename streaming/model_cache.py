@@ -63,20 +63,17 @@ class ModelCache:
         self._folder = folder
 
     def entry(self, version: str) -> Entry | None:
-        file = self._folder / version / _DESCRIPTION
-        if not file.exists():
-            return None
-        description = json.loads(file.read_text())
-        return Entry(description["run_id"], description["digests"])
+        description = self._description(version)
+        return None if description is None else _entry(description)
 
     def get(self, version: str) -> ServedModel | None:
         """None when it is not there as it was registered. Raises ValueError when it was made for other features."""
-        entry, folder = self.entry(version), self._folder / version
-        if entry is None:
+        description, folder = self._description(version), self._folder / version
+        if description is None:
             return None
-        card = json.loads((folder / _DESCRIPTION).read_text())["card"]
+        card = description["card"]
         try:
-            require_digests((folder / _TREES).read_bytes(), card, entry.digests)
+            require_digests((folder / _TREES).read_bytes(), card, _entry(description).digests)
         except ValueError as error:
             log.error("model version %s in %s is left alone: %s", version, self._folder, error)
             return None
@@ -100,6 +97,14 @@ class ModelCache:
             shutil.rmtree(self._folder / version, ignore_errors=True)
             new.rename(self._folder / version)
         return model
+
+    def _description(self, version: str) -> dict | None:
+        file = self._folder / version / _DESCRIPTION
+        return json.loads(file.read_text()) if file.exists() else None
+
+
+def _entry(description: dict) -> Entry:
+    return Entry(description["run_id"], description["digests"])
 
 
 def _load(folder: Path, version: str, card: dict) -> ServedModel:

@@ -70,8 +70,8 @@ class Inputs:
             window = (train["event_time_ms"].min(), train["event_time_ms"].max() + 1)
             card = ModelCard(threshold, float(train["is_fraud"].mean()), window)
             detector = fit_anomaly_detector(train, settings.anomaly_share, settings.seed)
-            _keep(version, FraudModel.with_detector(booster, card, detector), ModelCache(folder / "models"))
-        _pickle_classifier(folder / "models" / CHAMPION / "model.ubj", folder / "model.pkl")
+            _keep(version, FraudModel.with_detector(booster, card, detector), ModelCache(settings.model_cache))
+        _pickle_classifier(settings.model_cache / CHAMPION / "model.ubj", folder / "model.pkl")
         history = MerchantHistory(self._transactions, labels, settings.label_delay_days)
         _publish(history, as_of_ms, settings.lake / "merchant_risk")
 

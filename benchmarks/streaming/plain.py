@@ -28,7 +28,7 @@ _WAIT_S = 0.005
 
 def serving(settings: Settings) -> Serving:
     """Both models and the risk tables that lie in FRAUD_HOME."""
-    models = ModelCache(settings.home / "models").models(CHAMPION, CHALLENGER)
+    models = ModelCache(settings.model_cache).models(CHAMPION, CHALLENGER)
     folder = settings.lake / "merchant_risk"
     tables = merchant_risk_source.load(folder, merchant_risk_source.newest(folder))
     return Serving(models, tables, settings.future_tolerance_s * SECOND_MS, review_share=settings.review_share)

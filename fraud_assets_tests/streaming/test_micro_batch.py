@@ -45,7 +45,7 @@ class Machine:
 
     def start_job(self) -> tuple[MicroBatches, ListSink]:
         """A new process of the job."""
-        models = ModelSource(self.registry, self.settings.home / "models", 0.01)
+        models = ModelSource(self.registry, self.settings.model_cache, 0.01)
         tables = MerchantRiskSource(self.tables, 0.01)
         sink = ListSink()
         checkpoint = Checkpoint(self.settings.checkpoint, "transactions")
