@@ -1,12 +1,20 @@
 """JSON Schema validation: the files in ``fraud_core/schemas`` are the only definition of what a message may hold."""
 
 import json
+import re
+from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
+from typing import Annotated, Literal
 
 import jsonschema_rs
+import msgspec
 
 _FOLDER = Path(__file__).parent / "schemas"
+_TYPES = {"string": str, "number": float}
+_LIMITS = {"minLength": "min_length", "maxLength": "max_length", "minimum": "ge", "maximum": "le"}
+# ``not`` names properties that are not to be there: they are not among those that are named.
+_KEYWORDS = {"$schema", "title", "description", "type", "required", "properties", "not", "enum", "pattern", *_LIMITS}
 
 
 def load_schema(name: str) -> dict:
@@ -15,7 +23,7 @@ def load_schema(name: str) -> dict:
 
 @cache
 def validator(name: str) -> jsonschema_rs.Draft202012Validator:
-    """Compiled validator of the schema file ``name``; about 1 microsecond a message."""
+    """Compiled validator of the schema file ``name``."""
     return jsonschema_rs.Draft202012Validator(load_schema(name))
 
 
@@ -24,3 +32,54 @@ def explain(name: str, message: object) -> str:
     error = next(iter(validator(name).iter_errors(message)))
     where = ".".join(str(part) for part in error.instance_path)
     return f"{where}: {error.message}" if where else error.message
+
+
+def decode_plain(name: str, values: Iterable[bytes | None]) -> list[tuple | None]:
+    """The values of the schema's properties, in their order, of each message that is valid and holds nothing else.
+
+    None for a property that is missing, and for any other message: ask the validator, which may accept it. Parsing and
+    validating in one step takes a third of the time of two.
+    """
+    decode, patterns = _plain_decoder(name)
+    rows: list[tuple | None] = []
+    for value in values:
+        try:
+            rows.append(msgspec.structs.astuple(decode(value)))
+        except (msgspec.DecodeError, UnicodeDecodeError, TypeError):
+            rows.append(None)
+    for at, matches in patterns:
+        texts = {row[at] for row in rows if row is not None}
+        wrong = {text for text in texts if text is not None and not matches(text)}
+        if wrong:
+            rows = [None if row is None or row[at] in wrong else row for row in rows]
+    return rows
+
+
+@cache
+def _plain_decoder(name: str) -> tuple[Callable, list[tuple[int, Callable]]]:
+    """What decodes all but the patterns, and by position of the field these: matching distinct texts is cheaper."""
+    schema = load_schema(name)
+    rules = schema["properties"]
+    if unknown := set().union(schema, *rules.values()) - _KEYWORDS:
+        raise ValueError(f"{name}: decode_plain does not follow {sorted(unknown)}")
+    fields = [
+        (field, _type(rule)) if field in schema["required"] else (field, _type(rule), None)
+        for field, rule in rules.items()
+    ]
+    message = msgspec.defstruct("Message", fields, kw_only=True, forbid_unknown_fields=True, gc=False)
+    # Python's \d is a digit of any script and its $ also matches before a last newline. JSON Schema's do neither.
+    patterns = [
+        (at, re.compile(rule["pattern"].removesuffix("$") + r"\Z", re.ASCII).search)
+        for at, rule in enumerate(rules.values())
+        if "pattern" in rule
+    ]
+    return msgspec.json.Decoder(message).decode, patterns
+
+
+def _type(rule: dict) -> type:
+    if "enum" in rule:
+        return Literal[tuple(rule["enum"])]
+    kinds = [rule["type"]] if isinstance(rule["type"], str) else rule["type"]
+    (kind,) = (_TYPES[kind] for kind in kinds if kind != "null")
+    limits = msgspec.Meta(**{_LIMITS[keyword]: rule[keyword] for keyword in _LIMITS.keys() & rule.keys()})
+    return Annotated[kind, limits] | None if "null" in kinds else Annotated[kind, limits]

@@ -8,7 +8,7 @@ import orjson
 import polars as pl
 
 from fraud_core.refusal import Refusal
-from fraud_core.schema import explain, validator
+from fraud_core.schema import decode_plain, explain, load_schema, validator
 from fraud_core.timestamps import format_rfc3339_ms, parse_rfc3339_ms
 from fraud_core.topics import TRANSACTIONS
 
@@ -33,6 +33,8 @@ COLUMNS = {
     **OPTIONAL,
 }
 
+_FIELDS = tuple(load_schema(TRANSACTIONS.schema)["properties"])
+_TIMESTAMP = _FIELDS.index("timestamp")
 
 AMOUNT_CENTS = (pl.col("amount") * 100).round().cast(pl.Int64)
 """Of the feature ``amount``, which is in units of the currency, hundredths again."""
@@ -59,30 +61,19 @@ def decode_transactions(
 
     Event time more than ``future_tolerance_ms`` ahead of ingest time is refused: it would never leave a window.
     """
-    is_valid = validator(TRANSACTIONS.schema).is_valid
+    latest_ms = (np.asarray(ingest_times_ms, dtype=np.int64) + future_tolerance_ms).tolist()
     accepted, messages, times, refusals = [], [], [], []
-    for index, value in enumerate(values):
-        if value is None:
-            refusals.append(Refusal.of(index, "no value", "the record has no value"))
+    for index, row in enumerate(decode_plain(TRANSACTIONS.schema, values)):
+        message = _checked(index, values[index]) if row is None else row
+        if isinstance(message, Refusal):
+            refusals.append(message)
             continue
         try:
-            message = orjson.loads(value)
-        except orjson.JSONDecodeError as error:
-            refusals.append(Refusal.of(index, "not JSON", f"not JSON: {error}"))
-            continue
-        try:
-            if not is_valid(message):
-                refusals.append(Refusal.of(index, "schema", explain(TRANSACTIONS.schema, message)))
-                continue
-        except ValueError as error:  # the validator follows nesting less deep than the parser
-            refusals.append(Refusal.of(index, "schema", f"cannot be validated: {error}"))
-            continue
-        try:
-            time_ms = parse_rfc3339_ms(message["timestamp"])
+            time_ms = parse_rfc3339_ms(message[_TIMESTAMP])
         except (ValueError, OverflowError) as error:
             refusals.append(Refusal.of(index, "timestamp", f"timestamp: {error}"))
             continue
-        if time_ms > ingest_times_ms[index] + future_tolerance_ms:
+        if time_ms > latest_ms[index]:
             ahead_s = (time_ms - ingest_times_ms[index]) // 1000
             refusals.append(Refusal.of(index, "future", f"timestamp lies {ahead_s} s after the record's arrival"))
             continue
@@ -91,19 +82,34 @@ def decode_transactions(
         times.append(time_ms)
 
     rows = np.asarray(accepted, dtype=np.int64)
-    # Amounts become int64 hundredths here and stay integers: sums are then exact in any order.
-    amounts = np.rint(np.asarray([m["amount"] for m in messages], dtype=np.float64) * 100).astype(np.int64)
+    fields = dict(zip(_FIELDS, zip(*messages, strict=True) if messages else [()] * len(_FIELDS), strict=True))
     columns = {
+        **fields,
         "partition": np.asarray(partitions, dtype=np.int32)[rows],
         "offset": np.asarray(offsets, dtype=np.int64)[rows],
         "ingest_time_ms": np.asarray(ingest_times_ms, dtype=np.int64)[rows],
-        **{name: [m[name] for m in messages] for name in ("transaction_id", "user_id", "merchant_id")},
-        "amount_cents": amounts,
-        "currency": [m["currency"] for m in messages],
+        # Amounts become int64 hundredths here and stay integers: sums are then exact in any order.
+        "amount_cents": np.rint(np.asarray(fields["amount"], dtype=np.float64) * 100).astype(np.int64),
         "event_time_ms": np.asarray(times, dtype=np.int64),
-        **{name: [m.get(name) for m in messages] for name in OPTIONAL},
     }
-    return Decoded(pl.DataFrame(columns, schema=COLUMNS, strict=False), rows, refusals)
+    frame = pl.DataFrame({name: columns[name] for name in COLUMNS}, schema=COLUMNS, strict=False)
+    return Decoded(frame, rows, refusals)
+
+
+def _checked(index: int, value: bytes | None) -> tuple | Refusal:
+    """The fields of any message that is valid, as decode_plain gives them, or why it is refused."""
+    if value is None:
+        return Refusal.of(index, "no value", "the record has no value")
+    try:
+        message = orjson.loads(value)
+    except orjson.JSONDecodeError as error:
+        return Refusal.of(index, "not JSON", f"not JSON: {error}")
+    try:
+        if not validator(TRANSACTIONS.schema).is_valid(message):
+            return Refusal.of(index, "schema", explain(TRANSACTIONS.schema, message))
+    except ValueError as error:  # the validator follows nesting less deep than the parser
+        return Refusal.of(index, "schema", f"cannot be validated: {error}")
+    return tuple(message.get(field) for field in _FIELDS)
 
 
 def encode_transaction(transaction: dict) -> bytes:
