@@ -14,27 +14,31 @@ from sklearn.base import BaseEstimator
 from sklearn.metrics import average_precision_score
 
 from fraud_core.balancing import SearchSample, frauds_to_add, synthetic_frauds
+from fraud_core.trees import binned, grow
 
 # Few bins order candidates well enough and cost half.
 MAX_BIN = 64
 
 
 def matrix(rows: pl.DataFrame, features: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """(n, features) float64 and whether a row is fraud, (n,) int8."""
+    """(n, features), of the features' dtype, and whether a row is fraud, (n,) int8."""
     return rows.select(features).to_numpy(order="c"), rows["is_fraud"].to_numpy().astype(np.int8)
 
 
 class FoldMatrices:
-    """What the candidates of a search are fitted on: SMOTE and binning are done once a fold and ratio, not once a fit.
+    """What the candidates of a search are fitted on: SMOTE is done once a fold, binning once a fold and ratio.
 
-    Row numbers of ``sample.rows`` are all that a search hands around.
+    Row numbers of ``sample.rows`` are all that a search hands around. Ratios up to ``highest_ratio`` differ in how many
+    of a fold's synthetic frauds they take, not in which.
     """
 
-    def __init__(self, sample: SearchSample, features: Sequence[str], seed: int) -> None:
+    def __init__(self, sample: SearchSample, features: Sequence[str], seed: int, highest_ratio: float) -> None:
         self.values, self.y = matrix(sample.rows, features)
         self.weight = sample.genuine_weight
         self._every = sample.fitted_every
         self._seed = seed
+        self._highest_ratio = highest_ratio
+        self._made: dict[bytes, np.ndarray] = {}
         self._binned: dict[tuple[bytes, float], xgb.QuantileDMatrix] = {}
 
     def binned(self, rows: np.ndarray, smote_ratio: float) -> xgb.QuantileDMatrix:
@@ -42,7 +46,7 @@ class FoldMatrices:
         fold = rows.tobytes(), smote_ratio
         if fold not in self._binned:  # two threads may both make it: the same
             values, y, weights = self.balanced(rows, smote_ratio)
-            self._binned[fold] = xgb.QuantileDMatrix(values, y, weight=weights, max_bin=MAX_BIN, nthread=1)
+            self._binned[fold] = binned(values, y, weights, MAX_BIN)
         return self._binned[fold]
 
     def balanced(self, rows: np.ndarray, smote_ratio: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -54,8 +58,14 @@ class FoldMatrices:
         weight = self.weight * len(genuine) / len(fitted)
         kept = np.sort(np.concatenate([rows[self.y[rows] == 1], fitted]))
         values, y = self.values[kept], self.y[kept]
-        missing = frauds_to_add(len(kept) - len(fitted), len(fitted) * weight, smote_ratio)
-        made = synthetic_frauds(values, y == 1, round(missing / weight), self._seed)
+        most, count = (
+            round(frauds_to_add(len(kept) - len(fitted), len(fitted) * weight, ratio) / weight)
+            for ratio in (self._highest_ratio, smote_ratio)
+        )
+        fold = rows.tobytes()
+        if fold not in self._made:  # as above
+            self._made[fold] = synthetic_frauds(values, y == 1, most, self._seed)
+        made = self._made[fold][:count]
         return (
             np.concatenate([values, made]),
             np.append(y, np.ones(len(made), y.dtype)),
@@ -101,11 +111,7 @@ class Candidate(BaseEstimator):
 
     def fit(self, X: np.ndarray, y: object = None) -> Self:  # noqa: N803 (scikit-learn's names)
         settings = {
-            "objective": "binary:logistic",
-            "tree_method": "hist",
-            "max_bin": MAX_BIN,
-            "nthread": 1,
-            "seed": self.seed,
+            "n_estimators": max(1, self.n_estimators // self.haste),
             "learning_rate": self.learning_rate * self.haste,
             "max_depth": self.max_depth,
             "min_child_weight": self.min_child_weight,
@@ -113,8 +119,7 @@ class Candidate(BaseEstimator):
             "colsample_bytree": self.colsample_bytree,
             "reg_lambda": self.reg_lambda,
         }
-        trees = max(1, self.n_estimators // self.haste)
-        self.booster_ = xgb.train(settings, self.folds.binned(X.ravel(), self.smote_ratio), trees)
+        self.booster_ = grow(self.folds.binned(X.ravel(), self.smote_ratio), MAX_BIN, settings, self.seed)
         return self
 
     def score(self, X: np.ndarray, y: object = None) -> float:  # noqa: N803

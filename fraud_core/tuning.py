@@ -13,11 +13,12 @@ import polars as pl
 from joblib import parallel_config
 from scipy.stats import loguniform, randint, uniform
 from sklearn.model_selection import ParameterSampler, RandomizedSearchCV
-from xgboost import Booster, XGBClassifier
+from xgboost import Booster
 
 from fraud_core.balancing import NEIGHBOURS, SearchSample, ratio_of, search_sample
 from fraud_core.candidate import Candidate, FoldMatrices, matrix
 from fraud_core.split import PurgedTimeSeriesSplit
+from fraud_core.trees import binned, grow
 
 RATIOS = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 
@@ -147,12 +148,8 @@ def refit(balanced: pl.DataFrame, features: Sequence[str], params: dict[str, flo
     every = int(np.clip(np.count_nonzero(~balanced["is_fraud"].to_numpy()) // FINAL_GENUINE, 1, FINAL_MAX_EVERY))
     rows = np.sort(np.concatenate([np.flatnonzero(is_real_fraud), others[::every]]))
     weights = np.where(is_real_fraud[rows], 1.0, every)
-    # One thread: the sums come out the same every time.
-    model = XGBClassifier(**params, max_bin=FINAL_MAX_BIN, tree_method="hist", n_jobs=1, random_state=seed)
-    model.fit(*matrix(balanced[rows], features), sample_weight=weights)
-    booster = model.get_booster()
-    booster.feature_names = list(features)
-    return booster
+    values, y = matrix(balanced[rows], features)
+    return grow(binned(values, y, weights, FINAL_MAX_BIN, features), FINAL_MAX_BIN, params, seed)
 
 
 class _ProgressingSearchCV(RandomizedSearchCV):
@@ -191,11 +188,12 @@ def _search(
     progress: Progress | None,
 ) -> _ProgressingSearchCV:
     """Search over the whole recipe: ``base`` first, then ``drawn`` candidates from ``space``."""
+    highest_ratio = max(space.get("smote_ratio", [base.get("smote_ratio", 0.0)]))
     times, is_fraud = (sample.rows[name].to_numpy() for name in ("event_time_ms", "is_fraud"))
     purged = PurgedTimeSeriesSplit(times, is_fraud, folds, gap_ms)
     purged.require_frauds(at_least=NEIGHBOURS + 1)
     search = _ProgressingSearchCV(
-        estimator=Candidate(folds=FoldMatrices(sample, features, seed), seed=seed, **base),
+        estimator=Candidate(folds=FoldMatrices(sample, features, seed, highest_ratio), seed=seed, **base),
         param_distributions=space,
         n_iter=drawn,
         cv=purged,

@@ -16,7 +16,7 @@ SMALL = {**DEFAULTS, "n_estimators": 20}
 
 
 def folds(genuine_weight: float = 1.0, fitted_every: int = 1) -> FoldMatrices:
-    return FoldMatrices(SearchSample(TRAIN, genuine_weight, fitted_every), NAMES, seed=7)
+    return FoldMatrices(SearchSample(TRAIN, genuine_weight, fitted_every), NAMES, seed=7, highest_ratio=1.0)
 
 
 def fitted(settings: dict, of: FoldMatrices) -> Candidate:
@@ -63,6 +63,13 @@ def test_synthetic_frauds_of_a_sample_weigh_as_much_as_those_of_all_rows_would()
         assert weights[y == 0].sum() == genuine
 
 
+def test_a_lower_ratio_takes_the_first_of_the_same_synthetic_frauds():
+    shared = folds()
+    (low, _, _), (high, _, _) = (shared.balanced(ALL, ratio) for ratio in (0.1, 1.0))
+    assert len(ALL) < len(low) < len(high)
+    assert np.array_equal(low, high[: len(low)])
+
+
 def test_binning_a_fold_once_gives_the_trees_that_fitting_it_alone_gives():
     shared = folds()
     first, second = fitted(SMALL, shared), fitted(SMALL, shared)
@@ -84,7 +91,7 @@ def test_a_clone_shares_what_is_fitted_on():
 def test_average_precision_of_a_weighted_sample_means_average_precision_of_all_rows():
     train = training_rows(100_000, fraud_rate=0.01)
     sample = search_sample(train, seed=7, at_least=0)
-    of_sample = FoldMatrices(sample, NAMES, seed=7)
+    of_sample = FoldMatrices(sample, NAMES, seed=7, highest_ratio=1.0)
     trees = Candidate(folds=of_sample, seed=7, **SMALL).fit(np.arange(20_000)[:, np.newaxis])
     values, y = matrix(train, NAMES)
     of_all = average_precision_score(y, trees.booster_.inplace_predict(values))
