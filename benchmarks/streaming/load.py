@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from itertools import islice
 
 import numpy as np
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, Message, TopicPartition
 
 from benchmarks.streaming.inputs import Record
 from benchmarks.streaming.scene import Scene
@@ -25,6 +25,7 @@ _LOOK_S = 0.05
 _TIMEOUT_S = 15.0
 _WARM_S = 120.0
 _ID = b'"transaction_id":"'
+_NO_MODEL = b'"score":null'
 
 
 class Load:
@@ -40,11 +41,17 @@ class Load:
         self._sent = 0
 
     def warm_up(self, records: int) -> None:
-        """Send one record and then the others, and wait for the answers. RuntimeError when they do not come."""
+        """Send one record and then the others, and wait for the answers.
+
+        RuntimeError when they do not come, or are no model's: what decides nothing is fast.
+        """
         for some in (1, records - 1):
             self.burst(some)
             if self.wait(_WARM_S) is None:
                 raise RuntimeError(f"not everything is answered within {_WARM_S:.0f} s, although nothing else is sent")
+        newest = {partition: end - 1 for partition, end in self.answered().items() if end > 0}
+        if any(_NO_MODEL in message.value() for message in _messages(self._scene.settings, PREDICTIONS.name, newest)):
+            raise RuntimeError("payments are answered, but not by a model")
 
     def burst(self, records: int) -> None:
         """As fast as the broker takes them; all are in the topic on return."""
@@ -108,12 +115,18 @@ def _ends(consumer: Consumer, topic: str) -> dict[int, int]:
 
 def _times(settings: Settings, topic: str, start: dict[int, int]) -> Iterator[tuple[bytes, int]]:
     """Transaction id and record time in ms of every record from the offsets ``start`` to the present end."""
+    for message in _messages(settings, topic, start):
+        yield message.value().partition(_ID)[2].partition(b'"')[0], message.timestamp()[1]
+
+
+def _messages(settings: Settings, topic: str, start: dict[int, int]) -> Iterator[Message]:
+    """From the offsets ``start`` to the present end, of the partitions named there."""
     consumer = _observer(settings)
-    left = sum(end - start[partition] for partition, end in _ends(consumer, topic).items())
+    ends = _ends(consumer, topic)
+    left = sum(ends[partition] - offset for partition, offset in start.items())
     consumer.assign([TopicPartition(topic, partition, offset) for partition, offset in start.items()])
     while left:
         messages = consumer.consume(10_000, timeout=1.0)
         left -= len(messages)
-        for message in messages:
-            yield message.value().partition(_ID)[2].partition(b'"')[0], message.timestamp()[1]
+        yield from messages
     consumer.close()
