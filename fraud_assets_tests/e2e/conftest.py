@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from kafka import KafkaConsumer, TopicPartition
+from confluent_kafka import Message
 
 from fraud_assets_tests.e2e.prometheus import Prometheus, scraping
 from fraud_core.settings import Settings
 from fraud_core.topics import Topic
 from fraud_stack.ports import PORTS, free_ports
+from fraud_stack.records import read
 
 ROOT = Path(__file__).parents[2]
 
@@ -52,19 +53,9 @@ class Stack:
         metrics = urllib.request.urlopen(f"http://127.0.0.1:{self.settings.metrics_port}/metrics", timeout=10).read()
         return f'fraud_stream_model{{role="{role}",version="{version}"}} 1.0' in metrics.decode()
 
-    def read(self, topic: Topic) -> list:
+    def read(self, topic: Topic) -> list[Message]:
         """All records of a topic, partition by partition in offset order."""
-        consumer = KafkaConsumer(**self.settings.kafka_python(), auto_offset_reset="earliest", group_id=None)
-        partitions = [TopicPartition(topic.name, number) for number in consumer.partitions_for_topic(topic.name)]
-        ends = consumer.end_offsets(partitions)
-        consumer.assign(partitions)
-        consumer.seek_to_beginning(*partitions)
-        records = []
-        while any(consumer.position(partition) < ends[partition] for partition in partitions):
-            for batch in consumer.poll(timeout_ms=1000).values():
-                records += batch
-        consumer.close()
-        return sorted(records, key=lambda record: (record.partition, record.offset))
+        return sorted(read(self.settings, topic.name), key=lambda record: (record.partition(), record.offset()))
 
 
 def run(environment: dict[str, str], *arguments: str, timeout_s: float = 300) -> subprocess.CompletedProcess[str]:

@@ -79,7 +79,7 @@ def test_every_rule_can_be_evaluated_and_a_sound_run_alerts_nobody(watched: Stac
 
 
 def test_no_log_names_a_card_a_device_or_a_transaction_and_the_stream_names_its_batches(stack: Stack):
-    sent = [json.loads(record.value) for record in stack.read(TRANSACTIONS)]
+    sent = [json.loads(record.value()) for record in stack.read(TRANSACTIONS)]
     secret = {row.get(field) for row in sent for field in ("transaction_id", "user_id", "device_id")} - {None}
     assert len(secret) > 60_000
     home = stack.settings.home

@@ -42,7 +42,7 @@ def test_the_summary_holds_what_it_promises(stack: Stack):
 
 
 def test_the_job_took_up_the_first_model_without_a_restart_and_flags_with_reasons(stack: Stack):
-    predictions = [json.loads(record.value) for record in stack.read(PREDICTIONS)]
+    predictions = [json.loads(record.value()) for record in stack.read(PREDICTIONS)]
     assert {prediction["model_version"] for prediction in predictions} == {None, stack.summary["model"]["version"]}
     flagged = [prediction for prediction in predictions if prediction["prediction"] == 1]
     assert flagged
@@ -56,23 +56,23 @@ def test_the_job_took_up_the_first_model_without_a_restart_and_flags_with_reason
 def test_predictions_conform_to_their_schema_and_say_outside_the_value_when_they_were_made(stack: Stack):
     is_valid = validator(PREDICTIONS.schema).is_valid
     for record in stack.read(PREDICTIONS):
-        assert is_valid(json.loads(record.value))
-        assert "scored_at" in dict(record.headers)
+        assert is_valid(json.loads(record.value()))
+        assert "scored_at" in dict(record.headers())
 
 
 def test_served_features_equal_a_recomputation_from_the_topic_to_the_bit(stack: Stack):
     """The parity that everything rests on: training's call over the whole topic against what the stream published."""
     records = stack.read(TRANSACTIONS)
     arrived = decode_transactions(
-        [record.value for record in records],
-        [record.partition for record in records],
-        [record.offset for record in records],
-        [record.timestamp for record in records],
+        [record.value() for record in records],
+        [record.partition() for record in records],
+        [record.offset() for record in records],
+        [record.timestamp()[1] for record in records],
         future_tolerance_ms=stack.settings.future_tolerance_s * 1000,
     ).transactions
     expected = compute_features(arrived, None, MerchantRisk.empty()).values
     position = {key: row for row, key in enumerate(zip(arrived["partition"], arrived["offset"], strict=True))}
-    served = [json.loads(record.value) for record in stack.read(PREDICTIONS)]
+    served = [json.loads(record.value()) for record in stack.read(PREDICTIONS)]
     rows = np.array([position[prediction["partition"], prediction["offset"]] for prediction in served])
     values = np.array([[prediction["features"][name] for name in FEATURES] for prediction in served])
 
@@ -101,9 +101,9 @@ def test_somebody_elses_file_goes_through_the_same_topics_and_bad_rows_are_repor
     assert replay.returncode == 1
     assert "amount" in replay.stdout + replay.stderr
     assert "timestamp" in replay.stdout + replay.stderr
-    sent = [json.loads(record.value)["transaction_id"] for record in stack.read(TRANSACTIONS)]
+    sent = [json.loads(record.value())["transaction_id"] for record in stack.read(TRANSACTIONS)]
     assert sorted(name for name in sent if name.startswith("own-")) == sorted(f"own-{i}" for i in range(20))
-    assert "own-3" in {json.loads(record.value)["transaction_id"] for record in stack.read(FEEDBACK)}
+    assert "own-3" in {json.loads(record.value())["transaction_id"] for record in stack.read(FEEDBACK)}
 
 
 def test_a_message_nobody_can_read_ends_in_the_dead_letter_topic_with_its_bytes(stack: Stack):
@@ -115,7 +115,7 @@ def test_a_message_nobody_can_read_ends_in_the_dead_letter_topic_with_its_bytes(
     sent = producer.send(TRANSACTIONS.name, key=b"u", value=b'{"amount": NaN').get(timeout=30)
     producer.close()
     letters = _wait_for(lambda: stack.read(DEAD_LETTER))
-    letter = json.loads(letters[-1].value)
+    letter = json.loads(letters[-1].value())
     assert base64.b64decode(letter["value_base64"]) == b'{"amount": NaN'
     assert (letter["partition"], letter["offset"]) == (sent.partition, sent.offset)
     assert letter["reason"]
@@ -143,12 +143,12 @@ def test_the_stream_follows_a_promotion_and_a_rollback_by_command_without_a_rest
     assert stack.run("ledger").returncode == 0
 
     predictions = stack.read(PREDICTIONS)
-    for _, of_partition in groupby(predictions, key=lambda record: record.partition):
+    for _, of_partition in groupby(predictions, key=lambda record: record.partition()):
         versions = [version for version, _ in groupby(_version(record) for record in of_partition)]
         assert [version for version in versions if version] == [first, second, first]
     by_micro_batch = defaultdict(set)
     for record in predictions:
-        by_micro_batch[dict(record.headers)["scored_at"]].add(_version(record))
+        by_micro_batch[dict(record.headers())["scored_at"]].add(_version(record))
     assert all(len(versions) == 1 for versions in by_micro_batch.values())
     moves = [json.loads(line) for line in promotion_log(stack.settings).read_text().splitlines()]
     asked_ms = max(
@@ -180,13 +180,13 @@ def test_state_survives_a_restart_and_down_leaves_no_process_and_no_port(stack: 
         lambda: (found := stack.read(PREDICTIONS)) and len(found) + len(stack.read(DEAD_LETTER)) == produced and found
     )
     assert len(predictions) > before
-    keys = [(p["partition"], p["offset"]) for p in (json.loads(record.value) for record in predictions)]
+    keys = [(p["partition"], p["offset"]) for p in (json.loads(record.value()) for record in predictions)]
     assert len(set(keys)) == len(keys)
-    assert json.loads(predictions[-1].value)["model_version"] == stack.summary["model"]["version"]
+    assert json.loads(predictions[-1].value())["model_version"] == stack.summary["model"]["version"]
 
 
 def _version(record) -> str | None:
-    return json.loads(record.value)["model_version"]
+    return json.loads(record.value())["model_version"]
 
 
 def _belongs_to(process: psutil.Process, stack: Stack) -> bool:
