@@ -6,13 +6,14 @@ from collections.abc import Iterator
 from itertools import islice
 
 import numpy as np
-from confluent_kafka import Consumer, Message, TopicPartition
+from confluent_kafka import Consumer, TopicPartition
 
 from benchmarks.streaming.inputs import Record
 from benchmarks.streaming.scene import Scene
 from fraud_core.settings import Settings
 from fraud_core.timestamps import now_ms
 from fraud_core.topics import PREDICTIONS, TRANSACTIONS
+from fraud_stack.records import consumer, read
 from streaming.kafka_producer import make_producer
 
 # librdkafka reports that the broker is gone when a scene ends.
@@ -37,7 +38,7 @@ class Load:
         kafka = scene.settings.confluent_kafka()
         options = {"linger.ms": 1, "queue.buffering.max.messages": 1_000_000, "queue.buffering.max.kbytes": 1_000_000}
         self._producer = make_producer({**kafka, **options}, log)
-        self._observer = _observer(scene.settings)
+        self._observer = consumer(scene.settings, logger=log)
         self._sent = 0
 
     def warm_up(self, records: int) -> None:
@@ -50,7 +51,7 @@ class Load:
             if self.wait(_WARM_S) is None:
                 raise RuntimeError(f"not everything is answered within {_WARM_S:.0f} s, although nothing else is sent")
         newest = {partition: end - 1 for partition, end in self.answered().items() if end > 0}
-        if any(_NO_MODEL in message.value() for message in _messages(self._scene.settings, PREDICTIONS.name, newest)):
+        if any(_NO_MODEL in message.value() for message in read(self._scene.settings, PREDICTIONS.name, newest)):
             raise RuntimeError("payments are answered, but not by a model")
 
     def burst(self, records: int) -> None:
@@ -101,32 +102,15 @@ class Load:
         return now_ms(), _ends(self._observer, TRANSACTIONS.name), self.answered()
 
 
-def _observer(settings: Settings) -> Consumer:
-    return Consumer({**settings.confluent_kafka(), "group.id": "benchmark", "enable.auto.commit": False}, logger=log)
-
-
-def _ends(consumer: Consumer, topic: str) -> dict[int, int]:
-    partitions = consumer.list_topics(topic, timeout=_TIMEOUT_S).topics[topic].partitions
+def _ends(observer: Consumer, topic: str) -> dict[int, int]:
+    partitions = observer.list_topics(topic, timeout=_TIMEOUT_S).topics[topic].partitions
     return {
-        partition: consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=_TIMEOUT_S)[1]
+        partition: observer.get_watermark_offsets(TopicPartition(topic, partition), timeout=_TIMEOUT_S)[1]
         for partition in partitions
     }
 
 
 def _times(settings: Settings, topic: str, start: dict[int, int]) -> Iterator[tuple[bytes, int]]:
     """Transaction id and record time in ms of every record from the offsets ``start`` to the present end."""
-    for message in _messages(settings, topic, start):
+    for message in read(settings, topic, start):
         yield message.value().partition(_ID)[2].partition(b'"')[0], message.timestamp()[1]
-
-
-def _messages(settings: Settings, topic: str, start: dict[int, int]) -> Iterator[Message]:
-    """From the offsets ``start`` to the present end, of the partitions named there."""
-    consumer = _observer(settings)
-    ends = _ends(consumer, topic)
-    left = sum(ends[partition] - offset for partition, offset in start.items())
-    consumer.assign([TopicPartition(topic, partition, offset) for partition, offset in start.items()])
-    while left:
-        messages = consumer.consume(10_000, timeout=1.0)
-        left -= len(messages)
-        yield from messages
-    consumer.close()
