@@ -119,7 +119,7 @@ class Candidate(BaseEstimator):
             "colsample_bytree": self.colsample_bytree,
             "reg_lambda": self.reg_lambda,
         }
-        self.booster_ = grow(self.folds.binned(X.ravel(), self.smote_ratio), MAX_BIN, settings, self.seed)
+        self.booster_ = grow(self.folds.binned(X.ravel(), self.smote_ratio), settings, self.seed)
         return self
 
     def score(self, X: np.ndarray, y: object = None) -> float:  # noqa: N803

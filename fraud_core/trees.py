@@ -18,11 +18,11 @@ def binned(
     )
 
 
-def grow(rows: xgb.QuantileDMatrix, max_bin: int, params: dict[str, float | int], seed: int) -> xgb.Booster:
-    """``max_bin``: as ``rows`` were binned. ``params``: names as XGBClassifier has them, n_estimators among them.
+def grow(rows: xgb.QuantileDMatrix, params: dict[str, float | int], seed: int) -> xgb.Booster:
+    """Same rows, parameters and seed: the same model bytes.
 
-    Same rows, parameters and seed: the same model bytes.
+    ``params``: names as XGBClassifier has them, n_estimators among them.
     """
     settings = {name: value for name, value in params.items() if name != "n_estimators"}
-    fixed = {"objective": "binary:logistic", "tree_method": "hist", "max_bin": max_bin, "nthread": 1, "seed": seed}
+    fixed = {"objective": "binary:logistic", "tree_method": "hist", "max_bin": rows.max_bin, "nthread": 1, "seed": seed}
     return xgb.train({**settings, **fixed}, rows, params["n_estimators"])

@@ -149,7 +149,7 @@ def refit(balanced: pl.DataFrame, features: Sequence[str], params: dict[str, flo
     rows = np.sort(np.concatenate([np.flatnonzero(is_real_fraud), others[::every]]))
     weights = np.where(is_real_fraud[rows], 1.0, every)
     values, y = matrix(balanced[rows], features)
-    return grow(binned(values, y, weights, FINAL_MAX_BIN, features), FINAL_MAX_BIN, params, seed)
+    return grow(binned(values, y, weights, FINAL_MAX_BIN, features), params, seed)
 
 
 class _ProgressingSearchCV(RandomizedSearchCV):
@@ -188,7 +188,7 @@ def _search(
     progress: Progress | None,
 ) -> _ProgressingSearchCV:
     """Search over the whole recipe: ``base`` first, then ``drawn`` candidates from ``space``."""
-    highest_ratio = max(space.get("smote_ratio", [base.get("smote_ratio", 0.0)]))
+    highest_ratio = max([base.get("smote_ratio", 0.0), *space.get("smote_ratio", ())])
     times, is_fraud = (sample.rows[name].to_numpy() for name in ("event_time_ms", "is_fraud"))
     purged = PurgedTimeSeriesSplit(times, is_fraud, folds, gap_ms)
     purged.require_frauds(at_least=NEIGHBOURS + 1)
