@@ -23,8 +23,8 @@ def session(settings: Settings) -> SparkSession:
         "spark.jars": ",".join(jars),
         "spark.driver.extraClassPath": ":".join(jars),
         "spark.driver.memory": settings.spark_memory,
-        # The serial collector takes 100 MB less. Stopping at the first compiler would halve the processor time of the
-        # first minute, and make every micro-batch from the second minute on up to twice as long.
+        # The serial collector takes 100 MB less. The first compiler alone would take half the processor time of the
+        # first minutes, but up to twice as long for every micro-batch after them.
         "spark.driver.extraJavaOptions": "-XX:+UseSerialGC",
         "spark.driver.host": settings.spark_driver_host,
         "spark.driver.bindAddress": settings.spark_driver_host,
