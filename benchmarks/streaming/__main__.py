@@ -21,6 +21,9 @@ app = typer.Typer(add_completion=False)
 @app.command()
 def main(
     rates: Annotated[str, typer.Option(help="Transactions a second.")] = "200,500,2000,5000",
+    warm_up: Annotated[
+        float, typer.Option(min=0, help="Seconds at the first rate before anything is measured. Java takes minutes.")
+    ] = 240.0,
     seconds: Annotated[float, typer.Option(min=1, help="Measured at each rate, after half as many of warm-up.")] = 20.0,
     transactions: Annotated[int, typer.Option(min=1, help="Size of the backlog.")] = 240_000,
     only: Annotated[Contender | None, typer.Option(help="Only this one.")] = None,
@@ -39,7 +42,7 @@ def main(
         inputs = Inputs()
         inputs.train(trained)
         show(f"{len(inputs.history):,} transactions of history, models trained")
-        options = Options([int(rate) for rate in rates.split(",")], seconds, transactions)
+        options = Options([int(rate) for rate in rates.split(",")], warm_up, seconds, transactions)
         for contender in [only] if only else CONTENDERS:
             results[contender] = measure(contender, inputs, trained, options, show)
         with embedded(trained, ("store",)) as settings:

@@ -19,9 +19,11 @@ _ANSWER_S = 120.0
 
 @dataclass(frozen=True)
 class Options:
-    """``transactions`` of the backlog; ``seconds`` measured of each rate, after half as many of warm-up."""
+    """``transactions`` of the backlog; ``warm_up`` seconds of the first rate, then of each rate half as many as are
+    measured, then the ``seconds`` measured."""
 
     rates: Sequence[int]
+    warm_up: float
     seconds: float
     transactions: int
 
@@ -46,6 +48,8 @@ def measure(
     with scene(contender, trained, trained.parent) as playing:
         load = Load(playing, chain(inputs.history, inputs.traffic()))
         load.warm_up(len(inputs.history))
+        show(f"{contender}: answers")
+        load.steady(options.rates[0], options.warm_up)
         show(f"{contender}: warm")
         for rate in options.rates:
             measured.latency_ms[str(rate)], measured.cores[str(rate)] = _steady(playing, load, rate, options.seconds)

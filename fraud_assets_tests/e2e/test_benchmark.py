@@ -20,7 +20,7 @@ def test_a_tiny_run_of_the_plain_loop_and_the_floor_gives_every_figure(tmp_path)
     trained = tmp_path / "inputs"
     trained.mkdir()
     inputs.train(trained)
-    measured = measure("plain", inputs, trained, Options((200,), 1.0, 2_000), lambda _: None)
+    measured = measure("plain", inputs, trained, Options((200,), 1.0, 1.0, 2_000), lambda _: None)
     latency = measured.latency_ms["200"]
     assert 0 < latency["p50"] <= latency["p95"] <= latency["p99"] <= latency["max"]
     assert measured.backlog_per_s > 0
