@@ -1,8 +1,14 @@
 """What to do when Kafka says no, in one sentence. Knows errors by librdkafka's names for them, no client library."""
 
+import logging
 from typing import Protocol
 
 from fraud_core.settings import Settings
+
+# For clients whose user gets one sentence: librdkafka itself would tell twenty times a second that a broker is down.
+QUIET = logging.getLogger("librdkafka")
+QUIET.addHandler(logging.NullHandler())
+QUIET.propagate = False
 
 NO_RIGHT = ("TOPIC_AUTHORIZATION_FAILED", "CLUSTER_AUTHORIZATION_FAILED", "GROUP_AUTHORIZATION_FAILED")
 

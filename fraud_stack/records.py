@@ -5,7 +5,7 @@ from typing import Self
 
 from confluent_kafka import OFFSET_END, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from fraud_core.kafka_refusals import KafkaRefusals
+from fraud_core.kafka_refusals import QUIET, KafkaRefusals
 from fraud_core.settings import Settings
 from fraud_stack.errors import UserError
 
@@ -15,7 +15,8 @@ _MOST_AT_ONCE = 20_000
 
 def consumer(settings: Settings, **options: object) -> Consumer:
     # librdkafka wants a group name even from one that neither subscribes nor commits.
-    return Consumer({**settings.confluent_kafka(), "group.id": "fraud-observer", "enable.auto.commit": False} | options)
+    observing = {"group.id": "fraud-observer", "enable.auto.commit": False, "logger": QUIET}
+    return Consumer({**settings.confluent_kafka(), **observing, **options})
 
 
 def end_offsets(settings: Settings, topic: str) -> dict[int, tuple[int, int]]:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from fraud_core.kafka_refusals import KafkaRefusals
+from fraud_core.kafka_refusals import QUIET, KafkaRefusals
 from fraud_core.settings import Settings
 from streaming.errors import OperatorError
 
@@ -73,5 +73,6 @@ class TopicReader:
         # The end of a partition is told by the fetch after the last record: let the broker answer it at once.
         kafka = {**self._settings.confluent_kafka(), "error_cb": self._refusals.note, "fetch.wait.max.ms": 10}
         return Consumer(
-            {**kafka, "group.id": "fraud-reader", "enable.auto.commit": False, "enable.partition.eof": True}
+            {**kafka, "group.id": "fraud-reader", "enable.auto.commit": False, "enable.partition.eof": True},
+            logger=QUIET,
         )

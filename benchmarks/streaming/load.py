@@ -1,6 +1,5 @@
 """Sends records and knows when their answers are there. Everything is timed by what Kafka recorded."""
 
-import logging
 import time
 from collections.abc import Iterator
 from itertools import islice
@@ -10,16 +9,12 @@ from confluent_kafka import Consumer, TopicPartition
 
 from benchmarks.streaming.inputs import Record
 from benchmarks.streaming.scene import Scene
+from fraud_core.kafka_refusals import QUIET
 from fraud_core.settings import Settings
 from fraud_core.timestamps import now_ms
 from fraud_core.topics import PREDICTIONS, TRANSACTIONS
 from fraud_stack.records import consumer, read
 from streaming.kafka_producer import make_producer
-
-# librdkafka reports that the broker is gone when a scene ends.
-log = logging.getLogger(__name__)
-log.addHandler(logging.NullHandler())
-log.propagate = False
 
 _TICK_S = 0.001
 _LOOK_S = 0.05
@@ -37,8 +32,8 @@ class Load:
         self._traffic = traffic
         kafka = scene.settings.confluent_kafka()
         options = {"linger.ms": 1, "queue.buffering.max.messages": 1_000_000, "queue.buffering.max.kbytes": 1_000_000}
-        self._producer = make_producer({**kafka, **options}, log)
-        self._observer = consumer(scene.settings, logger=log)
+        self._producer = make_producer({**kafka, **options}, QUIET)
+        self._observer = consumer(scene.settings)
         self._sent = 0
 
     def warm_up(self, records: int) -> None:

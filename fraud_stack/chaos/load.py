@@ -1,7 +1,6 @@
 """The seeded load: simulated payments that happen now, through each workload of the table in turn, and what each
 message must become."""
 
-import logging
 import threading
 import time
 from collections import Counter
@@ -11,6 +10,7 @@ from random import Random
 
 from confluent_kafka import KafkaError, Message, Producer
 
+from fraud_core.kafka_refusals import QUIET
 from fraud_core.settings import Settings
 from fraud_core.simulation.simulator import Simulator
 from fraud_core.timestamps import now_ms
@@ -18,11 +18,6 @@ from fraud_core.topics import TRANSACTIONS
 from fraud_core.transaction import encode_transaction
 from fraud_stack.chaos.workloads import WORKLOADS, Fate
 from fraud_stack.errors import UserError
-
-# librdkafka reports every failed connection attempt to a broker that a fault has stopped.
-log = logging.getLogger(__name__)
-log.addHandler(logging.NullHandler())
-log.propagate = False
 
 RATE = 200  # payments a second
 _CUSTOMERS = 500
@@ -58,7 +53,7 @@ class Load:
                 "partitioner": "murmur2_random",
                 "queue.buffering.max.messages": 200_000,
             },
-            logger=log,
+            logger=QUIET,
         )
 
     def __enter__(self) -> "Load":
