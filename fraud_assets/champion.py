@@ -11,6 +11,7 @@ from collections.abc import Mapping
 
 from mlflow.exceptions import MlflowException
 
+from fraud_assets.mlflow_settings import in_words
 from fraud_assets.registry import Registry
 from fraud_core.quarantine_log import QuarantineLog
 from fraud_core.settings import Settings
@@ -84,8 +85,7 @@ def main() -> int:
         print(f"fraud: {refusal}", file=sys.stderr)
         return 1
     except MlflowException as error:
-        problem = str(error).splitlines()[0]
-        print(f"fraud: MLflow at {settings.mlflow_address} does not do it: {problem}", file=sys.stderr)
+        print(f"fraud: {in_words(error, settings.mlflow_address)}", file=sys.stderr)
         return 1
     print(f"Version {after} is in Production{f' instead of {before}' if before else ''}; see ./run status")
     return 0

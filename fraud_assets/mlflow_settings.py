@@ -1,6 +1,8 @@
-"""How MLflow's client behaves in every process of ours that uses it."""
+"""How MLflow's client behaves in every process of ours that uses it, and what its errors mean."""
 
 import os
+
+import requests
 
 
 def fail_fast() -> None:
@@ -13,3 +15,10 @@ def fail_fast() -> None:
             "GIT_PYTHON_REFRESH": "quiet",
         }
     )
+
+
+def in_words(error: Exception, address: str) -> str:
+    """What an MlflowException means, in one sentence. address : of the server."""
+    if isinstance(error.__context__, requests.RequestException):
+        return f"MLflow at {address} does not answer: start it with ./run up, or set FRAUD_MLFLOW_URL"
+    return f"MLflow at {address} refuses: {str(error).splitlines()[0]}"

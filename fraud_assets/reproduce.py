@@ -17,7 +17,7 @@ from mlflow.exceptions import MlflowException
 
 from fraud_assets.io_managers import INGESTED, StoredModel
 from fraud_assets.lineage import ORIGIN, digest, metrics_of
-from fraud_assets.mlflow_settings import fail_fast
+from fraud_assets.mlflow_settings import fail_fast, in_words
 from fraud_assets.offset_log import OffsetLog
 from fraud_assets.registry import Registry
 from fraud_core.anomaly import fit_anomaly_detector
@@ -118,8 +118,11 @@ def main() -> int:
             print(f"   {name:26} {'equal' if logged == now else 'DIFFERS'}", flush=True)
             if logged != now:
                 differing.append(name)
-    except (MlflowException, NotReproducibleError) as error:
-        print(f"fraud: run {run_id} cannot be made again: {str(error).splitlines()[0]}", file=sys.stderr)
+    except NotReproducibleError as error:
+        print(f"fraud: run {run_id} cannot be made again: {error}", file=sys.stderr)
+        return 2
+    except MlflowException as error:
+        print(f"fraud: run {run_id} cannot be read: {in_words(error, settings.mlflow_address)}", file=sys.stderr)
         return 2
     if differing:
         print(f"fraud: run {run_id} does not reproduce: {', '.join(differing)}", file=sys.stderr)

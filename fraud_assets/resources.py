@@ -9,7 +9,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from dagster_pyspark import LazyPySparkResource
 from pydantic import Field
 
-from fraud_assets.mlflow_settings import fail_fast
+from fraud_assets.mlflow_settings import fail_fast, in_words
 from fraud_assets.offset_log import OffsetRange, Offsets
 from fraud_core.kafka_refusals import KafkaRefusals
 from fraud_core.settings import Settings
@@ -136,10 +136,7 @@ def mlflow_resource(settings: Settings) -> dg.ResourceDefinition:
             of_parent = f"tags.dagster_run_id = '{resumed}'"
             begun = mlflow.MlflowClient().search_runs([experiment.experiment_id], of_parent) if resumed else []
         except MlflowException as error:
-            raise ConnectionError(
-                f"MLflow at {settings.mlflow_address} does not answer ({str(error).splitlines()[0]}): start it with "
-                "./run up, or set FRAUD_MLFLOW_URL"
-            ) from error
+            raise ConnectionError(in_words(error, settings.mlflow_address)) from error
         config = {
             "experiment_name": settings.experiment_name,
             "mlflow_tracking_uri": settings.mlflow_address,
