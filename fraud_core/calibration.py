@@ -64,6 +64,7 @@ def calibrate(is_fraud: np.ndarray, scores: np.ndarray, user_ids: pl.Series) -> 
     from sklearn.isotonic import IsotonicRegression
     from sklearn.linear_model import LogisticRegression
     from sklearn.metrics import log_loss
+    from threadpoolctl import threadpool_limits
 
     y = is_fraud.astype(np.int8)
     curves = {
@@ -73,12 +74,14 @@ def calibrate(is_fraud: np.ndarray, scores: np.ndarray, user_ids: pl.Series) -> 
     inputs = {"isotonic": scores, "platt": _log_odds(scores)}
     cards = user_ids.rank("dense").to_numpy()
     losses = {}
-    if user_ids.filter(pl.Series(is_fraud)).n_unique() >= _FOLDS:
-        losses = {"none": float(log_loss(y, np.clip(scores, _CLIP, 1 - _CLIP)))}
-        for method, curve in curves.items():
-            losses[method] = float(log_loss(y, _left_out(curve, inputs[method], y, cards)))
-    chosen = "isotonic" if losses and losses["isotonic"] < losses["platt"] else "platt"
-    fitted = curves[chosen].fit(inputs[chosen].reshape(-1, 1), y)
+    # How BLAS shares a sum among its threads changes the last bits, and a model is to be the same on another machine.
+    with threadpool_limits(1, "blas"):
+        if user_ids.filter(pl.Series(is_fraud)).n_unique() >= _FOLDS:
+            losses = {"none": float(log_loss(y, np.clip(scores, _CLIP, 1 - _CLIP)))}
+            for method, curve in curves.items():
+                losses[method] = float(log_loss(y, _left_out(curve, inputs[method], y, cards)))
+        chosen = "isotonic" if losses and losses["isotonic"] < losses["platt"] else "platt"
+        fitted = curves[chosen].fit(inputs[chosen].reshape(-1, 1), y)
     if chosen == "isotonic":
         return Calibration(chosen, tuple(fitted.X_thresholds_.tolist()), tuple(fitted.y_thresholds_.tolist()), losses)
     return Calibration(chosen, (float(fitted.coef_[0, 0]), float(fitted.intercept_[0])), (), losses)

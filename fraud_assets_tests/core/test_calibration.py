@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, log_loss
+from threadpoolctl import threadpool_limits
 
 from fraud_core.calibration import Calibration, calibrate
 
@@ -35,6 +36,14 @@ def test_with_fewer_defrauded_cards_than_folds_platt_is_taken_without_a_comparis
     few[:3] = True
     calibration = calibrate(few, TOO_SURE, CARDS)
     assert (calibration.method, calibration.log_loss) == ("platt", {})
+
+
+def test_the_curve_is_the_same_to_the_bit_however_many_threads_blas_has():
+    curves = []
+    for threads in (1, 2, 4):
+        with threadpool_limits(threads, "blas"):
+            curves.append(calibrate(IS_FRAUD, TOO_SURE, CARDS))
+    assert curves[0] == curves[1] == curves[2]
 
 
 @pytest.mark.parametrize("scores", [CROOKED, TOO_SURE])
