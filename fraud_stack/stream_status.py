@@ -41,7 +41,7 @@ def describe(text: str, now: float) -> list[str]:
         f"lag         {sum(lag.values()):,} records{f' ({by_partition})' if lag else ''}",
         f"latency     {value['fraud_stream_last_batch_latency_seconds'] * 1000:.0f} ms median of the last batch; since "
         f"the start p50 {_at_most(buckets, 0.5)}, p95 {_at_most(buckets, 0.95)}, p99 {_at_most(buckets, 0.99)}",
-        f"model       {named or 'none yet: scores are null'}{registry}",
+        f"model       {named or ('none yet: scores are null' if last else 'nothing decided yet')}{registry}",
         f"last batch  {batch}",
         *alarms,
     ]
