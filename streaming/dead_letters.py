@@ -10,7 +10,6 @@ Exit status: 0 done, 1 some could not be sent, 2 the call is wrong.
 
 import base64
 import json
-import logging
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ import orjson
 import typer
 from confluent_kafka import KafkaError, Message, Producer
 
+from fraud_core.kafka_refusals import QUIET
 from fraud_core.settings import Settings
 from fraud_core.topics import DEAD_LETTER, TRANSACTIONS
 from streaming.command_line import run
@@ -32,10 +32,6 @@ HEADER = "dead_letter"
 _FIRST_BYTES = 60
 _DELIVERY_TIMEOUT_S = 60
 _MAX_BYTES = 100_000_000  # what was in the topic once is not too large for it; the broker has the last word
-
-log = logging.getLogger(__name__)
-log.addHandler(logging.NullHandler())
-log.propagate = False
 
 app = typer.Typer(help="List the dead letters, or send them again.", add_completion=False)
 
@@ -123,7 +119,7 @@ def replay(
     positions = {letter.position for letter in _selected(settings, reason, at)}
     done = set() if again else _sent_before(settings, positions)
     failed: list[str] = []
-    producer = make_producer({**settings.confluent_kafka(), "message.max.bytes": _MAX_BYTES}, log)
+    producer = make_producer({**settings.confluent_kafka(), "message.max.bytes": _MAX_BYTES}, QUIET)
     sent = 0
     for letter in _selected(settings, reason, at):
         position = letter.position

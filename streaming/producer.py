@@ -1,22 +1,15 @@
 """Sends records to Kafka, each exactly once per call: what every source of transactions and labels goes through."""
 
-import logging
-
 import orjson
 from confluent_kafka import KafkaError, KafkaException, Message
 
-from fraud_core.kafka_refusals import NO_RIGHT, KafkaRefusals
+from fraud_core.kafka_refusals import NO_RIGHT, QUIET, KafkaRefusals
 from fraud_core.labels import encode_feedback
 from fraud_core.settings import Settings
 from fraud_core.topics import FEEDBACK, TRANSACTIONS, Topic
 from fraud_core.transaction import encode_transaction
 from streaming.errors import OperatorError
 from streaming.kafka_producer import make_producer
-
-# librdkafka reports every failed connection attempt; what matters comes back as an error.
-log = logging.getLogger(__name__)
-log.addHandler(logging.NullHandler())
-log.propagate = False
 
 _REACHABLE_TIMEOUT_S = 10.0
 _DELIVERY_TIMEOUT_S = 60
@@ -43,7 +36,7 @@ class RecordProducer:
                 "queue.buffering.max.messages": 200_000,
                 "queue.buffering.max.kbytes": 128 * 1024,
             },
-            log,
+            QUIET,
         )
 
     def __enter__(self) -> "RecordProducer":

@@ -116,10 +116,6 @@ def test_nothing_to_roll_back_and_a_champion_that_would_leave_production_empty_a
             registry.move(version, stage, "away")
 
 
-class CutShortError(Exception):
-    """The process dies here."""
-
-
 def test_the_command_says_in_one_sentence_that_mlflow_is_down(tmp_path):
     command = [sys.executable, "-m", "fraud_assets.champion", "rollback", "--reason", "test"]
     environment = os.environ | {"FRAUD_HOME": str(tmp_path), "FRAUD_MLFLOW_URL": "http://127.0.0.1:1"}
@@ -128,6 +124,10 @@ def test_the_command_says_in_one_sentence_that_mlflow_is_down(tmp_path):
     assert result.stderr.splitlines() == [
         "fraud: MLflow at http://127.0.0.1:1 does not answer: start it with ./run up, or set FRAUD_MLFLOW_URL"
     ]
+
+
+class CutShortError(Exception):
+    """The process dies here."""
 
 
 def test_a_move_that_was_cut_short_at_any_call_is_completed_by_the_next_one(own, home, model, monkeypatch):  # noqa: F811

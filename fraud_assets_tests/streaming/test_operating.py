@@ -20,11 +20,10 @@ from fraud_assets_tests.streaming.parts import FolderRegistry, SparkCheckpoint, 
 from fraud_core.settings import Settings
 from fraud_core.timestamps import DAY_MS
 from fraud_core.topics import DEAD_LETTER, PREDICTIONS, TRANSACTIONS
-from fraud_stack import records as records_of_stack
 from fraud_stack.errors import UserError
 from fraud_stack.ledger import take_ledger
 from fraud_stack.records import end_offsets
-from streaming import start_check, topic_records
+from streaming import start_check
 from streaming.checkpoint import Checkpoint
 from streaming.errors import OperatorError
 from streaming.explain import Explainer, explain
@@ -250,8 +249,8 @@ def test_brokers_that_refuse_the_credentials_are_told_from_brokers_that_are_not_
 
 @pytest.mark.parametrize("reads", [end_offsets, lambda settings, topic: TopicReader(settings).bounds(topic)])
 def test_of_brokers_that_are_down_commands_say_one_sentence_and_nothing_else(reads, monkeypatch, capfd):
-    for module in (records_of_stack, topic_records):
-        monkeypatch.setattr(module, "_TIMEOUT_S", 1.0)
+    for module in ("fraud_stack.records", "streaming.topic_records"):
+        monkeypatch.setattr(f"{module}._TIMEOUT_S", 1.0)
     with pytest.raises((UserError, OperatorError), match=r"Kafka at 127.0.0.1:1 does not answer .*: start the stack"):
         reads(Settings(kafka_bootstrap_servers="127.0.0.1:1"), TRANSACTIONS.name)
     assert capfd.readouterr() == ("", "")
