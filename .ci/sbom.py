@@ -11,7 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from fraud_stack.jars import Jar, locked_jars, maven
+from fraud_stack.services.jars import Jar, locked_jars, maven
 
 TOOL = "cyclonedx-bom==7.5.0"
 AIRFLOW = "docker/airflow"

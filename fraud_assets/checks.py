@@ -27,7 +27,7 @@ def warning(name: str, passed: bool, **figures: object) -> dg.AssetCheckResult:
 
 def features_are_finite(rows: pl.DataFrame) -> dg.AssetCheckResult:
     """Passes when each of FEATURES is a number in every row; names those that are not."""
-    from fraud_core.features import FEATURES
+    from fraud_core.features.table import FEATURES
 
     bad = [name for name in FEATURES if not rows[name].is_finite().fill_null(False).all()]
     return result("features_are_finite", not bad, not_finite=bad)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import polars as pl
 import pyarrow as pa
 
-from fraud_core.transaction import COLUMNS, decode_transactions
+from fraud_core.payments.transaction import COLUMNS, decode_transactions
 
 _SPARK_TYPES = {pl.Int32: "int", pl.Int64: "bigint", pl.Float64: "double", pl.String: "string"}
 _ARROW_TYPES = {pl.Int32: pa.int32(), pl.Int64: pa.int64(), pl.Float64: pa.float64(), pl.String: pa.string()}

@@ -4,28 +4,28 @@ from collections.abc import Mapping
 
 import dagster as dg
 
-from fraud_assets.assets.balanced_training_set import balanced_training_set
-from fraud_assets.assets.champion_quality import champion_quality
-from fraud_assets.assets.dead_letters import dead_letters
-from fraud_assets.assets.decision_threshold import decision_threshold
-from fraud_assets.assets.drift import drift
-from fraud_assets.assets.evaluation import evaluation
-from fraud_assets.assets.labels import labels
-from fraud_assets.assets.live_quality import live_quality
-from fraud_assets.assets.merchant_risk import merchant_risk
-from fraud_assets.assets.model_comparison import model_comparison
-from fraud_assets.assets.parity_audit import parity_audit
-from fraud_assets.assets.predictions import predictions
-from fraud_assets.assets.production_model import production_model
-from fraud_assets.assets.promotion import promotion
-from fraud_assets.assets.registered_model import registered_model
-from fraud_assets.assets.score_calibration import score_calibration
-from fraud_assets.assets.training_set import training_set
-from fraud_assets.assets.transactions import transactions
-from fraud_assets.assets.tuned_model import tuned_model
+from fraud_assets.assets.evaluation.decision_threshold import decision_threshold
+from fraud_assets.assets.evaluation.evaluation import evaluation
+from fraud_assets.assets.evaluation.score_calibration import score_calibration
+from fraud_assets.assets.features.merchant_risk import merchant_risk
+from fraud_assets.assets.ingestion.labels import labels
+from fraud_assets.assets.ingestion.transactions import transactions
+from fraud_assets.assets.monitoring.champion_quality import champion_quality
+from fraud_assets.assets.monitoring.dead_letters import dead_letters
+from fraud_assets.assets.monitoring.drift import drift
+from fraud_assets.assets.monitoring.live_quality import live_quality
+from fraud_assets.assets.monitoring.model_comparison import model_comparison
+from fraud_assets.assets.monitoring.parity_audit import parity_audit
+from fraud_assets.assets.monitoring.predictions import predictions
+from fraud_assets.assets.monitoring.promotion import promotion
+from fraud_assets.assets.registry.production_model import production_model
+from fraud_assets.assets.registry.registered_model import registered_model
+from fraud_assets.assets.training.balanced_training_set import balanced_training_set
+from fraud_assets.assets.training.training_set import training_set
+from fraud_assets.assets.training.tuned_model import tuned_model
 from fraud_assets.drift_sensor import drift_sensor
-from fraud_assets.io_managers import IngestedIOManager, ModelIOManager, ParquetIOManager, RecordIOManager
 from fraud_assets.jobs import daily_schedule, daily_training, hourly_schedule, merchant_risk_refresh, monitoring
+from fraud_assets.lake.io_managers import IngestedIOManager, ModelIOManager, ParquetIOManager, RecordIOManager
 from fraud_assets.resources import KafkaResource, mlflow_resource, spark_resource
 from fraud_assets.sensors import feedback_sensor
 from fraud_core.settings import Settings

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from fraud_assets.assets.training_set import last_training
+from fraud_assets.assets.training.training_set import last_training
 from fraud_core.settings import Settings
 from fraud_core.timestamps import DAY_MS, iso_date_ms
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from fraud_assets.offset_log import OffsetLog
+from fraud_assets.lake.offset_log import OffsetLog
 from fraud_assets.partitions import AS_OF_TAG
 from fraud_assets.resources import end_mlflow_on_run_finished
 from fraud_core.settings import Settings

@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from fraud_assets.io_managers import INGESTED
-from fraud_assets.offset_log import OffsetLog, OffsetRange, Offsets
-from fraud_core.quarantine_log import QuarantineLog
+from fraud_assets.lake.io_managers import INGESTED
+from fraud_assets.lake.offset_log import OffsetLog, OffsetRange, Offsets
+from fraud_core.labels.quarantine_log import QuarantineLog
 from fraud_core.settings import Settings
 
 if TYPE_CHECKING:
-    from fraud_core.evaluation import Evaluation
+    from fraud_core.evaluation.report import Evaluation
 
 ORIGIN = "origin.json"
 

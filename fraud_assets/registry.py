@@ -13,18 +13,18 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Literal
 
-from fraud_assets.io_managers import StoredModel
-from fraud_assets.mlflow_settings import fail_fast
+from fraud_assets.lake.io_managers import StoredModel
 from fraud_assets.promotion_log import Write, promotion_log, writing
-from fraud_core.model_digests import digests, require_digests
-from fraud_core.promotion import Trial
+from fraud_core.model.digests import digests, require_digests
+from fraud_core.promotion.gates import Trial
 from fraud_core.settings import Settings
 from fraud_core.timestamps import DAY_MS, format_rfc3339_ms, now_ms, parse_rfc3339_ms
+from fraud_io.mlflow_client import fail_fast
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
-    from fraud_core.model import FraudModel
+    from fraud_core.model.fraud_model import FraudModel
 
 Stage = Literal["Staging", "Production", "Archived"]
 ALIASES = {"Staging": "challenger", "Production": "champion"}

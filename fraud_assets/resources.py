@@ -2,22 +2,20 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import dagster as dg
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 from dagster_pyspark import LazyPySparkResource
 from pydantic import Field
 
-from fraud_assets.mlflow_settings import fail_fast, in_words
-from fraud_assets.offset_log import OffsetRange, Offsets
-from fraud_core.kafka_refusals import KafkaRefusals
+from fraud_assets.lake.offset_log import OffsetRange, Offsets
 from fraud_core.settings import Settings
+from fraud_io.folders import ROOT, SPARK_JARS
+from fraud_io.kafka_errors import KafkaRefusals
+from fraud_io.mlflow_client import fail_fast, in_words
 
 # Dagster sets it on a run that does only what its parent did not finish.
 RESUMED_TAG = "dagster/is_resume_retry"
-
-ROOT = Path(__file__).resolve().parent.parent
 
 
 class KafkaResource(dg.ConfigurableResource):
@@ -89,7 +87,7 @@ class KafkaResource(dg.ConfigurableResource):
 
 def spark_resource(settings: Settings) -> LazyPySparkResource:
     """A small local Spark session, started when an asset first asks for it."""
-    jars = sorted(str(jar) for jar in (ROOT / ".jars" / "spark").glob("*.jar"))
+    jars = sorted(str(jar) for jar in SPARK_JARS.glob("*.jar"))
     return LazyPySparkResource(
         spark_config={
             "spark.app.name": "fraud-assets",

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from fraud_assets.assets.training_set import last_training
-from fraud_assets.offset_log import OffsetRange, Offsets
+from fraud_assets.assets.training.training_set import last_training
+from fraud_assets.lake.offset_log import OffsetRange, Offsets
 from fraud_assets.partitions import AS_OF_TAG
 from fraud_assets.resources import KafkaResource
-from fraud_core.labels import decode_feedback
+from fraud_core.labels.known import decode_feedback
 from fraud_core.settings import Settings
 from fraud_core.timestamps import HOUR_MS, format_rfc3339_ms, now_ms
 from fraud_core.topics import FEEDBACK

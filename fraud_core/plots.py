@@ -10,9 +10,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from fraud_core.calibration import Calibration
-    from fraud_core.decision_quality import DecisionQuality
-    from fraud_core.evaluation import Evaluation
+    from fraud_core.evaluation.decision_quality import DecisionQuality
+    from fraud_core.evaluation.report import Evaluation
+    from fraud_core.model.calibration import Calibration
 
 # Readable on white and on near-black. What is left black is axes and text, which a page may colour as its own text.
 GENUINE, FRAUD, NEUTRAL = "#4c78a8", "#e45756", "#85899c"

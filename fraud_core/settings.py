@@ -13,7 +13,7 @@ from pydantic import Field, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from fraud_core.pseudonyms import Pseudonyms
+from fraud_core.payments.pseudonyms import Pseudonyms
 
 
 class Settings(BaseSettings):

@@ -2,6 +2,10 @@
 
 import time
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import polars as pl
 
 SECOND_MS = 1000
 HOUR_MS = 3600 * SECOND_MS
@@ -52,3 +56,10 @@ def iso_date_ms(date: str) -> int:
     1769817600000
     """
     return (datetime.fromisoformat(date).replace(tzinfo=UTC) - _EPOCH) // _MILLISECOND
+
+
+def day_of(column: str) -> "pl.Expr":
+    """``day`` (Date, UTC) of a column of milliseconds since 1970."""
+    import polars as pl  # here: processes without a table import this module too
+
+    return pl.from_epoch(column, time_unit="ms").dt.date().alias("day")

@@ -16,10 +16,10 @@ from fraud_core.backtest.periods import Protocol, make_folds
 from fraud_core.backtest.report import write_report
 from fraud_core.backtest.result import BacktestResult
 from fraud_core.backtest.run import run_backtest
-from fraud_core.files.errors import InputFileError
+from fraud_core.input_files.errors import InputFileError
 from fraud_core.settings import Settings
 from fraud_core.timestamps import SECOND_MS, iso_date, now_ms
-from fraud_stack.errors import UserError
+from fraud_io.errors import OperatorError
 from fraud_stack.steps import Steps
 
 _LINE_EVERY_S = 2.0
@@ -49,13 +49,13 @@ class BacktestOptions:
 
 
 def run_and_report(options: BacktestOptions) -> None:
-    """Write predictions.parquet and the report to ``out``. UserError when files or periods cannot be used."""
+    """Write predictions.parquet and the report to ``out``. OperatorError when files or periods cannot be used."""
     settings = Settings(label_delay_days=options.label_delay, search_candidates=options.search)
     steps = Steps()
     try:
         result = _backtest(options, settings, steps)
     except (InputFileError, ValueError) as error:
-        raise UserError(str(error)) from error
+        raise OperatorError(str(error)) from error
     with steps.step("report", "Write the report"):
         predictions(result).write_parquet(options.out / "predictions.parquet")
         write_report(result, options.out)

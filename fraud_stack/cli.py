@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fraud_stack import labels
+from fraud_stack import quarantine
 
 if TYPE_CHECKING:
-    from fraud_stack.stack import Stack
+    from fraud_stack.services.stack import Stack
 
 app = typer.Typer(
     name="fraud",
@@ -21,7 +21,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.add_typer(labels.app, name="labels")
+app.add_typer(quarantine.app, name="labels")
 _DATE = {"formats": ["%Y-%m-%d"], "metavar": "YYYY-MM-DD"}
 _PASS_THROUGH = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
 
@@ -52,7 +52,7 @@ def demo(
 ) -> None:
     """Show the whole system: start it, make a history, train the first model, score a live stream."""
     from fraud_core.settings import Settings
-    from fraud_stack.demo import DemoOptions, run_demo
+    from fraud_stack.demo.run import DemoOptions, run_demo
 
     run_demo(Settings(), DemoOptions(transactions, minutes, rate, loop, keep, json))
 
@@ -79,13 +79,13 @@ def down() -> None:
 @app.command()
 def status() -> None:
     """Show each service, and the stream's lag, latency, model and last batch. Fails when a service is down."""
-    from fraud_stack.errors import UserError
+    from fraud_io.errors import OperatorError
     from fraud_stack.stream_status import stream_lines
 
     stack = _stack()
     rows = stack.status()
     if not rows:
-        raise UserError(f"no stack is running in {stack.home}: start it with ./run up")
+        raise OperatorError(f"no stack is running in {stack.home}: start it with ./run up")
     line = "{:15} {:14} {:>7} {:>10} {:>10}  {}".format
     print(line("service", "state", "pid", "uptime", "memory", "address"))
     for row in rows:
@@ -105,13 +105,13 @@ def logs(
 ) -> None:
     """Show the log of a service."""
     from fraud_core.settings import Settings
-    from fraud_stack.errors import UserError
+    from fraud_io.errors import OperatorError
     from fraud_stack.paths import log_file
 
     file = log_file(Settings().home.absolute(), service)
     if not file.exists():
         names = ", ".join(sorted(path.stem for path in file.parent.glob("*.log"))) or "none yet"
-        raise UserError(f"there is no log of a service called {service} in {file.parent}; there are: {names}")
+        raise OperatorError(f"there is no log of a service called {service} in {file.parent}; there are: {names}")
     tail = ["tail", "-n", "200", *(["-F"] if follow else []), str(file)]
     os.execvp(tail[0], tail)
 
@@ -119,13 +119,13 @@ def logs(
 @app.command(context_settings=_PASS_THROUGH)
 def produce(context: typer.Context) -> None:
     """Send simulated live transactions and their labels to Kafka (--help lists the options)."""
-    _run_module("streaming.simulate", *([] if context.args[:1] == ["history"] else ["live"]), *context.args)
+    _run_module("streaming.commands.simulate", *([] if context.args[:1] == ["history"] else ["live"]), *context.args)
 
 
 @app.command(context_settings=_PASS_THROUGH)
 def replay(context: typer.Context) -> None:
     """Send your own CSV, JSON Lines or Parquet file through the topics (--help lists the options)."""
-    _run_module("streaming.replay", *context.args)
+    _run_module("streaming.commands.replay", *context.args)
 
 
 def _days(text: str) -> int:
@@ -196,7 +196,7 @@ def backtest(
 @app.command(context_settings=_PASS_THROUGH)
 def reproduce(context: typer.Context) -> None:
     """Train a logged model again from its MLflow run and compare it to the bit (--help says how)."""
-    _run_module("fraud_assets.reproduce", *context.args)
+    _run_module("fraud_assets.commands.reproduce", *context.args)
 
 
 @app.command()
@@ -205,7 +205,7 @@ def promote(
     reason: Annotated[str, typer.Option(help="Why; it is written to the promotion log.")],
 ) -> None:
     """Put a model version into Production. The stream follows without a restart."""
-    _run_module("fraud_assets.champion", "promote", version, "--reason", reason)
+    _run_module("fraud_assets.commands.champion", "promote", version, "--reason", reason)
 
 
 @app.command()
@@ -213,7 +213,7 @@ def rollback(
     reason: Annotated[str, typer.Option(help="Why; it is written to the promotion log.")] = "asked for by command",
 ) -> None:
     """Put the version that was in Production before back there. Nothing but ./run promote brings this one back."""
-    _run_module("fraud_assets.champion", "rollback", "--reason", reason)
+    _run_module("fraud_assets.commands.champion", "rollback", "--reason", reason)
 
 
 @app.command()
@@ -237,19 +237,19 @@ def ledger(
 @app.command(name="dead-letters", context_settings=_PASS_THROUGH)
 def dead_letters(context: typer.Context) -> None:
     """List the records that could not be read, or send them again after a fix (--help lists the options)."""
-    _run_module("streaming.dead_letters", *context.args)
+    _run_module("streaming.commands.dead_letters", *context.args)
 
 
 @app.command(context_settings=_PASS_THROUGH)
 def explain(context: typer.Context) -> None:
     """Recompute one decision from the topic and compare it with what was served, to the bit."""
-    _run_module("streaming.explain", *context.args)
+    _run_module("streaming.commands.explain", *context.args)
 
 
 @app.command(context_settings=_PASS_THROUGH)
 def repair(context: typer.Context) -> None:
     """Repair a checkpoint of the stream that has a file which is not whole."""
-    _run_module("streaming.repair", *context.args)
+    _run_module("streaming.commands.repair", *context.args)
 
 
 @app.command()
@@ -273,10 +273,10 @@ def bench(
     """Run a benchmark: ./run bench training (--help after the name lists its options)."""
     from importlib.util import find_spec
 
-    from fraud_stack.errors import UserError
+    from fraud_io.errors import OperatorError
 
     if not name.isidentifier() or find_spec(f"benchmarks.{name}") is None:
-        raise UserError(f"there is no benchmark called {name}: see benchmarks/README.md for those there are")
+        raise OperatorError(f"there is no benchmark called {name}: see benchmarks/README.md for those there are")
     _run_module(f"benchmarks.{name}", *context.args)
 
 
@@ -296,8 +296,8 @@ def secrets(
     check: Annotated[bool, typer.Option("--check", help="Fail when the environment holds placeholders.")] = False,
 ) -> None:
     """Write a .env for Docker Compose: .env.example with random secrets."""
+    from fraud_io.folders import ROOT
     from fraud_stack import secrets
-    from fraud_stack.paths import ROOT
 
     if check:
         secrets.check(os.environ)
@@ -319,8 +319,8 @@ def prepare() -> None:
 def jars(
     lock: Annotated[bool, typer.Option("--lock", help="Write the lock file anew (for maintainers).")] = False,
 ) -> None:
-    """Fetch the Java archives the stack needs, verified against fraud_stack/jars.lock."""
-    from fraud_stack import jars
+    """Fetch the Java archives the stack needs, verified against fraud_stack/services/jars.lock."""
+    from fraud_stack.services import jars
 
     if lock:
         jars.write_lock(print)
@@ -338,7 +338,7 @@ def test(context: typer.Context) -> None:
 
 def _stack() -> "Stack":
     from fraud_core.settings import Settings
-    from fraud_stack.stack import Stack
+    from fraud_stack.services.stack import Stack
 
     return Stack(Settings())
 
@@ -370,9 +370,9 @@ def _sentence(error: Exception) -> str:
     from pydantic import ValidationError
 
     from fraud_core.settings import describe
-    from fraud_stack.errors import UserError
+    from fraud_io.errors import OperatorError
 
-    if isinstance(error, UserError):
+    if isinstance(error, OperatorError):
         return str(error)
     if isinstance(error, typer.TyperException):
         return f"{error.format_message().rstrip('.')} (see ./run --help)"

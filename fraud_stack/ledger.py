@@ -20,7 +20,7 @@ from confluent_kafka import Message
 from fraud_core.settings import Settings
 from fraud_core.timestamps import parse_rfc3339_ms
 from fraud_core.topics import DEAD_LETTER, FEEDBACK, PREDICTIONS, TRANSACTIONS
-from fraud_stack.errors import UserError
+from fraud_io.errors import OperatorError
 from fraud_stack.records import end_offsets, read
 
 _PATIENCE_S = 20.0  # so long without any new decision: what is still open is lost
@@ -178,7 +178,7 @@ def take_ledger(settings: Settings, while_waiting: Callable[[], None] = lambda: 
     """Read the four topics from their beginning. The books are those of the transactions that are there now; decisions
     on them are waited for as long as any come. ``while_waiting`` is called then, and may raise to end it.
 
-    Raises UserError when a topic is missing or holds something that is no decision.
+    Raises OperatorError when a topic is missing or holds something that is no decision.
     """
     books = Books(end_offsets(settings, TRANSACTIONS.name))
     for message in read(settings, TRANSACTIONS.name):
@@ -204,7 +204,7 @@ def _enter(books: Books, message: Message) -> None:
         else:
             books.add_dead_letter(message.value())
     except (orjson.JSONDecodeError, KeyError, TypeError, ValueError) as error:
-        raise UserError(
+        raise OperatorError(
             f"{message.topic()} partition {message.partition()} offset {message.offset()} is not a decision of the "
             f"stream ({type(error).__name__}): something else writes to this topic"
         ) from error

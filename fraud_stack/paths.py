@@ -1,12 +1,8 @@
-"""Where things lie: the repository, the jars beside it, and the files of one running stack."""
+"""The files of one running stack."""
 
 import hashlib
 import tempfile
 from pathlib import Path
-
-ROOT = Path(__file__).resolve().parent.parent
-JARS = ROOT / ".jars"
-BROKER_JARS = JARS / "broker"
 
 _LONGEST_SOCKET_PATH = 90  # the kernel's limit is 104 bytes (macOS), 108 (Linux); a few are left for temporary names
 

@@ -3,12 +3,12 @@
 from urllib.parse import urlparse
 
 from fraud_core.settings import Settings
-from fraud_stack.errors import UserError
-from fraud_stack.kafka import create_topics
+from fraud_io.errors import OperatorError
+from fraud_stack.services.kafka import create_topics
 
 
 def prepare(settings: Settings) -> None:
-    """Create what is missing; what is there stays as it is. Raises UserError when Kafka or the object store refuses."""
+    """Create what is missing; what is there stays as it is. OperatorError when Kafka or the store refuses."""
     create_topics(settings)
     artifacts = urlparse(settings.mlflow_artifacts or "")
     if artifacts.scheme == "s3":
@@ -25,7 +25,7 @@ def create_bucket(name: str) -> None:
         if name not in [bucket["Name"] for bucket in store.list_buckets()["Buckets"]]:
             store.create_bucket(Bucket=name)
     except (BotoCoreError, ClientError) as error:
-        raise UserError(
+        raise OperatorError(
             f"the object store of FRAUD_MLFLOW_ARTIFACTS refuses or does not answer ({error}): check AWS_ENDPOINT_URL, "
             "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
         ) from error

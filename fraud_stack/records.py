@@ -5,9 +5,9 @@ from typing import Self
 
 from confluent_kafka import OFFSET_END, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from fraud_core.kafka_refusals import QUIET, KafkaRefusals
 from fraud_core.settings import Settings
-from fraud_stack.errors import UserError
+from fraud_io.errors import OperatorError
+from fraud_io.kafka_errors import QUIET, KafkaRefusals
 
 _TIMEOUT_S = 15.0
 _MOST_AT_ONCE = 20_000
@@ -20,14 +20,14 @@ def consumer(settings: Settings, **options: object) -> Consumer:
 
 
 def end_offsets(settings: Settings, topic: str) -> dict[int, tuple[int, int]]:
-    """First and end offset of each partition. Raises UserError when the broker does not answer or lacks the topic."""
+    """First and end offset of each partition. OperatorError when the broker does not answer or lacks it."""
     refusals = KafkaRefusals(settings)
     reader = consumer(settings, error_cb=refusals.note)
     try:
         return _end_offsets(reader, topic, refusals)
     except KafkaException as error:
         reader.poll(0)
-        raise UserError(refusals.of_call(error.args[0])) from error
+        raise OperatorError(refusals.of_call(error.args[0])) from error
     finally:
         reader.close()
 
@@ -35,7 +35,7 @@ def end_offsets(settings: Settings, topic: str) -> dict[int, tuple[int, int]]:
 def _end_offsets(reader: Consumer, topic: str, refusals: KafkaRefusals) -> dict[int, tuple[int, int]]:
     metadata = reader.list_topics(topic, timeout=_TIMEOUT_S).topics[topic]
     if metadata.error is not None:
-        raise UserError(refusals.of_topic(topic, metadata.error))
+        raise OperatorError(refusals.of_topic(topic, metadata.error))
     offsets = {}
     for partition in metadata.partitions:
         offsets[partition] = reader.get_watermark_offsets(TopicPartition(topic, partition), timeout=_TIMEOUT_S)
@@ -58,11 +58,11 @@ class Tail:
         self._reader.close()
 
     def take(self, timeout_s: float) -> list[Message]:
-        """What comes within ``timeout_s``. Raises UserError when the topics cannot be read."""
+        """What comes within ``timeout_s``. Raises OperatorError when the topics cannot be read."""
         messages = self._reader.consume(_MOST_AT_ONCE, timeout_s)
         failed = next((message.error() for message in messages if message.error()), None)
         if failed is not None:
-            raise UserError(f"predictions cannot be read: {failed.str()}")
+            raise OperatorError(f"predictions cannot be read: {failed.str()}")
         return messages
 
 

@@ -4,8 +4,8 @@ import secrets
 from collections.abc import Mapping
 from pathlib import Path
 
-from fraud_stack.errors import UserError
-from fraud_stack.paths import ROOT
+from fraud_io.errors import OperatorError
+from fraud_io.folders import ROOT
 
 EXAMPLE = ROOT / ".env.example"
 DEVELOPMENT = "dev"
@@ -35,11 +35,11 @@ def filled(example: str) -> str:
 
 
 def write(path: Path) -> None:
-    """Write a ``.env`` that only its owner can read. Raises UserError when there is one."""
+    """Write a ``.env`` that only its owner can read. Raises OperatorError when there is one."""
     try:
         path.touch(mode=0o600, exist_ok=False)
     except FileExistsError:
-        raise UserError(
+        raise OperatorError(
             f"{path} exists, and databases made with its passwords would not open with others: remove it first if "
             "it holds nothing of worth"
         ) from None
@@ -47,16 +47,18 @@ def write(path: Path) -> None:
 
 
 def check(environment: Mapping[str, str]) -> None:
-    """Raises UserError when a secret is missing, or is a placeholder outside development."""
+    """Raises OperatorError when a secret is missing, or is a placeholder outside development."""
     values = {name: environment.get(name, "") for name in names(EXAMPLE.read_text())}
     missing = [name for name, value in values.items() if not value]
     if missing:
-        raise UserError(f"{', '.join(missing)} not set: call ./run secrets, or copy .env.example to .env to try it out")
+        raise OperatorError(
+            f"{', '.join(missing)} not set: call ./run secrets, or copy .env.example to .env to try it out"
+        )
     if environment.get(_ENVIRONMENT) == DEVELOPMENT:
         return
     placeholders = [name for name, value in values.items() if value.startswith(_PLACEHOLDER)]
     if placeholders:
-        raise UserError(
+        raise OperatorError(
             f"{', '.join(placeholders)} still hold the placeholders of .env.example: remove .env and call "
             f"./run secrets, or set {_ENVIRONMENT}={DEVELOPMENT} to try it out"
         )

@@ -5,8 +5,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from fraud_stack import jars
-from fraud_stack.paths import ROOT
+from fraud_io.folders import ROOT
+from fraud_stack.services import jars
 
 
 def run_tests(pytest_arguments: Sequence[str]) -> int:

@@ -14,8 +14,8 @@ import polars as pl
 import typer
 
 from benchmarks.drift.scene import FIRST_DAY, Payments, features_of, simulate, train
+from fraud_core.decisions.shares import is_within
 from fraud_core.settings import Settings
-from fraud_core.shares import is_within
 from fraud_core.simulation.fraud_patterns import GENUINE, PATTERNS
 from fraud_core.timestamps import DAY_MS
 

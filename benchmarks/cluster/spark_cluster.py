@@ -12,9 +12,9 @@ import psutil
 import pyspark
 import requests
 
-from fraud_stack.java import java_home
-from fraud_stack.ports import free_ports
-from fraud_stack.processes import with_children
+from fraud_stack.services.java import java_home
+from fraud_stack.services.ports import free_ports
+from fraud_stack.services.processes import with_children
 
 _CLASS = Path(pyspark.__file__).parent / "bin" / "spark-class"
 _START_S = 60.0

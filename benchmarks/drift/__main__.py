@@ -8,10 +8,10 @@ import polars as pl
 import typer
 
 from benchmarks.drift.changes import CHANGES, FIRST_CHANGED_DAY, TRAINED_DAY, Scene, date_of, stable_scene
-from fraud_core.days import day_of
-from fraud_core.drift import SCORE, Reference, judge, make_reference, monitored, statistics
-from fraud_core.features import FEATURES
+from fraud_core.features.table import FEATURES
+from fraud_core.monitoring.drift import SCORE, Reference, judge, make_reference, monitored, statistics
 from fraud_core.settings import Settings
+from fraud_core.timestamps import day_of
 
 app = typer.Typer(add_completion=False)
 

@@ -8,9 +8,9 @@ import numpy as np
 import polars as pl
 
 from benchmarks.drift.scene import FIRST_DAY, Payments, features_of, simulate, train
-from fraud_core.drift import REFERENCE_DAYS, SCORE
-from fraud_core.features import FEATURES
-from fraud_core.model import FraudModel
+from fraud_core.features.table import FEATURES
+from fraud_core.model.fraud_model import FraudModel
+from fraud_core.monitoring.drift import REFERENCE_DAYS, SCORE
 from fraud_core.settings import Settings
 
 TRAINED_DAY, FIRST_CHANGED_DAY, DAYS = 90, 110, 130

@@ -5,20 +5,20 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from fraud_core.anomaly import fit_anomaly_detector
-from fraud_core.balancing import balance
-from fraud_core.calibration import calibrate
-from fraud_core.features import FEATURES, compute_features
-from fraud_core.merchant_risk import MerchantHistory
-from fraud_core.model import FraudModel, ModelCard
+from fraud_core.features.merchant_risk import MerchantHistory
+from fraud_core.features.table import FEATURES, compute_features
+from fraud_core.model.anomaly import fit_anomaly_detector
+from fraud_core.model.calibration import calibrate
+from fraud_core.model.fraud_model import FraudModel, ModelCard
+from fraud_core.model.threshold import choose_threshold
 from fraud_core.settings import Settings
 from fraud_core.simulation.arrived import arrived
 from fraud_core.simulation.fraud_patterns import KINDS, Rates
 from fraud_core.simulation.simulator import Simulator
-from fraud_core.threshold import choose_threshold
 from fraud_core.timestamps import DAY_MS
-from fraud_core.training_set import build_training_set, time_split
-from fraud_core.tuning import DEFAULTS, refit
+from fraud_core.training.balancing import balance
+from fraud_core.training.search import DEFAULTS, refit
+from fraud_core.training.training_set import build_training_set, time_split
 
 FIRST_DAY = 20_454  # 2026-01-01
 

@@ -17,14 +17,14 @@ import redis
 import typer
 
 from benchmarks.streaming.scene import embedded
-from fraud_core.features import compute_features, users_of
-from fraud_core.history import ENTRY, empty_headers, pack
-from fraud_core.merchant_risk import MerchantRisk
+from fraud_core.features.history import ENTRY, empty_headers, pack
+from fraud_core.features.merchant_risk import MerchantRisk
+from fraud_core.features.table import compute_features, users_of
+from fraud_core.payments.transaction import COLUMNS
 from fraud_core.settings import Settings
 from fraud_core.timestamps import DAY_MS
-from fraud_core.transaction import COLUMNS
-from streaming.checkpoint import OffsetRange
-from streaming.online_store import OnlineStore
+from streaming.state.checkpoint import OffsetRange
+from streaming.state.online_store import OnlineStore
 
 app = typer.Typer(add_completion=False)
 

@@ -16,7 +16,7 @@ from benchmarks.streaming.inputs import Inputs, Record
 from benchmarks.streaming.load import Load
 from benchmarks.streaming.scene import Scene, scene
 from fraud_stack.ledger import take_ledger
-from fraud_stack.processes import memory_mib, with_children
+from fraud_stack.services.processes import memory_mib, with_children
 
 app = typer.Typer(add_completion=False)
 

@@ -1,4 +1,4 @@
-"""The floor: microseconds a transaction that each step of streaming.scorer costs on one core, called one by one."""
+"""The floor: microseconds a transaction that each step of streaming.job.scorer costs on one core, called one by one."""
 
 import threading
 import time
@@ -10,12 +10,12 @@ import pyarrow as pa
 
 from benchmarks.streaming.inputs import Record
 from benchmarks.streaming.plain import serving
-from fraud_core.features import compute_features, users_of
-from fraud_core.prediction import Anomaly, Decisions, Scored, encode_predictions, top_reasons
+from fraud_core.decisions.prediction import Anomaly, Decisions, Scored, encode_predictions, top_reasons
+from fraud_core.features.table import compute_features, users_of
 from fraud_core.settings import Settings
-from streaming.checkpoint import OffsetRange
-from streaming.online_store import OnlineStore
-from streaming.scorer import SCHEMA, Serving, decode, in_arrival_order
+from streaming.job.scorer import SCHEMA, Serving, decode, in_arrival_order
+from streaming.state.checkpoint import OffsetRange
+from streaming.state.online_store import OnlineStore
 
 _WARM_UP_BATCHES = 2
 

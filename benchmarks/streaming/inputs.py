@@ -11,21 +11,21 @@ from pathlib import Path
 import polars as pl
 from xgboost import XGBClassifier
 
-from fraud_core.anomaly import fit_anomaly_detector
-from fraud_core.balancing import balance
-from fraud_core.features import FEATURES
-from fraud_core.merchant_risk import MerchantHistory, newest_effective_times
-from fraud_core.model import FraudModel, ModelCard
-from fraud_core.model_digests import digests
+from fraud_core.features.merchant_risk import MerchantHistory, newest_effective_times
+from fraud_core.features.table import FEATURES
+from fraud_core.model.anomaly import fit_anomaly_detector
+from fraud_core.model.digests import digests
+from fraud_core.model.fraud_model import FraudModel, ModelCard
+from fraud_core.model.threshold import choose_threshold
+from fraud_core.payments.transaction import encode_transaction
 from fraud_core.settings import Settings
 from fraud_core.simulation.arrived import arrived
 from fraud_core.simulation.simulator import Simulator
-from fraud_core.threshold import choose_threshold
 from fraud_core.timestamps import DAY_MS
-from fraud_core.training_set import build_training_set
-from fraud_core.transaction import encode_transaction
-from fraud_core.tuning import DEFAULTS, refit
-from streaming.model_cache import Entry, ModelCache
+from fraud_core.training.balancing import balance
+from fraud_core.training.search import DEFAULTS, refit
+from fraud_core.training.training_set import build_training_set
+from streaming.models.model_cache import Entry, ModelCache
 
 CHAMPION, CHALLENGER = "1", "2"
 TREES = {CHAMPION: 300, CHALLENGER: 200}

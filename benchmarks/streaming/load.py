@@ -9,12 +9,12 @@ from confluent_kafka import Consumer, TopicPartition
 
 from benchmarks.streaming.inputs import Record
 from benchmarks.streaming.scene import Scene
-from fraud_core.kafka_refusals import QUIET
 from fraud_core.settings import Settings
 from fraud_core.timestamps import now_ms
 from fraud_core.topics import PREDICTIONS, TRANSACTIONS
+from fraud_io.kafka_errors import QUIET
+from fraud_io.kafka_producer import make_producer
 from fraud_stack.records import consumer, read
-from streaming.kafka_producer import make_producer
 
 _TICK_S = 0.001
 _LOOK_S = 0.05

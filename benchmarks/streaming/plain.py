@@ -14,13 +14,13 @@ from benchmarks.streaming.inputs import CHALLENGER, CHAMPION
 from fraud_core.settings import Settings
 from fraud_core.timestamps import SECOND_MS, format_rfc3339_ms, now_ms
 from fraud_core.topics import DEAD_LETTER, PREDICTIONS, TRANSACTIONS
-from streaming import merchant_risk_source
-from streaming.checkpoint import OffsetRange
-from streaming.model_cache import ModelCache
-from streaming.online_store import OnlineStore
-from streaming.scorer import SCHEMA, Scorer, Serving
-from streaming.sink import KafkaSink
-from streaming.warm_up import warm_up
+from streaming.job.scorer import SCHEMA, Scorer, Serving
+from streaming.job.sink import KafkaSink
+from streaming.job.warm_up import warm_up
+from streaming.models import merchant_risk_source
+from streaming.models.model_cache import ModelCache
+from streaming.state.checkpoint import OffsetRange
+from streaming.state.online_store import OnlineStore
 
 _MOST = 10_000
 _WAIT_S = 0.005

@@ -17,12 +17,12 @@ from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, C
 from benchmarks.streaming.inputs import CHALLENGER, CHAMPION
 from fraud_core.settings import Settings
 from fraud_core.topics import PREDICTIONS
-from fraud_stack.java import java_home
-from fraud_stack.paths import ROOT
-from fraud_stack.ports import PORTS, free_ports
-from fraud_stack.processes import mark, memory_mib, with_children
-from fraud_stack.stack import Stack
-from streaming.batch_plan import BatchPlan, PlanLog
+from fraud_io.folders import ROOT
+from fraud_stack.services.java import java_home
+from fraud_stack.services.ports import PORTS, free_ports
+from fraud_stack.services.processes import mark, memory_mib, with_children
+from fraud_stack.services.stack import Stack
+from streaming.job.batch_plan import BatchPlan, PlanLog
 
 Contender = Literal["job", "plain", "usual"]
 

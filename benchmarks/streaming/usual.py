@@ -13,10 +13,10 @@ from pyspark.sql import SparkSession
 from pyspark.sql.functions import col, dayofweek, from_json, hour, lit, pandas_udf, struct, to_json
 from pyspark.sql.types import DoubleType, StringType, StructField, StructType, TimestampType
 
-from fraud_core.features import FEATURES
+from fraud_core.features.table import FEATURES
 from fraud_core.settings import Settings
 from fraud_core.topics import PREDICTIONS, TRANSACTIONS
-from streaming.spark import JARS
+from fraud_io.folders import SPARK_JARS
 
 _THRESHOLD = 0.6
 _TRANSACTION = StructType(
@@ -33,7 +33,7 @@ _TRANSACTION = StructType(
 
 def main() -> None:
     settings = Settings()
-    jars = sorted(str(jar) for jar in JARS.glob("*.jar"))
+    jars = sorted(str(jar) for jar in SPARK_JARS.glob("*.jar"))
     builder = SparkSession.builder.appName("usual").master("local[*]").config("spark.jars", ",".join(jars))
     os.environ["PYSPARK_PYTHON"] = sys.executable
     spark = builder.config("spark.ui.port", str(settings.spark_ui_port)).getOrCreate()

@@ -18,10 +18,10 @@ def usual(home: Path, candidates: int, meter: Meter) -> dict:
 
     from benchmarks.training.data import AS_OF_MS, settings_in
     from benchmarks.training.usual import usual_recipe
-    from fraud_assets.offset_log import OffsetLog
-    from fraud_core.labels import LABEL_COLUMNS
-    from fraud_core.training_set import time_split
-    from fraud_core.transaction import COLUMNS
+    from fraud_assets.lake.offset_log import OffsetLog
+    from fraud_core.labels.known import LABEL_COLUMNS
+    from fraud_core.payments.transaction import COLUMNS
+    from fraud_core.training.training_set import time_split
 
     settings = settings_in(home)
     with meter.step("read"):
@@ -42,15 +42,15 @@ def ours(home: Path, _: int, meter: Meter) -> dict:
 
 def without_shortcuts(home: Path, _: int, meter: Meter) -> dict:
     """The daily run whose fits have every genuine row, and those of the search as many bins and trees as the final."""
-    from fraud_core import balancing, candidate, tuning
+    from fraud_core.training import balancing, candidate, search
 
     # Not settings of the product: only this comparison wants them.
     balancing.MAX_FITTED_EVERY = 1
-    tuning.search_sample = partial(tuning.search_sample, fraction=1.0)
-    candidate.MAX_BIN = tuning.FINAL_MAX_BIN
-    tuning.SEARCH_HASTE = 1
-    tuning.FINAL_MAX_EVERY = 1
-    tuning.RATIO_TREES = tuning.DEFAULTS["n_estimators"]
+    search.search_sample = partial(search.search_sample, fraction=1.0)
+    candidate.MAX_BIN = search.FINAL_MAX_BIN
+    search.SEARCH_HASTE = 1
+    search.FINAL_MAX_EVERY = 1
+    search.RATIO_TREES = search.DEFAULTS["n_estimators"]
     return ours(home, 0, meter)
 
 

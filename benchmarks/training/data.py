@@ -6,11 +6,11 @@ import numpy as np
 import polars as pl
 
 from benchmarks.handbook import Handbook, handbook
-from fraud_assets.offset_log import OffsetLog, OffsetRange
-from fraud_core.labels import LABEL_COLUMNS
+from fraud_assets.lake.offset_log import OffsetLog, OffsetRange
+from fraud_core.labels.known import LABEL_COLUMNS
+from fraud_core.payments.transaction import COLUMNS
 from fraud_core.settings import Settings
 from fraud_core.timestamps import DAY_MS
-from fraud_core.transaction import COLUMNS
 
 LABEL_DELAY_DAYS = 7
 # The last day of the data; a run of this partition knows what was known when it ended.

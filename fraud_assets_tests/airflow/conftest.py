@@ -16,10 +16,10 @@ import pytest
 import requests
 
 from fraud_core.settings import Settings
-from fraud_stack.dagster_home import code_socket, dagster_home, workspace_file, write_dagster_configuration
 from fraud_stack.paths import run_folder
-from fraud_stack.ports import free_ports
-from fraud_stack.readiness import dagster_is_loaded, socket_accepts
+from fraud_stack.services.dagster_home import code_socket, dagster_home, workspace_file, write_dagster_configuration
+from fraud_stack.services.ports import free_ports
+from fraud_stack.services.readiness import dagster_is_loaded, socket_accepts
 
 ROOT = Path(__file__).parents[2]
 AIRFLOW = ROOT / "docker" / "airflow"

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from fraud_assets.offset_log import OffsetRange, Offsets
+from fraud_assets.lake.offset_log import OffsetRange, Offsets
 from fraud_assets.resources import KafkaResource
 
 

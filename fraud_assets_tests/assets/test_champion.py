@@ -19,15 +19,15 @@ from hypothesis.stateful import (
 )
 from mlflow import MlflowClient
 
-from fraud_assets.champion import RefusedError, promote, roll_back
-from fraud_assets.io_managers import StoredModel
+from fraud_assets.commands.champion import RefusedError, promote, roll_back
+from fraud_assets.lake.io_managers import StoredModel
 from fraud_assets.promotion_log import promotion_log
 from fraud_assets.registry import ALIASES, Registry
 from fraud_assets_tests.assets.conftest import settings_in
 from fraud_assets_tests.assets.test_registry import model, register  # noqa: F401  (a fixture)
-from fraud_core.model_digests import digests
-from fraud_core.quarantine import Batch
-from fraud_core.quarantine_log import QuarantineLog
+from fraud_core.labels.quarantine import Batch
+from fraud_core.labels.quarantine_log import QuarantineLog
+from fraud_core.model.digests import digests
 
 pytestmark = pytest.mark.assets
 
@@ -117,7 +117,7 @@ def test_nothing_to_roll_back_and_a_champion_that_would_leave_production_empty_a
 
 
 def test_the_command_says_in_one_sentence_that_mlflow_is_down(tmp_path):
-    command = [sys.executable, "-m", "fraud_assets.champion", "rollback", "--reason", "test"]
+    command = [sys.executable, "-m", "fraud_assets.commands.champion", "rollback", "--reason", "test"]
     environment = os.environ | {"FRAUD_HOME": str(tmp_path), "FRAUD_MLFLOW_URL": "http://127.0.0.1:1"}
     result = subprocess.run(command, cwd=Path(__file__).parents[2], env=environment, capture_output=True, text=True)
     assert result.returncode == 1

@@ -1,25 +1,20 @@
 import polars as pl
 import pytest
 
-from fraud_assets.assets import (
-    balanced_training_set,
-    decision_threshold,
-    evaluation,
-    registered_model,
-    training_set,
-    tuned_model,
-)
-from fraud_assets.io_managers import StoredModel
+from fraud_assets.assets.evaluation import decision_threshold, evaluation
+from fraud_assets.assets.registry import registered_model
+from fraud_assets.assets.training import balanced_training_set, training_set, tuned_model
+from fraud_assets.lake.io_managers import StoredModel
 from fraud_assets_tests.assets.conftest import AS_OF_MS
-from fraud_core.balancing import balance
-from fraud_core.features import FEATURES
-from fraud_core.model import FraudModel, ModelCard
-from fraud_core.promotion import GateResult
+from fraud_core.features.table import FEATURES
+from fraud_core.model.fraud_model import FraudModel, ModelCard
+from fraud_core.model.threshold import Threshold
+from fraud_core.promotion.gates import GateResult
 from fraud_core.settings import Settings
-from fraud_core.threshold import Threshold
 from fraud_core.timestamps import DAY_MS
-from fraud_core.training_set import build_training_set
-from fraud_core.tuning import DEFAULTS, refit
+from fraud_core.training.balancing import balance
+from fraud_core.training.search import DEFAULTS, refit
+from fraud_core.training.training_set import build_training_set
 
 pytestmark = pytest.mark.assets
 

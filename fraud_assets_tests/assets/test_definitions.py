@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 import dagster as dg
 import pytest
 
-from fraud_assets.assets import drift, parity_audit
+from fraud_assets.assets.monitoring import drift, parity_audit
 from fraud_assets.definitions import build_defs
-from fraud_assets.offset_log import OffsetLog, OffsetRange
+from fraud_assets.lake.offset_log import OffsetLog, OffsetRange
 from fraud_assets.partitions import AS_OF_TAG
 from fraud_core.settings import Settings
 

@@ -8,15 +8,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fraud_assets.assets import labels as labels_asset
+from fraud_assets.assets.ingestion import labels as labels_asset
 from fraud_assets.definitions import build_defs
-from fraud_assets.io_managers import IngestedIOManager
-from fraud_assets.offset_log import OffsetLog, OffsetRange
+from fraud_assets.lake.io_managers import IngestedIOManager
+from fraud_assets.lake.offset_log import OffsetLog, OffsetRange
 from fraud_assets_tests.assets.conftest import PARTITION
 from fraud_assets_tests.assets.fake_kafka import FakeKafka
-from fraud_core.feedback_rules import RULES
-from fraud_core.labels import LABEL_COLUMNS, encode_feedback
-from fraud_core.quarantine_log import QuarantineLog
+from fraud_core.labels.feedback_rules import RULES
+from fraud_core.labels.known import LABEL_COLUMNS, encode_feedback
+from fraud_core.labels.quarantine_log import QuarantineLog
 from fraud_core.settings import Settings
 from fraud_core.simulation.arrived import arrived
 from fraud_core.simulation.simulator import Simulator

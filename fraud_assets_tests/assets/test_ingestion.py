@@ -6,16 +6,16 @@ import pytest
 
 from fraud_assets.decoding import decode_batches
 from fraud_assets.definitions import build_defs
-from fraud_assets.io_managers import IngestedIOManager
-from fraud_assets.offset_log import OffsetLog
+from fraud_assets.lake.io_managers import IngestedIOManager
+from fraud_assets.lake.offset_log import OffsetLog
 from fraud_assets.resources import KafkaResource
 from fraud_assets_tests.assets.conftest import PARTITION
 from fraud_assets_tests.assets.fake_kafka import FakeKafka
-from fraud_core.features import FEATURES
-from fraud_core.labels import LABEL_COLUMNS, encode_feedback
-from fraud_core.prediction import Decisions, encode_predictions
+from fraud_core.decisions.prediction import Decisions, encode_predictions
+from fraud_core.features.table import FEATURES
+from fraud_core.labels.known import LABEL_COLUMNS, encode_feedback
+from fraud_core.payments.transaction import COLUMNS, encode_transaction
 from fraud_core.settings import Settings
-from fraud_core.transaction import COLUMNS, encode_transaction
 
 pytestmark = pytest.mark.assets
 

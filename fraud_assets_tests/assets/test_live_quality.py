@@ -8,17 +8,17 @@ import pytest
 from mlflow import MlflowClient
 
 from benchmarks.training.data import fill_lake
-from fraud_assets.assets.live_quality import LEAST_FRAUDS
+from fraud_assets.assets.monitoring.live_quality import LEAST_FRAUDS
 from fraud_assets.definitions import build_defs
-from fraud_assets.io_managers import RecordIOManager
-from fraud_assets.offset_log import OffsetLog, OffsetRange
+from fraud_assets.lake.io_managers import RecordIOManager
+from fraud_assets.lake.offset_log import OffsetLog, OffsetRange
 from fraud_assets_tests.assets.conftest import AS_OF_MS, PARTITION, settings_in
-from fraud_core.cohorts import LiveQuality
-from fraud_core.features import FEATURES
-from fraud_core.labels import LABEL_COLUMNS
-from fraud_core.quarantine import Batch
-from fraud_core.quarantine_log import QuarantineLog
-from fraud_core.served import SERVED_COLUMNS
+from fraud_core.decisions.prediction_table import SERVED_COLUMNS
+from fraud_core.features.table import FEATURES
+from fraud_core.labels.known import LABEL_COLUMNS
+from fraud_core.labels.quarantine import Batch
+from fraud_core.labels.quarantine_log import QuarantineLog
+from fraud_core.monitoring.cohorts import LiveQuality
 from fraud_core.settings import Settings
 from fraud_core.timestamps import DAY_MS
 

@@ -1,7 +1,7 @@
 import polars as pl
 import pytest
 
-from fraud_assets.offset_log import OffsetLog, OffsetRange
+from fraud_assets.lake.offset_log import OffsetLog, OffsetRange
 
 pytestmark = pytest.mark.assets
 

@@ -10,18 +10,18 @@ import pytest
 import xgboost as xgb
 
 from fraud_assets.definitions import build_defs
-from fraud_assets.io_managers import StoredModel
-from fraud_assets.offset_log import OffsetLog, OffsetRange
+from fraud_assets.lake.io_managers import StoredModel
+from fraud_assets.lake.offset_log import OffsetLog, OffsetRange
 from fraud_assets.promotion_log import promotion_log
 from fraud_assets.registry import Registry
 from fraud_assets_tests.assets.conftest import settings_in
 from fraud_assets_tests.assets.test_champion import again
-from fraud_core.features import FEATURES
-from fraud_core.labels import LABEL_COLUMNS
-from fraud_core.model import FraudModel, ModelCard
-from fraud_core.quarantine import Batch
-from fraud_core.quarantine_log import QuarantineLog
-from fraud_core.served import SERVED_COLUMNS
+from fraud_core.decisions.prediction_table import SERVED_COLUMNS
+from fraud_core.features.table import FEATURES
+from fraud_core.labels.known import LABEL_COLUMNS
+from fraud_core.labels.quarantine import Batch
+from fraud_core.labels.quarantine_log import QuarantineLog
+from fraud_core.model.fraud_model import FraudModel, ModelCard
 from fraud_core.settings import Settings
 from fraud_core.timestamps import DAY_MS
 

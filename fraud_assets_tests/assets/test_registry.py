@@ -5,12 +5,12 @@ import mlflow
 import pytest
 import xgboost as xgb
 
-from fraud_assets.io_managers import StoredModel
+from fraud_assets.lake.io_managers import StoredModel
 from fraud_assets.promotion_log import promotion_log
 from fraud_assets.registry import Registry, servable_champion
 from fraud_assets_tests.assets.conftest import settings_in
-from fraud_core.features import FEATURES
-from fraud_core.model import FraudModel, ModelCard
+from fraud_core.features.table import FEATURES
+from fraud_core.model.fraud_model import FraudModel, ModelCard
 
 pytestmark = pytest.mark.assets
 

@@ -8,7 +8,7 @@ import pytest
 from fraud_assets.definitions import build_defs
 from fraud_assets.partitions import AS_OF_TAG
 from fraud_assets_tests.assets.fake_kafka import FakeKafka
-from fraud_core.labels import encode_feedback
+from fraud_core.labels.known import encode_feedback
 from fraud_core.settings import Settings
 from fraud_core.timestamps import DAY_MS, HOUR_MS
 

@@ -9,7 +9,7 @@ from benchmarks.training.meter import Meter
 from benchmarks.training.ours import daily_run
 from benchmarks.training.usual import usual_recipe
 from fraud_core.timestamps import DAY_MS
-from fraud_core.training_set import time_split
+from fraud_core.training.training_set import time_split
 
 pytestmark = pytest.mark.assets
 

@@ -7,15 +7,15 @@ import polars as pl
 import pytest
 from mlflow import MlflowClient
 
-from fraud_assets.offset_log import OffsetLog, OffsetRange
+from fraud_assets.commands.reproduce import NotReproducibleError, compare
+from fraud_assets.lake.offset_log import OffsetLog, OffsetRange
 from fraud_assets.promotion_log import promotion_log
-from fraud_assets.reproduce import NotReproducibleError, compare
 from fraud_assets_tests.assets.conftest import PARTITION
-from fraud_core.features import FEATURES
-from fraud_core.merchant_risk import KEPT_TABLES, RISK_COLUMNS
-from fraud_core.model import FraudModel, ModelCard
-from fraud_core.quarantine import Batch
-from fraud_core.quarantine_log import QuarantineLog
+from fraud_core.features.merchant_risk import KEPT_TABLES, RISK_COLUMNS
+from fraud_core.features.table import FEATURES
+from fraud_core.labels.quarantine import Batch
+from fraud_core.labels.quarantine_log import QuarantineLog
+from fraud_core.model.fraud_model import FraudModel, ModelCard
 from fraud_core.settings import Settings
 
 pytestmark = pytest.mark.assets

@@ -16,23 +16,23 @@ import pytest
 
 from benchmarks.training.data import fill_lake
 from fraud_assets.definitions import build_defs
-from fraud_assets.io_managers import StoredModel
-from fraud_assets.offset_log import OffsetLog, OffsetRange
+from fraud_assets.lake.io_managers import StoredModel
+from fraud_assets.lake.offset_log import OffsetLog, OffsetRange
 from fraud_assets.registry import Registry
 from fraud_assets_tests.assets.conftest import AS_OF_MS, PARTITION, settings_in
 from fraud_assets_tests.assets.fake_kafka import FakeKafka
 from fraud_assets_tests.streaming.parts import booster, detector
-from fraud_core.dead_letter import encode_dead_letter
-from fraud_core.features import compute_features
-from fraud_core.labels import LABEL_COLUMNS
-from fraud_core.merchant_risk import MerchantHistory, MerchantRisk, rows_of_table
-from fraud_core.model import FraudModel, ModelCard
-from fraud_core.prediction import Anomaly, Decisions, Scored, encode_predictions
-from fraud_core.served import SERVED_COLUMNS, decode_predictions
+from fraud_core.decisions.prediction import Anomaly, Decisions, Scored, encode_predictions
+from fraud_core.decisions.prediction_table import SERVED_COLUMNS, decode_predictions
+from fraud_core.features.merchant_risk import MerchantHistory, MerchantRisk, rows_of_table
+from fraud_core.features.table import compute_features
+from fraud_core.labels.known import LABEL_COLUMNS
+from fraud_core.model.fraud_model import FraudModel, ModelCard
+from fraud_core.payments.dead_letter import encode_dead_letter
+from fraud_core.payments.transaction import COLUMNS
 from fraud_core.settings import Settings
 from fraud_core.simulation.simulator import Simulator
 from fraud_core.timestamps import DAY_MS
-from fraud_core.transaction import COLUMNS
 
 pytestmark = pytest.mark.assets
 
@@ -255,7 +255,7 @@ def test_what_was_served_comes_out_again_to_the_bit(stable, tmp_path, instance):
 def test_a_flipped_bit_of_a_score_and_a_broken_feature_are_found_with_their_ids(
     stable, tmp_path, instance, monkeypatch
 ):
-    monkeypatch.setattr("fraud_assets.assets.parity_audit.CARDS", CUSTOMERS)
+    monkeypatch.setattr("fraud_assets.assets.monitoring.parity_audit.CARDS", CUSTOMERS)
     served = stable[1]
     newest = served.filter(pl.col("event_time_ms") > served["event_time_ms"].max() - DAY_MS)["transaction_id"]
     bad = newest[[3, 5]].to_list()

@@ -3,8 +3,8 @@
 import polars as pl
 from hypothesis import strategies as st
 
+from fraud_core.payments.transaction import COLUMNS
 from fraud_core.timestamps import DAY_MS, HOUR_MS
-from fraud_core.transaction import COLUMNS
 
 START_MS = 1_767_225_600_000  # 2026-01-01
 _STEPS_MS = (0, 1, 1000, 60_000, HOUR_MS, HOUR_MS + 1, DAY_MS, 7 * DAY_MS, 30 * DAY_MS, 32 * DAY_MS)

@@ -16,8 +16,8 @@ from confluent_kafka import Message
 from fraud_assets_tests.e2e.prometheus import Prometheus, scraping
 from fraud_core.settings import Settings
 from fraud_core.topics import Topic
-from fraud_stack.ports import PORTS, free_ports
 from fraud_stack.records import read
+from fraud_stack.services.ports import PORTS, free_ports
 
 ROOT = Path(__file__).parents[2]
 

@@ -14,7 +14,7 @@ import pytest
 import requests
 import yaml
 
-from fraud_stack.ports import free_ports
+from fraud_stack.services.ports import free_ports
 
 ROOT = Path(__file__).parents[2]
 CONFIGURATION = ROOT / "docker" / "prometheus"

@@ -24,9 +24,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from fraud_core.settings import Settings
-from fraud_stack.java import java_home
-from fraud_stack.kafka import broker_command, create_topics, write_broker_configuration
-from fraud_stack.paths import BROKER_JARS
+from fraud_io.folders import BROKER_JARS
+from fraud_stack.services.java import java_home
+from fraud_stack.services.kafka import broker_command, create_topics, write_broker_configuration
 
 # What docs/operations.md says a user needs, on what has a name that begins so.
 _ON_TOPICS = (AclOperation.CREATE, AclOperation.DESCRIBE, AclOperation.READ, AclOperation.WRITE)

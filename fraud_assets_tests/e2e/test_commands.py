@@ -9,8 +9,8 @@ import pytest
 from fraud_assets_tests.e2e.conftest import run
 from fraud_core.simulation.state import Simulation
 from fraud_core.timestamps import DAY_MS, now_ms
-from fraud_stack.ports import free_ports
-from fraud_stack.processes import stack_processes
+from fraud_stack.services.ports import free_ports
+from fraud_stack.services.processes import stack_processes
 
 pytestmark = pytest.mark.e2e
 

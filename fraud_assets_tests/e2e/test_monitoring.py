@@ -8,11 +8,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from fraud_assets.exporter.dagster_metrics import INFO
 from fraud_assets_tests.e2e.conftest import Stack
 from fraud_assets_tests.e2e.prometheus import ROOT
 from fraud_core.topics import FEEDBACK, TRANSACTIONS
-from fraud_stack.dagster_client import DagsterClient
+from fraud_io.dagster_client import DagsterClient
+from fraud_stack.exporter.dagster_metrics import INFO
 
 pytestmark = pytest.mark.e2e
 
@@ -87,7 +87,9 @@ def test_no_log_names_a_card_a_device_or_a_transaction_and_the_stream_names_its_
     assert {"stream.log", "dagster-code.log", "exporter.log"} <= {log.name for log in logs}
     for log in logs:
         assert not secret.intersection(re.findall(r"[\w-]+", log.read_text(errors="replace"))), log
-    batches = re.findall(r"INFO streaming.micro_batch batch=(\d+) records=", (home / "logs" / "stream.log").read_text())
+    batches = re.findall(
+        r"INFO streaming.job.micro_batch batch=(\d+) records=", (home / "logs" / "stream.log").read_text()
+    )
     assert batches == [str(number) for number in range(len(batches))]
 
 

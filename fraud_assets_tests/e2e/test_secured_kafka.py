@@ -11,20 +11,20 @@ import orjson
 import pytest
 from confluent_kafka import Message
 
-from fraud_assets.assets.transactions import read_range
-from fraud_assets.offset_log import OffsetRange
+from fraud_assets.assets.ingestion.transactions import read_range
+from fraud_assets.lake.offset_log import OffsetRange
 from fraud_assets.resources import KafkaResource, spark_resource
 from fraud_assets_tests.e2e.conftest import ROOT
 from fraud_assets_tests.e2e.secured_kafka import secured_kafka
 from fraud_assets_tests.streaming.conftest import Valkey
-from fraud_assets_tests.streaming.test_job import Job, wait_until
+from fraud_assets_tests.streaming.job.test_job import Job, wait_until
 from fraud_core.settings import Settings
 from fraud_core.topics import PREDICTIONS, TRANSACTIONS
-from fraud_stack.errors import UserError
-from fraud_stack.kafka import create_topics
+from fraud_io.errors import OperatorError
+from fraud_io.kafka_reader import TopicReader
 from fraud_stack.ledger import take_ledger
-from fraud_stack.ports import free_ports
-from streaming.topic_records import TopicReader
+from fraud_stack.services.kafka import create_topics
+from fraud_stack.services.ports import free_ports
 
 pytestmark = pytest.mark.e2e
 
@@ -57,7 +57,7 @@ class Clients:
         }
 
     def produce(self, user: str, home: Path, **others: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "streaming.simulate", "live", "--rate", "200", "--minutes", "0.05"]
+        command = [sys.executable, "-m", "streaming.commands.simulate", "live", "--rate", "200", "--minutes", "0.05"]
         environment = self.environment(user, home, **others)
         return subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=120)
 
@@ -119,9 +119,9 @@ def test_a_user_without_rights_is_told_what_to_do_by_each_of_them(clients, tmp_p
 
     with pytest.raises(LookupError, match=RIGHTS):
         KafkaResource(settings=stranger).offsets(TRANSACTIONS.name)
-    with pytest.raises(UserError, match=RIGHTS):
+    with pytest.raises(OperatorError, match=RIGHTS):
         create_topics(stranger)
-    with pytest.raises(UserError, match=RIGHTS):
+    with pytest.raises(OperatorError, match=RIGHTS):
         take_ledger(stranger)
 
 

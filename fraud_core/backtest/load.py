@@ -10,16 +10,16 @@ from pathlib import Path
 
 import polars as pl
 
-from fraud_core.files import input_rows
-from fraud_core.files.bulk_check import proven_labels, proven_transactions
-from fraud_core.files.chunks import chunks_of
-from fraud_core.files.decoded_rows import checked_files, decode_label_rows, decode_transaction_rows
-from fraud_core.files.errors import InputFileError
-from fraud_core.files.input_files import columns_of
-from fraud_core.files.refused import Refused
-from fraud_core.labels import LABEL_COLUMNS
+from fraud_core.input_files import messages
+from fraud_core.input_files.bulk_check import proven_labels, proven_transactions
+from fraud_core.input_files.chunks import chunks_of
+from fraud_core.input_files.decoded_rows import checked_files, decode_label_rows, decode_transaction_rows
+from fraud_core.input_files.errors import InputFileError
+from fraud_core.input_files.paths import columns_of
+from fraud_core.input_files.refused import Refused
+from fraud_core.labels.known import LABEL_COLUMNS
+from fraud_core.payments.transaction import COLUMNS, OPTIONAL
 from fraud_core.timestamps import DAY_MS
-from fraud_core.transaction import COLUMNS, OPTIONAL
 
 Progress = Callable[[str], None]
 
@@ -41,8 +41,8 @@ class Loaded:
 
 def load(transactions: Path, labels: Path, *, label_delay_days: int, now_ms: int, progress: Progress) -> Loaded:
     """Both files, or folders of files. InputFileError when one cannot be used or holds no row that can."""
-    files, _ = checked_files(transactions, input_rows.REQUIRED_TRANSACTION_COLUMNS, input_rows.TRANSACTION_COLUMNS)
-    label_files, _ = checked_files(labels, input_rows.REQUIRED_LABEL_COLUMNS, input_rows.LABEL_COLUMNS)
+    files, _ = checked_files(transactions, messages.REQUIRED_TRANSACTION_COLUMNS, messages.TRANSACTION_COLUMNS)
+    label_files, _ = checked_files(labels, messages.REQUIRED_LABEL_COLUMNS, messages.LABEL_COLUMNS)
     refused, refused_labels = Refused(), Refused()
     arrived = _concat(_transaction_chunks(files, refused, now_ms, progress), transactions, "transaction", refused)
     known = _concat(_label_chunks(label_files, refused_labels, progress), labels, "label", refused_labels)
@@ -57,7 +57,7 @@ def load(transactions: Path, labels: Path, *, label_delay_days: int, now_ms: int
 def _transaction_chunks(files: list[Path], refused: Refused, now_ms: int, progress: Progress) -> Iterator[pl.DataFrame]:
     columns, read = ["offset", "transaction_id", *_CONTENT], 0
     for file in files:
-        for chunk in chunks_of(file, input_rows.TRANSACTION_COLUMNS):
+        for chunk in chunks_of(file, messages.TRANSACTION_COLUMNS):
             proven, is_proven = proven_transactions(chunk.columns, now_ms)
             parts = [proven.with_columns(offset=chunk.numbers[is_proven])]
             if not is_proven.all():
@@ -71,7 +71,7 @@ def _transaction_chunks(files: list[Path], refused: Refused, now_ms: int, progre
 def _label_chunks(files: list[Path], refused: Refused, progress: Progress) -> Iterator[pl.DataFrame]:
     columns, read = ["transaction_id", "is_fraud", "source", "label_time_ms", "offset"], 0
     for file in files:
-        for chunk in chunks_of(file, input_rows.LABEL_COLUMNS):
+        for chunk in chunks_of(file, messages.LABEL_COLUMNS):
             proven, is_proven = proven_labels(chunk.columns)
             parts = [proven.with_columns(offset=chunk.numbers[is_proven])]
             if not is_proven.all():

@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from fraud_core.backtest.result import BacktestResult, FoldResult
-from fraud_core.evaluation import Evaluation, evaluate
+from fraud_core.evaluation.report import Evaluation, evaluate
 from fraud_core.timestamps import DAY_MS, iso_date
 
 JSON_POINTS = 100

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from fraud_core.split import Interval, TimeSplit
 from fraud_core.timestamps import DAY_MS, iso_date
+from fraud_core.training.split import Interval, TimeSplit
 
 
 @dataclass(frozen=True)

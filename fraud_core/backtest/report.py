@@ -15,8 +15,8 @@ from markupsafe import Markup
 from fraud_core import plots
 from fraud_core.backtest.numbers import numbers, pool, pooled_evaluation
 from fraud_core.backtest.result import BacktestResult
-from fraud_core.evaluation import BUDGETS, Evaluation, budget_curve
-from fraud_core.tuning import TOLERANCE
+from fraud_core.evaluation.report import BUDGETS, Evaluation, budget_curve
+from fraud_core.training.search import TOLERANCE
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

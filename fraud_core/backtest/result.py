@@ -4,10 +4,10 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-from fraud_core.calibration import Calibration
-from fraud_core.evaluation import Evaluation
-from fraud_core.split import TimeSplit
-from fraud_core.threshold import Threshold
+from fraud_core.evaluation.report import Evaluation
+from fraud_core.model.calibration import Calibration
+from fraud_core.model.threshold import Threshold
+from fraud_core.training.split import TimeSplit
 
 
 @dataclass(frozen=True)

@@ -13,17 +13,17 @@ from fraud_core.backtest.cost import Cost
 from fraud_core.backtest.known_cards import has_known_fraud
 from fraud_core.backtest.periods import Fold
 from fraud_core.backtest.result import BacktestResult, FoldResult
-from fraud_core.balancing import balance
-from fraud_core.calibration import calibrate
-from fraud_core.evaluation import evaluate
-from fraud_core.features import FEATURES
-from fraud_core.labels import label_transactions
-from fraud_core.model import FraudModel, ModelCard
+from fraud_core.evaluation.report import evaluate
+from fraud_core.features.table import FEATURES
+from fraud_core.labels.known import label_transactions
+from fraud_core.model.calibration import calibrate
+from fraud_core.model.fraud_model import FraudModel, ModelCard
+from fraud_core.model.threshold import choose_threshold
 from fraud_core.settings import Settings
-from fraud_core.threshold import choose_threshold
 from fraud_core.timestamps import DAY_MS, iso_date
-from fraud_core.training_set import ROW_COLUMNS, feature_rows
-from fraud_core.tuning import choose_smote_ratio, refit, tune
+from fraud_core.training.balancing import balance
+from fraud_core.training.search import choose_smote_ratio, refit, tune
+from fraud_core.training.training_set import ROW_COLUMNS, feature_rows
 
 EVER_MS = np.iinfo(np.int64).max
 

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from fraud_core.labels import LABEL_COLUMNS
+from fraud_core.labels.known import LABEL_COLUMNS
+from fraud_core.payments.transaction import COLUMNS
 from fraud_core.simulation.simulator import SimulatedDay
-from fraud_core.transaction import COLUMNS
 
 _ARRIVAL = {"partition": pl.lit(0), "offset": pl.int_range(pl.len())}
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from signal import SIGCONT, SIGKILL, SIGSTOP
 
 from fraud_core.timestamps import SECOND_MS, parse_rfc3339_ms
+from fraud_io.errors import OperatorError
 from fraud_stack.chaos.system import NotPossibleError, System
-from fraud_stack.errors import UserError
 
 _LONGEST_DRAIN_S = 120.0
 _SHORT_FLOOD_S = 3.0
@@ -147,8 +147,8 @@ def _see_it_refused_and_repair_it(system: System) -> None:
     system.wait_until(lambda: system.is_given_up("stream"), "the job does not refuse a truncated checkpoint")
     last = system.log("stream").strip().splitlines()[-1]
     if "refused" not in last or str(system.truncated) not in last:
-        raise UserError(f"the refusal of a truncated checkpoint does not name {system.truncated}: {last}")
-    system.module("streaming.repair")
+        raise OperatorError(f"the refusal of a truncated checkpoint does not name {system.truncated}: {last}")
+    system.module("streaming.commands.repair")
     system.start("stream")
 
 

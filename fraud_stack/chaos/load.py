@@ -10,14 +10,14 @@ from random import Random
 
 from confluent_kafka import KafkaError, Message, Producer
 
-from fraud_core.kafka_refusals import QUIET
+from fraud_core.payments.transaction import encode_transaction
 from fraud_core.settings import Settings
 from fraud_core.simulation.simulator import Simulator
 from fraud_core.timestamps import now_ms
 from fraud_core.topics import TRANSACTIONS
-from fraud_core.transaction import encode_transaction
+from fraud_io.errors import OperatorError
+from fraud_io.kafka_errors import QUIET
 from fraud_stack.chaos.workloads import WORKLOADS, Fate
-from fraud_stack.errors import UserError
 
 RATE = 200  # payments a second
 _CUSTOMERS = 500
@@ -65,15 +65,15 @@ class Load:
         self._thread.join()
 
     def finish(self) -> None:
-        """Stop sending and wait for all deliveries. Raises UserError when a message was not sent or not taken."""
+        """Stop sending and wait for all deliveries. Raises OperatorError when a message was not sent or not taken."""
         if not self._thread.is_alive():
-            raise UserError("the load ended before the faults did: see the error above")
+            raise OperatorError("the load ended before the faults did: see the error above")
         self._stop.set()
         self._thread.join()
         if left := self._producer.flush(_FLUSH_S):
-            raise UserError(f"Kafka did not take {left} messages of the load in {_FLUSH_S:.0f} s")
+            raise OperatorError(f"Kafka did not take {left} messages of the load in {_FLUSH_S:.0f} s")
         if self._undelivered is not None:
-            raise UserError(f"Kafka refused a message of the load: {self._undelivered.str()}")
+            raise OperatorError(f"Kafka refused a message of the load: {self._undelivered.str()}")
 
     def flood(self, seconds: float, decided: Callable[[], int]) -> int:
         """Send twice as many plain payments as are ``decided`` meanwhile, from this thread; how many they were."""

@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     from fraud_stack.chaos.load import Load
     from fraud_stack.chaos.system import System
     from fraud_stack.chaos.verdict import Verdict
-    from fraud_stack.memory import MemoryPeak
+    from fraud_stack.services.memory import MemoryPeak
 
 
 @dataclass(frozen=True)

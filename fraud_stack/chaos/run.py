@@ -10,15 +10,15 @@ from pathlib import Path
 from random import Random
 
 from fraud_core.timestamps import now_ms
+from fraud_io.errors import OperatorError
 from fraud_stack.chaos.answers import Answers
 from fraud_stack.chaos.faults import FAULTS, Fault
 from fraud_stack.chaos.load import RATE, Load
 from fraud_stack.chaos.report import Struck, to_dict
 from fraud_stack.chaos.system import SERVICES, NotPossibleError, System, checkpoint_disk, take_environment
 from fraud_stack.chaos.verdict import Verdict, reach_verdict
-from fraud_stack.errors import UserError
-from fraud_stack.memory import MemoryPeak
-from fraud_stack.stack import Stack
+from fraud_stack.services.memory import MemoryPeak
+from fraud_stack.services.stack import Stack
 from fraud_stack.steps import Steps
 
 _LONGEST_HOLD_S = 30.0
@@ -37,9 +37,9 @@ class ChaosOptions:
 
 
 def run_chaos(options: ChaosOptions) -> None:
-    """Raises UserError when a fault was not recovered from or the books are not right; the data then stays."""
+    """Raises OperatorError when a fault was not recovered from or the books are not right; the data then stays."""
     if options.json_file is not None and not options.json_file.absolute().parent.is_dir():
-        raise UserError(f"the folder of {options.json_file} does not exist: make it first")
+        raise OperatorError(f"the folder of {options.json_file} does not exist: make it first")
     rng = Random(options.seed)
     faults = _chosen(options.faults)
     rng.shuffle(faults)
@@ -72,7 +72,7 @@ def run_chaos(options: ChaosOptions) -> None:
         options.json_file.write_text(json.dumps(report, indent=2) + "\n")
     lasting = [fault.name for fault in struck if fault.is_lasting]
     if lasting or not verdict.is_good:
-        raise UserError(f"{'; '.join(lasting) or 'the books'}: not right, see above; logs and topics are in {home}")
+        raise OperatorError(f"{'; '.join(lasting) or 'the books'}: not right, see above; logs and topics are in {home}")
     shutil.rmtree(home)
 
 
@@ -80,7 +80,7 @@ def _chosen(names: Sequence[str]) -> list[Fault]:
     known = {fault.name: fault for fault in FAULTS}
     unknown = [name for name in names if name not in known]
     if unknown:
-        raise UserError(f"no fault is called {unknown[0]}: there are {', '.join(known)}")
+        raise OperatorError(f"no fault is called {unknown[0]}: there are {', '.join(known)}")
     return [known[name] for name in names] or list(FAULTS)
 
 
@@ -103,7 +103,7 @@ def _strike(system: System, fault: Fault, rng: Random, at_s: float) -> Struck:
         fault.heal(system)
     except NotPossibleError as reason:
         return Struck(fault.name, at_s, None, str(reason))
-    except UserError as error:
+    except OperatorError as error:
         return Struck(fault.name, at_s, None, None, str(error))
     answered_ms = system.answers.wait(_RECOVERY_S)
     if answered_ms is None:

@@ -14,13 +14,14 @@ from signal import Signals
 import psutil
 
 from fraud_core.settings import Settings
+from fraud_io.errors import OperatorError
+from fraud_io.folders import ROOT
 from fraud_stack.chaos.answers import Answers
 from fraud_stack.chaos.load import Load
-from fraud_stack.errors import UserError
-from fraud_stack.paths import ROOT, log_file
-from fraud_stack.ports import PORTS, free_ports
-from fraud_stack.processes import command_line, memory_mib, with_children
-from fraud_stack.supervisor import ProcessState, Supervisor
+from fraud_stack.paths import log_file
+from fraud_stack.services.ports import PORTS, free_ports
+from fraud_stack.services.processes import command_line, memory_mib, with_children
+from fraud_stack.services.supervisor import ProcessState, Supervisor
 
 SERVICES = ("kafka", "store", "mlflow", "stream")
 _CHECKPOINT_DISK = "16m"
@@ -115,22 +116,22 @@ class System:
         return file
 
     def promote_a_model(self, seed: int) -> None:
-        self.champion = self.module("fraud_assets.simulated_model", "--seed", seed).split()[-1]
+        self.champion = self.module("fraud_assets.commands.bootstrap_model", "--seed", seed).split()[-1]
 
     def module(self, *arguments: object) -> str:
-        """What ``python -m`` with these arguments prints. Raises UserError when it fails."""
+        """What ``python -m`` with these arguments prints. Raises OperatorError when it fails."""
         command = [sys.executable, "-m", *map(str, arguments)]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=_PATIENCE_S)
         if done.returncode:
-            raise UserError(f"{' '.join(command[1:])} failed: {(done.stderr or done.stdout).strip()[-500:]}")
+            raise OperatorError(f"{' '.join(command[1:])} failed: {(done.stderr or done.stdout).strip()[-500:]}")
         return done.stdout
 
     def wait_until(self, holds: Callable[[], bool], problem: str) -> None:
-        """Raises UserError with ``problem`` when it does not come to hold."""
+        """Raises OperatorError with ``problem`` when it does not come to hold."""
         deadline = time.monotonic() + _PATIENCE_S
         while not holds():
             if time.monotonic() > deadline:
-                raise UserError(f"{problem} within {_PATIENCE_S:.0f} s")
+                raise OperatorError(f"{problem} within {_PATIENCE_S:.0f} s")
             time.sleep(0.05)
 
     def _state(self, service: str) -> ProcessState:

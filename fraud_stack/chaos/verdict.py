@@ -6,12 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 import orjson
 
-from fraud_core.features import FEATURES, compute_features
-from fraud_core.merchant_risk import MerchantRisk
+from fraud_core.features.merchant_risk import MerchantRisk
+from fraud_core.features.table import FEATURES, compute_features
+from fraud_core.payments.transaction import decode_transactions
 from fraud_core.settings import Settings
 from fraud_core.timestamps import SECOND_MS
 from fraud_core.topics import DEAD_LETTER, PREDICTIONS, TRANSACTIONS
-from fraud_core.transaction import decode_transactions
 from fraud_stack.chaos.load import Load
 from fraud_stack.ledger import Ledger, take_ledger
 from fraud_stack.records import read

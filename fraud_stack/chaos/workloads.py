@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from random import Random
 from typing import Literal
 
+from fraud_core.payments.transaction import encode_transaction
 from fraud_core.timestamps import DAY_MS, HOUR_MS, SECOND_MS
-from fraud_core.transaction import encode_transaction
 from fraud_stack.chaos import bad_messages
 
 Fate = Literal["decided", "refused", "either"]

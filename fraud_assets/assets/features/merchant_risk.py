@@ -1,0 +1,58 @@
+"""Asset ``merchant_risk``: the hourly tables that the stream looks merchants up in."""
+
+import hashlib
+from io import BytesIO
+from pathlib import Path
+
+import dagster as dg
+import polars as pl
+
+from fraud_assets.partitions import known_ms
+from fraud_assets.whole_files import write_whole
+from fraud_core.settings import Settings
+from fraud_core.timestamps import format_rfc3339_ms
+
+
+@dg.asset(group_name="features", kinds={"polars", "parquet"}, owners=["team:fraud-ml"])
+def merchant_risk(
+    context: dg.AssetExecutionContext,
+    settings: dg.ResourceParam[Settings],
+    transactions: pl.DataFrame,
+    labels: pl.DataFrame,
+) -> dg.MaterializeResult:
+    """One row per merchant and hour: volume, fraud rate and age of fraud over windows that end a label delay before.
+
+    Published as one file an hour, in force an hour later; those of the last day that have no file yet get theirs too.
+    A file never changes: transactions may already have been scored with it.
+    """
+    from fraud_core.features.merchant_risk import MerchantHistory, newest_effective_times
+
+    # Tables beyond the end of the stream would be looked up by nobody.
+    until_ms = known_ms(context, transactions["event_time_ms"].max())
+    folder = settings.lake / "merchant_risk"
+    history = MerchantHistory(transactions, labels, settings.label_delay_days)
+    times = newest_effective_times(until_ms)
+    published = [publish(history.table(time_ms), time_ms, folder) for time_ms in without_file(times, folder)]
+    newest = history.table(times[-1])
+    return dg.MaterializeResult(
+        metadata={
+            "dagster/row_count": newest.height,
+            "effective_from": format_rfc3339_ms(times[-1]),
+            "mean_fraud_rate_30d": newest["merchant_fraud_rate_30d"].mean() or 0.0,
+            "files_published": len(published),
+            "path": dg.MetadataValue.path(folder),
+        }
+    )
+
+
+def without_file(effective_from_ms: list[int], folder: Path) -> list[int]:
+    has_file = {int(path.name.partition("-")[0]) for path in folder.glob("[0-9]*.parquet")}
+    return [time_ms for time_ms in effective_from_ms if time_ms not in has_file]
+
+
+def publish(table: pl.DataFrame, effective_from_ms: int, folder: Path) -> Path:
+    """Write the table of one effective time to ``<effective_from_ms>-<digest>.parquet``."""
+    content = BytesIO()
+    table.write_parquet(content)
+    digest = hashlib.sha256(content.getbuffer()).hexdigest()[:12]
+    return write_whole(folder / f"{effective_from_ms}-{digest}.parquet", content.getbuffer())

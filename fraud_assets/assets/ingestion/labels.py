@@ -1,0 +1,80 @@
+"""Asset ``labels``: what became known about transactions, as Parquet, and what of it is not to be believed yet."""
+
+import dagster as dg
+import polars as pl
+
+from fraud_assets.checks import result, telling
+from fraud_assets.lake.offset_log import OffsetLog
+from fraud_assets.resources import KafkaResource
+from fraud_core.labels.feedback_rules import apply_rules, counts
+from fraud_core.labels.known import LABEL_COLUMNS, decode_feedback
+from fraud_core.labels.quarantine import suspicious
+from fraud_core.labels.quarantine_log import QuarantineLog
+from fraud_core.payments.transaction import COLUMNS
+from fraud_core.settings import Settings
+from fraud_core.topics import FEEDBACK
+
+
+@dg.asset(
+    group_name="ingestion",
+    kinds={"kafka", "parquet"},
+    owners=["team:fraud-ml"],
+    io_manager_key="ingested",
+    # Transactions first: a label read before its transaction would find nothing to label.
+    deps=["transactions"],
+    check_specs=telling(
+        "labels",
+        nothing_is_quarantined="No source flooded us with false labels. Those held are used by nothing, and block "
+        "promotion.",
+    ),
+)
+def labels(context: dg.AssetExecutionContext, settings: dg.ResourceParam[Settings], kafka: KafkaResource):
+    """One row per accepted message of the topic `fraud_feedback`, everything that arrived until the run.
+
+    A transaction can have several; which one counts as of a day is decided by their `label_time`. Whoever reads them
+    does not get those in quarantine.
+    """
+    log = OffsetLog(settings.lake / "labels")
+    new = log.pending(*kafka.offsets(FEEDBACK.name))
+    rows, refusals = pl.DataFrame(schema=LABEL_COLUMNS), []
+    if len(new):
+        with log.append(new) as folder:
+            messages = list(kafka.messages(FEEDBACK.name, new))
+            rows, refusals = decode_feedback(
+                [message.value() for message in messages],
+                [message.partition() for message in messages],
+                [message.offset() for message in messages],
+            )
+            rows.write_parquet(folder / "labels.parquet")
+    else:
+        context.log.info("no new labels since the last run")
+    known = log.scan(LABEL_COLUMNS).collect()
+    judged, quarantine = judge(known, settings, f"dagster run {context.run.run_id}")
+    held = quarantine.held()
+    return dg.MaterializeResult(
+        metadata={
+            "dagster/row_count": known.height,
+            "new_rows": rows.height,
+            "new_refused": len(refusals),
+            "first_refusal": refusals[0].reason if refusals else "none",
+            "new_offsets": str(new),
+            "frauds": known.filter("is_fraud")["transaction_id"].n_unique(),
+            "rows_by_source": dict(known.group_by("source").len().sort("source").iter_rows()),
+            **{f"rows_{rule}": count for rule, count in counts(judged).items()},
+            "rows_quarantined": sum(batch.labels for batch in held),
+            "path": dg.MetadataValue.path(settings.lake / "labels"),
+        },
+        check_results=[
+            result("nothing_is_quarantined", not held, **{batch.name: batch.reason for batch in held}),
+        ],
+    )
+
+
+def judge(known: pl.DataFrame, settings: Settings, who: str) -> tuple[pl.DataFrame, QuarantineLog]:
+    """Each label with the rules that hold for it, and the quarantine with what now looks like a flood in it."""
+    arrived = OffsetLog(settings.lake / "transactions").scan(COLUMNS).select("transaction_id", "event_time_ms")
+    quarantine = QuarantineLog(settings.lake)
+    # The clock of the data: a simulated or replayed stream may lie behind the present.
+    known_ms = arrived.select(pl.col("event_time_ms").max()).collect().item() or 0
+    quarantine.hold(suspicious(known, known_ms, quarantine.released()), who)
+    return apply_rules(known, arrived, known_ms, settings.label_delay_days), quarantine

@@ -1,0 +1,118 @@
+"""Asset ``model_comparison``: the challenger against the champion, on payments that both scored as they came."""
+
+from dataclasses import dataclass
+
+import dagster as dg
+import polars as pl
+
+from fraud_assets import verdict_metadata
+from fraud_assets.checks import blocking, result, telling
+from fraud_assets.partitions import known_ms
+from fraud_assets.plots import as_markdown, as_table
+from fraud_assets.registry import Registry
+from fraud_core import plots
+from fraud_core.evaluation.decision_quality import DecisionQuality, decision_quality
+from fraud_core.labels.quarantine_log import QuarantineLog
+from fraud_core.promotion.gates import Verdict, shadow_gate
+from fraud_core.promotion.shadow import matured, served_pairs
+from fraud_core.settings import Settings
+
+_RESAMPLES = 200  # every hour
+
+
+@dataclass(frozen=True)
+class ModelComparison:
+    """The versions that were compared, and what follows. Without a challenger there is none to be judged."""
+
+    champion: str | None
+    challenger: str | None
+    verdict: Verdict
+
+
+@dg.asset(
+    group_name="monitoring",
+    kinds={"polars", "mlflow"},
+    owners=["team:fraud-ml"],
+    io_manager_key="record",
+    check_specs=[
+        *blocking(
+            "model_comparison",
+            scores_are_complete="Both models have a score from 0 to 1 for every payment compared.",
+            no_label_is_in_quarantine="Nothing changes the champion while labels are held: ./run labels shows them.",
+        ),
+        *telling(
+            "model_comparison", challenger_is_not_worse="As far as labels tell. One that is worse leaves Staging."
+        ),
+    ],
+)
+def model_comparison(
+    context: dg.AssetExecutionContext,
+    settings: dg.ResourceParam[Settings],
+    predictions: pl.DataFrame,
+    labels: pl.DataFrame,
+):
+    """One verdict per run: may the challenger take over? From what the stream served, where labels are complete.
+
+    Paired, over the same draws of cards. Beside it what each arm's own decisions were worth (FRAUD_AB_SHARE).
+    """
+    registry = Registry(settings, f"dagster run {context.run.run_id}")
+    champion, challenger = registry.champion(), registry.challenger()
+    pairs = served_pairs(predictions, champion or "", challenger or "")
+    as_of_ms = known_ms(context, predictions["event_time_ms"].max())
+    compared = matured(pairs, labels, as_of_ms, settings.label_delay_days)
+    blocked = QuarantineLog(settings.lake).blocks_promotion()
+    if champion is None or challenger is None:
+        verdict = Verdict("wait", ("there is no challenger" if champion else "there is no champion",))
+    else:
+        verdict = shadow_gate(compared, [blocked] if blocked else [], resamples=_RESAMPLES, seed=settings.seed)
+    arms = arm_results(compared, settings.seed)
+    return dg.MaterializeResult(
+        value=ModelComparison(champion, challenger, verdict),
+        metadata={
+            "champion": champion or "none",
+            "challenger": challenger or "none",
+            **verdict_metadata.entries(verdict),
+            "pairs_scored": pairs.height,
+            **({"arms": as_table(arms_table(arms)), "arms_plot": as_markdown(plots.arms(arms))} if arms else {}),
+        },
+        check_results=check(compared, verdict, blocked),
+    )
+
+
+def arm_results(compared: pl.DataFrame, seed: int) -> dict[str, DecisionQuality]:
+    """By arm, where there are frauds and others to judge it by."""
+    by_arm = {arm: compared.filter(arm=arm) for arm in ("champion", "challenger")}
+    return {
+        arm: decision_quality(rows, rows[f"{arm}_flagged"].to_numpy(), resamples=_RESAMPLES, seed=seed)
+        for arm, rows in by_arm.items()
+        if 0 < rows["is_fraud"].sum() < rows.height
+    }
+
+
+def arms_table(arms: dict[str, DecisionQuality]) -> pl.DataFrame:
+    """A row an arm: counts, money in whole units, and shares with 5 to 95 % over resampled cards, as text."""
+    return pl.DataFrame(
+        [
+            {
+                "arm": arm,
+                **{name: getattr(quality, name) for name in ("transactions", "flagged", "frauds", "caught")},
+                "money_caught": quality.caught_cents / 100,
+                "money_missed": quality.missed_cents / 100,
+                **{name: str(figure) for name, figure in quality.shares().items()},
+            }
+            for arm, quality in arms.items()
+        ]
+    )
+
+
+def check(compared: pl.DataFrame, verdict: Verdict, blocked: str | None) -> list[dg.AssetCheckResult]:
+    bad = compared.filter(
+        ~pl.all_horizontal(pl.col("champion_score", "challenger_score").is_between(0, 1).fill_null(False))
+    )
+    return [
+        result(
+            "scores_are_complete", bad.is_empty(), without=bad.height, examples=bad["transaction_id"].head(5).to_list()
+        ),
+        result("no_label_is_in_quarantine", blocked is None, reason=blocked or "nothing is held"),
+        verdict_metadata.check("challenger_is_not_worse", verdict, unless="archive"),
+    ]

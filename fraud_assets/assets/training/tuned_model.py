@@ -1,0 +1,101 @@
+"""Asset ``tuned_model``: the search for tree settings, the final fit, and the anomaly detector beside the trees."""
+
+import itertools
+from typing import Any
+
+import dagster as dg
+import polars as pl
+
+from fraud_assets.checks import blocking, result
+from fraud_assets.lake.io_managers import StoredModel
+from fraud_assets.partitions import as_of_ms
+from fraud_assets.plots import as_markdown, as_table
+from fraud_core import plots
+from fraud_core.settings import Settings
+from fraud_core.timestamps import DAY_MS
+
+# Until decision_threshold has chosen one: no score is above it.
+FLAGS_NOTHING = 1.0
+
+
+@dg.asset(
+    group_name="training",
+    kinds={"xgboost", "scikitlearn"},
+    owners=["team:fraud-ml"],
+    io_manager_key="model",
+    check_specs=blocking(
+        "tuned_model",
+        folds_are_purged="Folds follow each other in time, and each validates a label delay after it trained.",
+    ),
+)
+def tuned_model(
+    context: dg.AssetExecutionContext,
+    settings: dg.ResourceParam[Settings],
+    mlflow: dg.ResourceParam[Any],
+    balanced_training_set: pl.DataFrame,
+):
+    """One XGBoost model a day: the best of a random search over time-ordered folds, fitted on the balanced set.
+
+    It carries the anomaly detector, an isolation forest grown on its real rows.
+    """
+    from fraud_core.features.table import FEATURES
+    from fraud_core.model.anomaly import fit_anomaly_detector
+    from fraud_core.model.fraud_model import FraudModel, ModelCard
+    from fraud_core.training.search import refit, tune
+    from fraud_core.training.training_set import time_split
+
+    tuning = tune(
+        balanced_training_set,
+        FEATURES,
+        gap_ms=settings.label_delay_days * DAY_MS,
+        candidates=settings.search_candidates,
+        folds=settings.search_folds,
+        seed=settings.seed,
+        progress=lambda done, all_of, best: context.log.info(f"{done} of {all_of} candidates, best {best:.4f}"),
+    )
+    booster = refit(balanced_training_set, FEATURES, tuning.params, settings.seed)
+    real = balanced_training_set.filter(~pl.col("is_synthetic"))
+    card = ModelCard(
+        threshold=FLAGS_NOTHING,
+        base_rate=real["is_fraud"].mean(),
+        training_window=time_split(as_of_ms(context), settings).train,
+        params=tuning.params,
+    )
+
+    detector = fit_anomaly_detector(real, settings.anomaly_share, settings.seed)
+
+    best = tuning.table["average_precision"].max()
+    importance = plots.feature_importance(booster.get_score(importance_type="total_gain"))
+    mlflow.log_params({**tuning.params, "search_candidates": settings.search_candidates})
+    mlflow.log_params({"anomaly_share": settings.anomaly_share, "anomaly_limit": detector.limit})
+    mlflow.log_metric("search_average_precision", best)
+    mlflow.log_text(tuning.table.write_csv(), "search.csv")
+    mlflow.log_figure(importance, "plots/feature_importance.png")
+    return dg.MaterializeResult(
+        value=StoredModel.of(FraudModel.with_detector(booster, card, detector)),
+        metadata={
+            "anomaly_limit": detector.limit,
+            "search_average_precision": best,
+            "rows_balanced": balanced_training_set.height,
+            "settings": tuning.params,
+            "candidates": as_table(tuning.table.sort("average_precision", descending=True)),
+            "feature_importance": as_markdown(importance),
+        },
+        check_results=check(real, settings),
+    )
+
+
+def check(rows: pl.DataFrame, settings: Settings) -> list[dg.AssetCheckResult]:
+    """rows : those that the folds are made of."""
+    from fraud_core.training.split import PurgedTimeSeriesSplit
+
+    gap_ms = settings.label_delay_days * DAY_MS
+    event_time_ms, is_fraud = (rows[name].to_numpy() for name in ("event_time_ms", "is_fraud"))
+    folds = PurgedTimeSeriesSplit(event_time_ms, is_fraud, settings.search_folds, gap_ms)
+    bounds = [
+        (event_time_ms[train].max(), event_time_ms[validation].min(), event_time_ms[validation].max())
+        for train, validation in folds.split(event_time_ms)
+    ]
+    purged = all(start - trained >= gap_ms for trained, start, _ in bounds)
+    ordered = all(end < start for (_, _, end), (_, start, _) in itertools.pairwise(bounds))
+    return [result("folds_are_purged", purged and ordered, folds=len(bounds))]

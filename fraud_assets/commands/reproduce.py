@@ -1,0 +1,135 @@
+"""``python -m fraud_assets.commands.reproduce RUN_ID``: make a logged model again and compare it, to the bit.
+
+From the MLflow run come the offsets, the settings and the parameters; from the lake the rows. Everything else is
+computed again: training set, balanced set, trees, calibration, threshold, test metrics. Only the search is not
+repeated: what it chose is a parameter of the run. Exit status: 0 all equal, 1 something differs, 2 not possible.
+"""
+
+import argparse
+import sys
+from collections.abc import Iterator
+
+import mlflow
+import numpy as np
+import polars as pl
+from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
+
+from fraud_assets.lake.io_managers import INGESTED, StoredModel
+from fraud_assets.lake.offset_log import OffsetLog
+from fraud_assets.lineage import ORIGIN, digest, metrics_of
+from fraud_assets.registry import Registry
+from fraud_core.evaluation.report import evaluate
+from fraud_core.features.table import FEATURES
+from fraud_core.labels.quarantine import without
+from fraud_core.labels.quarantine_log import QuarantineLog
+from fraud_core.model.anomaly import fit_anomaly_detector
+from fraud_core.model.calibration import calibrate
+from fraud_core.model.fraud_model import FraudModel, ModelCard
+from fraud_core.model.threshold import choose_threshold
+from fraud_core.settings import Settings
+from fraud_core.training.balancing import balance
+from fraud_core.training.search import refit
+from fraud_core.training.training_set import build_training_set
+from fraud_io.mlflow_client import fail_fast, in_words
+
+
+class NotReproducibleError(Exception):
+    """What the run was made from is not there any more, in one sentence."""
+
+
+def compare(run: Run, settings: Settings) -> Iterator[tuple[str, object, object]]:
+    """What was logged and what comes out now, one after the other: name, logged, now."""
+    origin = mlflow.artifacts.load_dict(f"{run.info.artifact_uri}/{ORIGIN}")
+    then = Settings(**{**settings.model_dump(), **origin["settings"]})
+    logged = _model(run, settings)
+    transactions, labels = (_ingested(settings, name, origin["offsets"][name]) for name in INGESTED)
+    quarantine, lines = QuarantineLog(settings.lake), origin.get("quarantine_lines", 0)  # none before there was one
+    if len(quarantine) < lines:
+        raise NotReproducibleError(f"{quarantine.path} has lost lines: {lines} are needed to tell what was held back")
+    labels = without(labels, quarantine.held(lines))
+    rows = build_training_set(transactions, labels, origin["as_of_ms"], then)
+    digests = {used.dataset.name: used.dataset.digest for used in run.inputs.dataset_inputs}
+    yield "training set", digests["training_set"], digest(rows)
+
+    train = rows.filter(pl.col("split") == "train")
+    balanced = balance(train, FEATURES, float(run.data.params["smote_ratio"]), then.seed)
+    yield "balanced training set", digests["balanced_training_set"], digest(balanced)
+    booster = refit(balanced, FEATURES, logged.card["params"], then.seed)
+    detector = fit_anomaly_detector(balanced.filter(~pl.col("is_synthetic")), then.anomaly_share, then.seed)
+    now = StoredModel.of(FraudModel.with_detector(booster, ModelCard.from_dict(logged.card), detector))
+    yield "trees and anomaly detector", logged.ubj, now.ubj
+
+    validation, test = (rows.filter(pl.col("split") == split) for split in ("validation", "test"))
+    raw = now.open().raw_score(_matrix(validation))
+    is_fraud = validation["is_fraud"].to_numpy()
+    calibration = calibrate(is_fraud, raw, validation["user_id"])
+    yield "calibration", logged.card["calibration"], calibration.to_dict()
+    threshold = choose_threshold(is_fraud, calibration.apply(raw), validation["user_id"], seed=then.seed)
+    yield "threshold", logged.card["threshold"], threshold.value
+    scores = now.completed(calibration, threshold.value).open().score(_matrix(test))
+    metrics = metrics_of(evaluate(test, scores, threshold.value), "test")
+    yield "test metrics", {name: run.data.metrics.get(name) for name in metrics}, metrics
+
+
+def _model(run: Run, settings: Settings) -> StoredModel:
+    registry = Registry(settings, "reproduce")
+    version = registry.version_of(run.info.run_id)
+    if version is None:
+        raise NotReproducibleError(f"no model was registered from run {run.info.run_id}: its training did not end")
+    try:
+        return registry.load(version)
+    except ValueError as error:
+        raise NotReproducibleError(f"version {version} of it cannot be used: {error}") from error
+
+
+def _ingested(settings: Settings, name: str, ends: dict[str, int]) -> pl.DataFrame:
+    """The rows that the run could read: those before the offsets where it stopped."""
+    ends_of = pl.LazyFrame({"partition": [int(p) for p in ends], "end": list(ends.values())})
+    log = OffsetLog(settings.lake / name)
+    missing = {p: end for p, end in ends.items() if log.position().get(int(p), 0) < end}
+    if missing:
+        raise NotReproducibleError(
+            f"the lake in {settings.lake} holds less of {name} than the run read (up to {missing}): set FRAUD_HOME to "
+            "where it was trained"
+        )
+    return (
+        log.scan(INGESTED[name])
+        .join(ends_of.cast({"partition": pl.Int32, "end": pl.Int64}), on="partition")
+        .filter(pl.col("offset") < pl.col("end"))
+        .select(list(INGESTED[name]))
+        .collect()
+    )
+
+
+def _matrix(rows: pl.DataFrame) -> np.ndarray:
+    return rows.select(FEATURES).to_numpy()
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="./run reproduce", description=__doc__.split(": ", 1)[1])
+    parser.add_argument("run_id", metavar="RUN_ID", help="of MLflow: the daily run shows it, and so does each version")
+    settings, run_id = Settings(), parser.parse_args().run_id
+    fail_fast()
+    mlflow.set_tracking_uri(settings.mlflow_address)
+    try:
+        differing = []
+        for name, logged, now in compare(mlflow.get_run(run_id), settings):
+            print(f"   {name:26} {'equal' if logged == now else 'DIFFERS'}", flush=True)
+            if logged != now:
+                differing.append(name)
+    except NotReproducibleError as error:
+        print(f"fraud: run {run_id} cannot be made again: {error}", file=sys.stderr)
+        return 2
+    except MlflowException as error:
+        print(f"fraud: run {run_id} cannot be read: {in_words(error, settings.mlflow_address)}", file=sys.stderr)
+        return 2
+    if differing:
+        print(f"fraud: run {run_id} does not reproduce: {', '.join(differing)}", file=sys.stderr)
+        return 1
+    print(f"Run {run_id} reproduces to the bit")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

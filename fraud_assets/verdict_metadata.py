@@ -1,0 +1,17 @@
+"""How an asset tells a verdict about the models in use: the same entries and one check, whatever was judged."""
+
+import dagster as dg
+
+from fraud_assets.checks import warning
+from fraud_core.promotion.gates import Verdict
+
+
+def entries(verdict: Verdict) -> dict[str, object]:
+    """Metadata: what it asks for, why, and the numbers behind that."""
+    reasons = dg.MetadataValue.md("\n".join(f"- {reason}" for reason in verdict.reasons))
+    return {"verdict": verdict.action, "reasons": reasons, **verdict.figures}
+
+
+def check(name: str, verdict: Verdict, *, unless: str) -> dg.AssetCheckResult:
+    """Fails when the verdict asks for the action ``unless``."""
+    return warning(name, verdict.action != unless, reasons="; ".join(verdict.reasons))

@@ -1,0 +1,119 @@
+"""Files for a backtest: everything is used, refused with a reason, or counted; nothing disappears."""
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from fraud_core.backtest.load import Loaded, load
+from fraud_core.input_files.errors import InputFileError
+from fraud_core.labels.known import LABEL_COLUMNS
+from fraud_core.payments.transaction import COLUMNS
+from fraud_core.timestamps import DAY_MS, parse_rfc3339_ms
+
+HEADER = "transaction_id,user_id,merchant_id,amount,currency,timestamp"
+NOW_MS = parse_rfc3339_ms("2026-06-01T00:00:00Z")
+ROWS = (
+    "t2,u1,m1,20.00,EUR,2026-02-01T12:00:00Z",
+    "t1,u1,m1,10.00,EUR,2026-01-31T12:00:00Z",
+    "t3,u2,m1,30.00,EUR,2026-02-02T12:00:00+01:00",
+)
+NOON_MS = parse_rfc3339_ms("2026-01-31T12:00:00Z")
+
+
+def loaded(folder: Path, rows: tuple[str, ...] = ROWS, labels: tuple[str, ...] = ("t1,1,",)) -> Loaded:
+    (folder / "t.csv").write_text("\n".join([HEADER, *rows]))
+    (folder / "l.csv").write_text("\n".join(["transaction_id,is_fraud,label_time", *labels]))
+    return load(folder / "t.csv", folder / "l.csv", label_delay_days=7, now_ms=NOW_MS, progress=lambda line: None)
+
+
+def test_rows_arrive_in_the_order_of_their_event_times_with_the_dtypes_of_the_stream(tmp_path):
+    result = loaded(tmp_path)
+    assert dict(result.transactions.schema) == COLUMNS
+    assert dict(result.labels.schema) == LABEL_COLUMNS
+    assert result.transactions["transaction_id"].to_list() == ["t1", "t2", "t3"]
+    assert result.transactions["offset"].to_list() == [0, 1, 2]
+    assert result.transactions["amount_cents"].to_list() == [1000, 2000, 3000]
+    assert result.transactions["ingest_time_ms"].equals(result.transactions["event_time_ms"], check_names=False)
+    assert result.warnings == {}
+    assert result.columns_used == ()
+
+
+def test_the_three_formats_and_a_folder_of_them_give_the_same_columns(tmp_path):
+    expected = loaded(tmp_path).transactions
+    frame = pl.read_csv(tmp_path / "t.csv")
+    folder = tmp_path / "parts"
+    folder.mkdir()
+    frame[:1].write_ndjson(folder / "a.jsonl")
+    frame[1:2].write_parquet(folder / "b.parquet")
+    frame[2:].write_csv(folder / "c.csv")
+    again = load(folder, tmp_path / "l.csv", label_delay_days=7, now_ms=NOW_MS, progress=lambda line: None)
+    assert again.transactions.equals(expected)
+
+
+@pytest.mark.parametrize(
+    ("row", "warning"),
+    [
+        ("t4,u1,m1,-5,EUR,2026-02-01T12:00:00Z", "transactions refused, amount (such as t.csv, row 5: amount: -5"),
+        ("t4,u1,m1,1e12,EUR,2026-02-01T12:00:00Z", "transactions refused, amount (such as t.csv, row 5: amount: 1000"),
+        ("t4,u1,m1,5,EUR,2026-02-01T12:00:00", "transactions refused, time without a zone (such as t.csv, row 5"),
+        ("t4,u1,m1,5,EUR,2026-06-01T00:00:01Z", "transactions refused, timestamp in the future (such as t.csv, row 5"),
+        ("t4,u1", "transactions refused, number of fields (such as t.csv, row 5: number of fields: 2, but"),
+        (ROWS[0], "transactions given again under the same transaction_id with the same content"),
+        (ROWS[0].replace("20.00", "21.00"), "transactions under the transaction_id of another one, with other content"),
+    ],
+)
+def test_a_row_that_is_not_used_is_counted_and_the_others_are_kept(tmp_path, row, warning):
+    result = loaded(tmp_path, (*ROWS, row, row))
+    assert [(text[: len(warning)], count) for text, count in result.warnings.items()] == [(warning, 2)]
+    assert result.transactions["transaction_id"].to_list() == ["t1", "t2", "t3"]
+    assert result.transactions["amount_cents"].to_list() == [1000, 2000, 3000]
+
+
+def test_a_label_without_a_time_is_known_a_label_delay_after_its_transaction(tmp_path):
+    labels = loaded(tmp_path, labels=("t1,1,", "t2,0,2026-02-03T00:00:00Z")).labels
+    times = dict(labels.select("transaction_id", "label_time_ms").iter_rows())
+    assert times == {"t1": NOON_MS + 7 * DAY_MS, "t2": parse_rfc3339_ms("2026-02-03T00:00:00Z")}
+
+
+@pytest.mark.parametrize(
+    ("labels", "warning", "kept"),
+    [
+        (("t1,1,", "t9,1,"), "labels of transactions that are not in the files: left out", 1),
+        (("t1,1,", "t1,0,", "t2,1,", "t2,1,"), "transactions with labels that contradict each other", 4),
+        (("t1,1,2026-01-01T00:00:00Z",), "labels from before their transaction", 1),
+        (("t1,1,", "t2,perhaps,"), "labels refused, is_fraud (such as l.csv, row 3: is_fraud:", 1),
+        (("t1,1,", "t2,1,2026-02-03T00:00:00"), "labels refused, time without a zone (such as l.csv, row 3", 1),
+    ],
+)
+def test_a_doubtful_label_is_counted(tmp_path, labels, warning, kept):
+    result = loaded(tmp_path, labels=labels)
+    assert [(text[: len(warning)], count) for text, count in result.warnings.items()] == [(warning, 1)]
+    assert result.labels.height == kept
+
+
+def test_optional_columns_of_the_files_are_named(tmp_path):
+    (tmp_path / "t.csv").write_text(f"{HEADER},country,extra\n{ROWS[0]},DE,1\n")
+    (tmp_path / "l.csv").write_text("transaction_id,is_fraud\nt2,0\n")
+    result = load(tmp_path / "t.csv", tmp_path / "l.csv", label_delay_days=7, now_ms=NOW_MS, progress=lambda line: None)
+    assert result.columns_used == ("country",)
+    assert result.transactions["country"].to_list() == ["DE"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "labels", "says"),
+    [
+        ((), ("t1,1,",), "holds no transaction that can be used"),
+        (("t1,u1,m1,-1,EUR,2026-01-31T12:00:00Z",), ("t1,1,",), "t.csv, row 2: amount: -1"),
+        (ROWS, (), "holds no label that can be used"),
+    ],
+)
+def test_files_without_a_usable_row_are_refused(tmp_path, rows, labels, says):
+    with pytest.raises(InputFileError, match=says):
+        loaded(tmp_path, rows, labels)
+
+
+def test_a_file_that_lacks_a_column_is_refused_with_the_columns_it_has(tmp_path):
+    loaded(tmp_path)
+    with pytest.raises(InputFileError, match="lacks the columns user_id, merchant_id, amount, currency, timestamp; it"):
+        load(tmp_path / "l.csv", tmp_path / "l.csv", label_delay_days=7, now_ms=NOW_MS, progress=lambda line: None)

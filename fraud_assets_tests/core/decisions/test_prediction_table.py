@@ -1,0 +1,58 @@
+"""What was served comes back as a table, to the bit."""
+
+import numpy as np
+import polars as pl
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fraud_assets_tests.core.streams import streams
+from fraud_core.decisions.prediction import Anomaly, Decisions, Scored, encode_predictions
+from fraud_core.decisions.prediction_table import SERVED_COLUMNS, decode_predictions
+from fraud_core.features.table import FEATURES
+
+finite = st.floats(allow_nan=False, allow_infinity=False)
+
+
+@given(streams(max_size=4), st.data())
+def test_the_table_holds_what_was_encoded(transactions, data):
+    n = len(transactions)
+    matrix = np.array(
+        data.draw(st.lists(st.lists(finite, min_size=len(FEATURES), max_size=len(FEATURES)), min_size=n, max_size=n))
+    )
+    champion, challenger = (
+        Scored(version, 0.5, np.array(data.draw(st.lists(st.floats(0, 1), min_size=n, max_size=n)))) for version in "12"
+    )
+    arms = np.array(data.draw(st.lists(st.booleans(), min_size=n, max_size=n)))
+    anomaly = Anomaly(champion.scores, 0.5)
+    decisions = Decisions(champion, challenger, arms, 0.25, model_is_confirmed=True, anomaly=anomaly)
+    served = decode_predictions(encode_predictions(transactions, matrix, decisions, {}, [None] * n))
+    assert served.schema == pl.Schema(SERVED_COLUMNS)
+    assert served.select(FEATURES).to_numpy().tolist() == matrix.tolist()
+    assert served["score"].to_list() == np.where(arms, challenger.scores, champion.scores).tolist()
+    assert served["anomaly_score"].to_list() == champion.scores.tolist()
+    assert served["shadow_score"].to_list() == np.where(arms, champion.scores, challenger.scores).tolist()
+    for name in ("transaction_id", "user_id", "event_time_ms", "ingest_time_ms", "partition", "offset"):
+        assert served[name].to_list() == transactions[name].to_list()
+
+
+def test_no_model_gives_nulls():
+    transactions = pl.DataFrame(
+        {
+            "transaction_id": ["t"],
+            "user_id": ["u"],
+            "event_time_ms": [0],
+            "ingest_time_ms": [0],
+            "partition": [0],
+            "offset": [0],
+        }
+    )
+    nobody = Decisions(None, None, np.array([False]), 0.0, model_is_confirmed=True)
+    [row] = decode_predictions(
+        encode_predictions(transactions, np.zeros((1, len(FEATURES))), nobody, {}, [None])
+    ).to_dicts()
+    assert [row[name] for name in ("score", "threshold", "model_version", "anomaly_score")] == [None] * 4
+    assert row["prediction"] == 0
+
+
+def test_no_messages_give_an_empty_table():
+    assert decode_predictions([]).schema == pl.Schema(SERVED_COLUMNS)

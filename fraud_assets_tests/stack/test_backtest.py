@@ -1,0 +1,85 @@
+"""``./run backtest`` from files to files."""
+
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from fraud_core.simulation.simulator import Simulator
+from fraud_core.timestamps import format_rfc3339_ms
+from fraud_io.errors import OperatorError
+from fraud_stack.backtest import BacktestOptions, run_and_report
+
+FIRST_DAY = 20_454  # 2026-01-01
+BAD = {"transaction_id": "bad", "user_id": "u", "merchant_id": "m", "amount": -1.0, "currency": "EUR", "timestamp": "x"}
+
+
+@pytest.fixture(scope="module")
+def options(tmp_path_factory: pytest.TempPathFactory) -> BacktestOptions:
+    """Files of 52 simulated days with the six required columns and undated labels, one row of them bad."""
+    folder, simulator = tmp_path_factory.mktemp("backtest"), Simulator(400, seed=1)
+    days = [simulator.day(FIRST_DAY + day) for day in range(52)]
+    transactions = pl.concat(day.transactions for day in days)
+    times = [format_rfc3339_ms(time_ms) for time_ms in transactions["event_time_ms"]]
+    six = transactions.select(
+        "transaction_id",
+        "user_id",
+        "merchant_id",
+        pl.col("amount_cents") / 100,
+        "currency",
+        timestamp=pl.Series(times),
+    ).rename({"amount_cents": "amount"})
+    pl.concat([six, pl.DataFrame([BAD])]).write_csv(folder / "transactions.csv")
+    frauds = pl.concat(pl.Series(day.is_fraud) for day in days)
+    transactions.select("transaction_id", is_fraud=frauds).write_csv(folder / "labels.csv")
+    return BacktestOptions(
+        transactions=folder / "transactions.csv",
+        labels=folder / "labels.csv",
+        train_end=date(2026, 2, 11),
+        test_start=date(2026, 2, 18),
+        test_days=3,
+        train_days=None,
+        label_delay=7,
+        folds=1,
+        step=7,
+        exclude_known_compromised=True,
+        search=1,
+        out=folder / "out",
+    )
+
+
+def test_predictions_and_reports_are_written_and_the_bad_row_is_named(options, capsys):
+    run_and_report(options)
+    predictions = pl.read_parquet(options.out / "predictions.parquet")
+    assert predictions.columns == ["transaction_id", "score", "prediction", "threshold", "fold"]
+    assert predictions["prediction"].equals(
+        (predictions["score"] >= predictions["threshold"]).cast(pl.Int8), check_names=False
+    )
+    transactions = pl.read_csv(options.transactions)
+    dates = predictions.join(transactions, on="transaction_id", how="left")["timestamp"].str.slice(0, 10)
+    assert sorted(dates.unique()) == ["2026-02-18", "2026-02-19", "2026-02-20"]
+    assert (options.out / "report.json").exists()
+    assert (options.out / "report.html").exists()
+    printed = capsys.readouterr().out
+    assert "1 transactions refused, amount (such as transactions.csv, row" in printed
+    assert "2026-02-18 to 2026-02-21" in printed
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"transactions": Path("nothing.csv")}, "nothing.csv does not exist: give a CSV, JSON Lines or Parquet file"),
+        ({"train_end": date(2026, 2, 12)}, "training may end on 2026-02-11 at the latest, not on 2026-02-12"),
+        (
+            {"test_days": 30},
+            r"the test period 2026-02-18 to 2026-03-20 \(end exclusive\) is not in the data, which cover",
+        ),
+        ({"train_days": 20}, "2026-01-22 to 2026-01-27 is too short for 3 folds"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_a_sentence_and_nothing_is_left_behind(options, tmp_path, changes, says):
+    with pytest.raises(OperatorError, match=says):
+        run_and_report(replace(options, out=tmp_path / "out", **changes))
+    assert not list(tmp_path.glob("out/*"))

@@ -1,0 +1,223 @@
+"""The job itself, with a real Spark, broker and store: killed, bereft of its store, started again, stopped."""
+
+import re
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import orjson
+import polars as pl
+import psutil
+import pytest
+from confluent_kafka import Consumer, Message, Producer, TopicPartition
+
+from fraud_assets_tests.streaming.conftest import Broker, Valkey, free_port
+from fraud_assets_tests.streaming.parts import messages, payments
+from fraud_core.features.merchant_risk import MerchantRisk
+from fraud_core.features.table import compute_features
+from fraud_core.payments.transaction import decode_transactions
+from fraud_core.settings import Settings
+from fraud_core.topics import DEAD_LETTER, PREDICTIONS, TRANSACTIONS
+from fraud_stack.ledger import take_ledger
+from streaming.job import lanes
+
+pytestmark = pytest.mark.streaming
+
+ROOT = Path(__file__).parents[3]
+BAD = [b"{", None, b"\xff"]
+LARGE = 3 * lanes.LARGE  # what is sent at once may come in two or three micro-batches
+READY = "ready to decide partitions of large micro-batches"
+
+
+def wait_until(holds: Callable[[], bool], what: str, timeout_s: float = 180) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not holds():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.2)
+
+
+class Job:
+    """``python -m streaming.job`` as a process."""
+
+    def __init__(self, settings: Settings, environment: dict[str, str]) -> None:
+        self.log = settings.home / "job.log"
+        self._metrics = f"http://127.0.0.1:{settings.metrics_port}/metrics"
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "streaming.job"], env=environment, stdout=log, stderr=log, cwd=ROOT
+            )
+
+    def wait_until_ready(self) -> None:
+        wait_until(self._is_ready, "the job does not get ready")
+
+    def kill(self) -> None:
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+
+    def stop(self) -> int:
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(timeout=60)
+
+    def _is_ready(self) -> bool:
+        assert self.process.poll() is None, self.log.read_text()[-3000:]
+        try:
+            with urllib.request.urlopen(self._metrics, timeout=5) as answer:
+                return b"fraud_stream_ready 1.0" in answer.read()
+        except OSError:
+            return False
+
+
+class System:
+    """A broker and a store of its own, and the jobs that were started on them."""
+
+    def __init__(self, home: Path, valkey: Valkey) -> None:
+        ports = {f"{name}_port": free_port() for name in ("kafka", "kafka_controller", "spark_ui", "metrics", "mlflow")}
+        self.settings = Settings(home=home, store_url=valkey.url, partitions=2, **ports)
+        self._broker = Broker(self.settings)
+        self.environment = self._broker.environment | {
+            "FRAUD_STORE_URL": valkey.url,
+            **{f"FRAUD_{name.upper()}": str(port) for name, port in ports.items()},
+        }
+        self.jobs: list[Job] = []
+        self._producer = Producer(self.settings.confluent_kafka())
+
+    def start_job(self, **own: str) -> Job:
+        self.jobs.append(Job(self.settings, self.environment | own))
+        return self.jobs[-1]
+
+    def send(self, transactions: pl.DataFrame) -> None:
+        sent = zip(transactions["user_id"], transactions["partition"], messages(transactions), strict=True)
+        for user, partition, value in sent:
+            self._producer.produce(TRANSACTIONS.name, value, user, partition)
+        self._producer.flush()
+
+    def send_bad(self) -> None:
+        for value in BAD:
+            self._producer.produce(TRANSACTIONS.name, value, "bad", 0)
+        self._producer.flush()
+
+    def read(self, topic: str) -> list[Message]:
+        consumer = Consumer({**self.settings.confluent_kafka(), "group.id": "test", "enable.auto.commit": False})
+        ends = [consumer.get_watermark_offsets(TopicPartition(topic, partition)) for partition in range(2)]
+        consumer.assign([TopicPartition(topic, partition, low) for partition, (low, _) in enumerate(ends)])
+        count, found = sum(high - low for low, high in ends), []
+        while len(found) < count:
+            found += consumer.consume(count - len(found), timeout=1.0)
+        consumer.close()
+        return sorted(found, key=lambda message: (message.partition(), message.offset()))
+
+    def close(self) -> None:
+        for job in self.jobs:
+            if job.process.poll() is None:
+                job.kill()
+        self._broker.kill()
+
+
+@pytest.fixture
+def system(tmp_path, valkey) -> Iterator[System]:
+    running = System(tmp_path, valkey)
+    yield running
+    running.close()
+
+
+def test_a_killed_job_whose_store_is_wiped_loses_nothing_and_decides_nothing_twice_differently(system, valkey):
+    stream, few = payments(1500, users=20), {"FRAUD_MAX_OFFSETS_PER_TRIGGER": "150"}
+    job = system.start_job(**few)
+    job.wait_until_ready()
+
+    second = system.start_job(**few)
+    assert second.process.wait(timeout=60) == 2
+    assert "another streaming job" in second.log.read_text()
+
+    system.send(stream[:500])
+    system.send_bad()
+    wait_until(lambda: len(system.read(PREDICTIONS.name)) >= 500, "the first transactions are not scored")
+    system.send(stream[500:1000])
+    wait_until(lambda: len(system.read(PREDICTIONS.name)) > 500, "the stream stands still")
+    job.kill()
+    valkey.client.flushdb()
+
+    job = system.start_job(**few)
+    system.send(stream[1000:])
+    wait_until(lambda: len(decided(system)) == 1500, "not all transactions are scored")
+    assert job.stop() == 0
+    assert "rebuilding histories" in job.log.read_text()
+
+    ledger = take_ledger(system.settings)
+    assert ledger.is_balanced
+    assert (ledger.produced, ledger.predicted, ledger.dead_lettered) == (1503, 1500, 3)
+    assert ledger.duplicates_same == len(system.read(PREDICTIONS.name)) + len(system.read(DEAD_LETTER.name)) - 1503
+
+    assert served(system) == trained_on(system)
+    letters = {letter.value() for letter in system.read(DEAD_LETTER.name)}
+    assert len(letters) == len(BAD)
+
+
+def test_a_second_process_takes_part_in_large_micro_batches_and_may_die(system):
+    stream, shares = payments(4 * LARGE, users=300), []
+    job = system.start_job()
+    job.wait_until_ready()
+    for part in range(4):
+        seen = len(job.log.read_text())
+        system.send(stream[part * LARGE : (part + 1) * LARGE])
+        wait_until(lambda seen=seen: sum(logged(job, "predictions", seen)) >= LARGE, "not all are decided")
+        shares.append(max(logged(job, "lanes", seen)))
+        if part in (0, 3):
+            wait_until(lambda seen=seen: READY in job.log.read_text()[seen:], "the second process is not ready")
+        if part == 1:
+            [lane] = lane_processes(job)
+            lane.kill()
+            lane.wait()
+    assert shares == [1, 2, 2, 1]
+    assert re.search(r"partitions \[\d\] are decided by the job's own process", job.log.read_text())
+
+    [lane] = lane_processes(job)
+    assert job.stop() == 0
+    assert not lane.is_running()
+    assert take_ledger(system.settings).is_balanced
+    assert served(system) == trained_on(system)
+
+
+def logged(job: Job, name: str, seen: int) -> list[int]:
+    """``name`` of each micro-batch that the log tells of after its first ``seen`` characters."""
+    return [int(number) for number in re.findall(rf"{name}=(\d+)", job.log.read_text()[seen:])]
+
+
+def lane_processes(job: Job) -> list[psutil.Process]:
+    children = psutil.Process(job.process.pid).children()
+    return [child for child in children if "spawn_main" in " ".join(child.cmdline())]
+
+
+def served(system: System) -> dict[tuple[int, int], list[float]]:
+    """Features by partition and offset; each transaction has been decided with the same bytes whenever it was."""
+    values = decided(system)
+    assert {len(different) for different in values.values()} == {1}
+    predictions = [orjson.loads(next(iter(different))) for different in values.values()]
+    return {(p["partition"], p["offset"]): list(p["features"].values()) for p in predictions}
+
+
+def decided(system: System) -> dict[str, set[bytes]]:
+    """The different predictions of each transaction."""
+    by_id = defaultdict(set)
+    for message in system.read(PREDICTIONS.name):
+        by_id[orjson.loads(message.value())["transaction_id"]].add(message.value())
+    return by_id
+
+
+def trained_on(system: System) -> dict[tuple[int, int], list[float]]:
+    """Features as training computes them, from the whole topic at once."""
+    everything = system.read(TRANSACTIONS.name)
+    transactions = decode_transactions(
+        [message.value() for message in everything],
+        [message.partition() for message in everything],
+        [message.offset() for message in everything],
+        [message.timestamp()[1] for message in everything],
+        future_tolerance_ms=300_000,
+    ).transactions
+    values = compute_features(transactions, None, MerchantRisk.empty()).values
+    return dict(zip(transactions.select("partition", "offset").rows(), values.tolist(), strict=True))

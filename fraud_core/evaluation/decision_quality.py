@@ -1,0 +1,127 @@
+"""What decisions were worth once the truth is known: figures of what was flagged, with intervals over resampled cards.
+
+Whole cards are drawn, as in ``ranking``. Everything here is sums over cards, so a resample costs a product of weights
+and sums, however many transactions there are.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from fraud_core.evaluation.comparison import PairedGain
+from fraud_core.evaluation.ranking import card_resamples, require_both_classes
+
+
+@dataclass(frozen=True)
+class Interval:
+    """low, high : 5 to 95 % over resampled cards. All are NaN where the figure is not defined."""
+
+    value: float
+    low: float
+    high: float
+
+    def named(self, name: str) -> dict[str, float]:
+        """The figure and its bounds, as ``name``, ``name``_low and ``name``_high."""
+        return {name: self.value, f"{name}_low": self.low, f"{name}_high": self.high}
+
+    def __str__(self) -> str:
+        """
+        >>> str(Interval(0.5, 0.25, 0.75))
+        '0.5000 (0.2500 to 0.7500)'
+        """
+        return f"{self.value:.4f} ({self.low:.4f} to {self.high:.4f})"
+
+
+@dataclass(frozen=True)
+class DecisionQuality:
+    """Counts, amounts in hundredths of the currency (all currencies added as they are), and shares from 0 to 1.
+
+    alert_rate : of the transactions, flagged. value_caught : of the amount of the frauds, flagged.
+    """
+
+    transactions: int
+    flagged: int
+    frauds: int
+    caught: int
+    fraud_cents: int
+    caught_cents: int
+    precision: Interval
+    recall: Interval
+    f2: Interval
+    alert_rate: Interval
+    value_caught: Interval
+
+    def shares(self) -> dict[str, Interval]:
+        """Figures with an interval, by name."""
+        return {name: value for name, value in vars(self).items() if isinstance(value, Interval)}
+
+    @property
+    def missed_cents(self) -> int:
+        return self.fraud_cents - self.caught_cents
+
+
+def decision_quality(
+    rows: pl.DataFrame, is_flagged: np.ndarray, *, resamples: int = 500, seed: int = 7
+) -> DecisionQuality:
+    """rows : user_id, is_fraud Boolean without nulls, amount_cents. is_flagged : (n,) bool, of the same rows.
+
+    ValueError for rows of one class.
+    """
+    cards = _by_card(rows, is_flagged)
+    drawn = np.vstack([cards.sum(axis=0), _resampled(cards, resamples, seed)])
+    transactions, frauds, fraud_cents, flagged, caught, caught_cents = drawn.T
+    figures = {
+        "precision": _share(caught, flagged),
+        "recall": _share(caught, frauds),
+        "f2": _f2(caught, flagged, frauds),
+        "alert_rate": _share(flagged, transactions),
+        "value_caught": _share(caught_cents, fraud_cents),
+    }
+    counts = (transactions, flagged, frauds, caught, fraud_cents, caught_cents)
+    return DecisionQuality(*(int(of[0]) for of in counts), **{name: _interval(of) for name, of in figures.items()})
+
+
+def paired_f2(
+    rows: pl.DataFrame, is_flagged: np.ndarray, other_flagged: np.ndarray, *, resamples: int = 500, seed: int = 7
+) -> PairedGain:
+    """Gain in F2 of one model's decisions over another's on the same rows; arguments as in ``decision_quality``."""
+    cards = _by_card(rows, is_flagged, other_flagged)
+    drawn = np.vstack([cards.sum(axis=0), _resampled(cards, resamples, seed)])
+    _, frauds, _, flagged, caught, _, others_flagged, others_caught, _ = drawn.T
+    f2, other = _f2(caught, flagged, frauds), _f2(others_caught, others_flagged, frauds)
+    return PairedGain.of(f2[0], other[0], (f2 - other)[1:])
+
+
+def _by_card(rows: pl.DataFrame, *flags: np.ndarray) -> np.ndarray:
+    """A row a card: transactions, frauds, their amount; then of each of ``flags``: flagged, caught, their amount."""
+    require_both_classes(rows["is_fraud"].to_numpy())
+    cents, is_fraud = pl.col("amount_cents"), pl.col("is_fraud")
+    sums = [pl.len(), is_fraud.sum(), (cents * is_fraud).sum().alias("fraud_cents")]
+    for number, flag in enumerate(flags):
+        flagged = pl.lit(pl.Series(np.asarray(flag, dtype=bool)))
+        of_both = {"flagged": flagged, "caught": flagged & is_fraud, "caught_cents": cents * (flagged & is_fraud)}
+        rows = rows.with_columns(**{f"{name}_{number}": column for name, column in of_both.items()})
+        sums += [pl.col(f"{name}_{number}").sum() for name in of_both]
+    return rows.group_by("user_id").agg(sums).sort("user_id").drop("user_id").to_numpy().astype(np.float64)
+
+
+def _resampled(cards: np.ndarray, resamples: int, seed: int) -> np.ndarray:
+    """(resamples, columns): the sums of each draw of cards."""
+    ids = pl.Series(np.arange(len(cards)))
+    return np.array([weights @ cards for weights in card_resamples(ids, cards[:, 1] > 0, resamples, seed)])
+
+
+def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    return np.divide(part, whole, out=np.full(len(part), np.nan), where=whole > 0)
+
+
+def _f2(caught: np.ndarray, flagged: np.ndarray, frauds: np.ndarray) -> np.ndarray:
+    return 5 * caught / (4 * frauds + flagged)
+
+
+def _interval(drawn: np.ndarray) -> Interval:
+    """drawn : the figure itself, then that of each resample; those in which it is not defined are left out."""
+    defined = drawn[1:][~np.isnan(drawn[1:])]
+    low, high = np.quantile(defined, (0.05, 0.95)) if len(defined) else (np.nan, np.nan)
+    return Interval(*(float(bound) for bound in (drawn[0], low, high)))

@@ -1,0 +1,85 @@
+"""The record of live quality: what is kept of a look at the models in use, for whoever reads it later."""
+
+from dataclasses import dataclass
+
+from fraud_core.evaluation.decision_quality import Interval
+from fraud_core.evaluation.intervals import METRICS
+from fraud_core.monitoring.cbpe import Expected
+
+_LATER_DAYS = (14, 30)
+_COUNTS = ("transactions", "flagged", "frauds", "caught")
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """Transactions that one version decided, with event time in [from_ms, until_ms), judged at an age.
+
+    frauds, caught : as labels say. Amounts in hundredths; those of all currencies are added as they are.
+    The figures are None where they are not defined: only one class, nothing flagged, nothing reviewed.
+    recall counts known frauds only; recall_by_review also those that nobody reported.
+    expected : what the scores said at the time, without labels.
+    """
+
+    model_version: str
+    maturity_days: int
+    from_ms: int
+    until_ms: int
+    transactions: int
+    flagged: int
+    frauds: int
+    caught: int
+    caught_cents: int
+    missed_cents: int
+    precision: Interval | None
+    recall: Interval | None
+    f2: Interval | None
+    average_precision: Interval | None
+    recall_by_review: Interval | None
+    card_precision_at_100: float | None
+    expected: Expected
+
+    def error(self, metric: str) -> float | None:
+        """How much more the label-free estimate promised of precision, recall, f2 or average_precision."""
+        measured, expected = getattr(self, metric), getattr(self.expected, metric)
+        return None if measured is None or expected is None else expected - measured.value
+
+    def numbers(self) -> dict[str, float]:
+        """Everything measured, expected and the differences by name; what is not defined is left out."""
+        found: dict[str, float | None] = {name: getattr(self, name) for name in _COUNTS}
+        found |= {"value_caught": self.caught_cents / 100, "value_missed": self.missed_cents / 100}
+        found["card_precision_100"] = self.card_precision_at_100
+        for name in (*METRICS, "recall_by_review"):
+            figure = getattr(self, name)
+            if figure is not None:
+                found |= figure.named(name)
+        for name in METRICS:
+            found[f"expected_{name}"] = getattr(self.expected, name)
+            found[f"error_of_expected_{name}"] = self.error(name)
+        return {name: value for name, value in found.items() if value is not None}
+
+
+@dataclass(frozen=True)
+class LiveQuality:
+    """cohorts : by version, the present champion last, and by age. as_of_ms : the newest time that is known."""
+
+    as_of_ms: int
+    cohorts: tuple[Cohort, ...]
+
+    def of(self, model_version: str, maturity_days: int) -> Cohort | None:
+        """None while nothing that the version decided is of that age."""
+        at = (model_version, maturity_days)
+        return next((cohort for cohort in self.cohorts if (cohort.model_version, cohort.maturity_days) == at), None)
+
+    def newest(self) -> Cohort | None:
+        """The youngest cohort of the last champion that has one."""
+        last = self.cohorts[-1].model_version if self.cohorts else None
+        return next((cohort for cohort in self.cohorts if cohort.model_version == last), None)
+
+
+def maturities(label_delay_days: int) -> tuple[int, ...]:
+    """Ages at which decisions are judged: the label delay, before which silence means nothing, and later ones.
+
+    >>> maturities(7)
+    (7, 14, 30)
+    """
+    return (label_delay_days, *(days for days in _LATER_DAYS if days > label_delay_days))

@@ -1,0 +1,135 @@
+"""What the decisions of each model version were worth once labels had come, beside what was expected without them.
+
+A cohort holds transactions of at least an age, judged by the labels that were known at that age: the same payments can
+be judged at 7, 14 and 30 days, and the figures move as chargebacks come in. Silence is genuine, as everywhere.
+"""
+
+import polars as pl
+
+from fraud_core.decisions.review import recall_by_review
+from fraud_core.evaluation.intervals import card_intervals
+from fraud_core.evaluation.report import card_precision_at_k
+from fraud_core.monitoring.cbpe import expected_quality
+from fraud_core.monitoring.cohorts import Cohort, LiveQuality, maturities
+from fraud_core.payments.transaction import AMOUNT_CENTS
+from fraud_core.timestamps import DAY_MS, day_of
+
+LOOKED_BACK_DAYS = 60  # versions that decided nothing since are history
+_K = 100
+
+
+def decisions(served: pl.DataFrame, as_of_ms: int) -> pl.DataFrame:
+    """Of ``served`` (served.SERVED_COLUMNS) what a model decided in the LOOKED_BACK_DAYS before ``as_of_ms``.
+
+    Returns transaction_id, user_id, event_time_ms, model_version, is_champions, amount_cents, score, is_flagged,
+    review_sample, review_probability, in order of arrival: sums of floats depend on it.
+    """
+    recent = pl.col("event_time_ms").is_between(as_of_ms - LOOKED_BACK_DAYS * DAY_MS, as_of_ms)
+    decided = served.filter(recent & pl.col("model_version").is_not_null()).sort("partition", "offset")
+    return decided.select(
+        *("transaction_id", "user_id", "event_time_ms", "model_version", "score"),
+        *("review_sample", "review_probability"),
+        is_champions=pl.col("arm") == "champion",
+        amount_cents=AMOUNT_CENTS,
+        is_flagged=pl.col("prediction") == 1,
+    )
+
+
+def at_age(decided: pl.DataFrame, labels: pl.DataFrame, as_of_ms: int, maturity_days: int) -> pl.DataFrame:
+    """The decisions that are old enough at ``as_of_ms``, with what was known of each at the age of ``maturity_days``.
+
+    Adds is_fraud (the last label's word, else genuine), is_reported (some label is not an analyst's) and is_reviewed
+    (some label is).
+    """
+    age_ms = maturity_days * DAY_MS
+    old = decided.filter(pl.col("event_time_ms") + age_ms <= as_of_ms)
+    is_analysts = pl.col("source") == "analyst"
+    known = (
+        labels.join(old.select("transaction_id", "event_time_ms"), on="transaction_id")
+        .filter(pl.col("label_time_ms") <= pl.col("event_time_ms") + age_ms)
+        .sort("label_time_ms", "partition", "offset")
+        .group_by("transaction_id")
+        .agg(pl.col("is_fraud").last(), is_reported=(~is_analysts).any(), is_reviewed=is_analysts.any())
+    )
+    said = ("is_fraud", "is_reported", "is_reviewed")
+    return old.join(known, on="transaction_id", how="left", maintain_order="left").with_columns(
+        pl.col(name).fill_null(False) for name in said
+    )
+
+
+def live_quality(
+    served: pl.DataFrame, labels: pl.DataFrame, as_of_ms: int, *, label_delay_days: int, period_days: int, seed: int = 7
+) -> LiveQuality:
+    """Each version's last ``period_days`` of an age, at every age of ``maturities``.
+
+    served : served.SERVED_COLUMNS, a transaction once. labels : labels.LABEL_COLUMNS, without those in quarantine.
+    """
+    decided = decisions(served, as_of_ms)
+    was_champion_ms = pl.col("event_time_ms").filter("is_champions").max()
+    versions = decided.group_by("model_version").agg(was_champion_ms).sort("event_time_ms", "model_version")
+    judged = {days: at_age(decided, labels, as_of_ms, days) for days in maturities(label_delay_days)}
+    cohorts = []
+    for version in versions["model_version"]:
+        for days, rows in judged.items():
+            own = rows.filter(pl.col("model_version") == version)
+            if own.height:
+                from_ms = own["event_time_ms"].max() + 1 - period_days * DAY_MS
+                cohorts.append(_cohort(version, days, own.filter(pl.col("event_time_ms") >= from_ms), seed))
+    return LiveQuality(as_of_ms, tuple(cohorts))
+
+
+def daily(served: pl.DataFrame, labels: pl.DataFrame, as_of_ms: int, label_delay_days: int) -> pl.DataFrame:
+    """Recall of each version by day of the payments, measured as far as labels have come, and expected up to now.
+
+    Returns model_version, day Date, frauds (null: not known yet), recall (null: not known yet, or without frauds) and
+    expected_recall.
+    """
+    decided = decisions(served, as_of_ms)
+    by = ("model_version", day_of("event_time_ms"))
+    score, is_flagged = pl.col("score"), pl.col("is_flagged")
+    expected = decided.group_by(by).agg(
+        until_ms=pl.col("event_time_ms").max(), expected_recall=(score * is_flagged).sum() / score.sum()
+    )
+    # A day of which only a part is old enough is not shown.
+    whole = pl.col("until_ms") + label_delay_days * DAY_MS <= as_of_ms
+    measured = (
+        at_age(decided, labels, as_of_ms, label_delay_days)
+        .group_by(by)
+        .agg(
+            frauds=pl.col("is_fraud").sum(),
+            recall=(pl.col("is_fraud") & is_flagged).sum() / pl.col("is_fraud").sum(),
+        )
+    )
+    return (
+        expected.join(measured, on=["model_version", "day"], how="left")
+        .with_columns(pl.when(whole).then(name).alias(name) for name in ("frauds", "recall"))
+        .with_columns(pl.col("recall").fill_nan(None), pl.col("expected_recall").fill_nan(None))
+        .select("model_version", "day", "frauds", "recall", "expected_recall")
+        .sort("model_version", "day")
+    )
+
+
+def _cohort(version: str, maturity_days: int, rows: pl.DataFrame, seed: int) -> Cohort:
+    scores, is_flagged = rows["score"].to_numpy(), rows["is_flagged"].to_numpy()
+    figures = card_intervals(rows, scores, is_flagged, seed=seed)
+    caught, frauds = rows.filter("is_flagged", "is_fraud"), rows.filter("is_fraud")
+    caught_cents = int(caught["amount_cents"].sum())
+    return Cohort(
+        model_version=version,
+        maturity_days=maturity_days,
+        from_ms=rows["event_time_ms"].min(),
+        until_ms=rows["event_time_ms"].max() + 1,
+        transactions=rows.height,
+        flagged=int(is_flagged.sum()),
+        frauds=frauds.height,
+        caught=caught.height,
+        caught_cents=caught_cents,
+        missed_cents=int(frauds["amount_cents"].sum()) - caught_cents,
+        precision=figures.get("precision"),
+        recall=figures.get("recall"),
+        f2=figures.get("f2"),
+        average_precision=figures.get("average_precision"),
+        recall_by_review=recall_by_review(rows),
+        card_precision_at_100=card_precision_at_k(rows, scores, _K, without_detected=True) if frauds.height else None,
+        expected=expected_quality(scores, is_flagged),
+    )

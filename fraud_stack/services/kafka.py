@@ -1,0 +1,91 @@
+"""The embedded Kafka broker (KRaft, one node) and the topics of any Kafka this system uses."""
+
+import shlex
+from pathlib import Path
+
+from fraud_core.settings import Settings
+from fraud_core.topics import TOPICS, Topic
+from fraud_io.errors import OperatorError
+from fraud_io.folders import BROKER_JARS
+from fraud_io.kafka_errors import KafkaRefusals
+from fraud_stack.paths import run_folder
+
+_CLUSTER_ID = "ZnJhdWQtZGV0ZWN0aW9uLQ"
+_BOOTSTRAP_TIMEOUT_MS = 10_000
+_LOG_CONFIGURATION = Path(__file__).parent / "kafka_log4j2.properties"
+
+
+def write_broker_configuration(settings: Settings) -> None:
+    home, host = settings.home.absolute(), settings.host
+    broker, controller = f"{host}:{settings.kafka_port}", f"{host}:{settings.kafka_controller_port}"
+    configuration = {
+        "process.roles": "broker,controller",
+        "node.id": 1,
+        "controller.quorum.voters": f"1@{controller}",
+        "controller.listener.names": "CONTROLLER",
+        "listeners": f"PLAINTEXT://{broker},CONTROLLER://{controller}",
+        "advertised.listeners": f"PLAINTEXT://{broker}",
+        "log.dirs": home / "kafka",
+        "auto.create.topics.enable": "false",
+        # One node: nothing to replicate to, and nobody to wait for when a group starts.
+        "offsets.topic.replication.factor": 1,
+        "offsets.topic.num.partitions": 1,
+        "transaction.state.log.replication.factor": 1,
+        "transaction.state.log.min.isr": 1,
+        "transaction.state.log.num.partitions": 1,
+        "share.coordinator.state.topic.replication.factor": 1,
+        "share.coordinator.state.topic.min.isr": 1,
+        "share.coordinator.state.topic.num.partitions": 1,
+        "group.initial.rebalance.delay.ms": 0,
+    }
+    _configuration_file(home).write_text("".join(f"{name}={value}\n" for name, value in configuration.items()))
+
+
+def broker_command(home: Path) -> tuple[str, ...]:
+    """Formats the data folder when it is new, then becomes the broker. Java is that of $JAVA_HOME."""
+    class_path, log = (
+        shlex.quote(str(BROKER_JARS / "*")),
+        shlex.quote(f"-Dlog4j2.configurationFile={_LOG_CONFIGURATION}"),
+    )
+    java = f'"$JAVA_HOME/bin/java" -Xmx512m -XX:+UseSerialGC -cp {class_path} {log}'
+    configuration, formatted = (shlex.quote(str(file)) for file in (_configuration_file(home), _formatted(home)))
+    prepare = f"{java} kafka.tools.StorageTool format --cluster-id {_CLUSTER_ID} --config {configuration}"
+    return ("sh", "-c", f"(test -f {formatted} || {prepare}) && exec {java} kafka.Kafka {configuration}")
+
+
+def create_topics(settings: Settings) -> None:
+    """Create those of the topics that are not there yet. Existing ones stay as they are.
+
+    Raises OperatorError when the brokers do not answer or refuse.
+    """
+    from kafka.admin import KafkaAdminClient
+    from kafka.errors import ClusterAuthorizationFailedError, KafkaError, TopicAuthorizationFailedError
+
+    try:
+        admin = KafkaAdminClient(**settings.kafka_python(), bootstrap_timeout_ms=_BOOTSTRAP_TIMEOUT_MS)
+        missing = [topic for topic in TOPICS if topic.name not in set(admin.list_topics())]
+        if missing:
+            admin.create_topics([_new_topic(topic, settings.partitions) for topic in missing])
+        admin.close()
+    except (TopicAuthorizationFailedError, ClusterAuthorizationFailedError) as error:
+        names = ", ".join(topic.name for topic in missing)
+        raise OperatorError(KafkaRefusals(settings).no_right(names)) from error
+    except (KafkaError, OSError) as error:
+        raise OperatorError(
+            f"Kafka at {settings.bootstrap_servers} takes no commands ({type(error).__name__}: {error}): check the "
+            "address in FRAUD_KAFKA_BOOTSTRAP_SERVERS, that it runs, and the FRAUD_KAFKA_* credentials"
+        ) from error
+
+
+def _new_topic(topic: Topic, partitions: int):
+    from kafka.admin import NewTopic
+
+    return NewTopic(topic.name, partitions, 1, topic_configs={"retention.ms": str(topic.retention_ms)})
+
+
+def _configuration_file(home: Path) -> Path:
+    return run_folder(home) / "kafka.properties"
+
+
+def _formatted(home: Path) -> Path:
+    return home / "kafka" / "meta.properties"

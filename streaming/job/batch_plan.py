@@ -1,0 +1,64 @@
+"""What a micro-batch is decided with (models, merchant risk tables, settings), written down before it is scored.
+
+A micro-batch that is replayed after a crash must decide the same, also when another model was promoted in between. So
+a plan is made durable before the first micro-batch it governs, and holds for all later ones until a plan with a higher
+batch id replaces it: an unchanged plan costs no write.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from fraud_io.errors import OperatorError
+from fraud_io.files import write_durably
+
+_KEPT = 10
+
+
+@dataclass(frozen=True)
+class BatchPlan:
+    """Model versions (None: no such model), whether the registry had confirmed the champion, the file names of the
+    merchant risk tables, and the settings that decide what is refused, by whom a card is decided and what is reviewed.
+    """
+
+    champion: str | None = None
+    challenger: str | None = None
+    is_confirmed: bool = False
+    merchant_risk_tables: tuple[str, ...] = ()
+    future_tolerance_ms: int = 0
+    ab_share: float = 0.0
+    review_share: float = 0.0
+
+
+class PlanLog:
+    """The plans in ``folder``, one file ``<first batch id>.json`` each; the last few are kept."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def last(self) -> BatchPlan | None:
+        """The plan of the newest micro-batch that was ever begun. Raises OperatorError when its file is not whole."""
+        ids = self._ids()
+        if not ids:
+            return None
+        file = self._file(ids[-1])
+        try:
+            plan = json.loads(file.read_text())
+            return BatchPlan(**{**plan, "merchant_risk_tables": tuple(plan["merchant_risk_tables"])})
+        except (ValueError, KeyError, TypeError) as error:
+            raise OperatorError(
+                f"the file {file} is not whole, and it says with what the last micro-batch was decided: see "
+                "docs/reliability.md on a broken plan"
+            ) from error
+
+    def write(self, batch_id: int, plan: BatchPlan) -> None:
+        """Let ``plan`` govern micro-batch ``batch_id`` and the following; durable when this returns."""
+        write_durably(self._file(batch_id), json.dumps(asdict(plan)))
+        for old in self._ids()[:-_KEPT]:
+            self._file(old).unlink()
+
+    def _ids(self) -> list[int]:
+        return sorted(int(path.stem) for path in self._folder.glob("*.json"))
+
+    def _file(self, batch_id: int) -> Path:
+        return self._folder / f"{batch_id}.json"

@@ -1,0 +1,155 @@
+"""What happens in a micro-batch: it is planned, decided (streaming.job.lane), and reported, in that order."""
+
+import logging
+import threading
+import time
+from collections import Counter
+
+import numpy as np
+import pyarrow as pa
+
+from fraud_core.settings import Settings
+from fraud_core.timestamps import SECOND_MS
+from fraud_io.errors import OperatorError
+from streaming import failpoints, metrics
+from streaming.errors import StoppedError
+from streaming.job.batch_plan import BatchPlan, PlanLog
+from streaming.job.lane import Decided, Lane
+from streaming.job.lanes import Lanes
+from streaming.job.scorer import Serving
+from streaming.job.sink import KafkaSink
+from streaming.log_lines import BATCH
+from streaming.models import merchant_risk_source
+from streaming.models.merchant_risk_source import MerchantRiskSource
+from streaming.models.model_cache import Models
+from streaming.models.model_source import ModelSource
+from streaming.state.checkpoint import Checkpoint
+
+log = logging.getLogger(__name__)
+
+
+class MicroBatches:
+    """Scores micro-batches one after the other. A micro-batch either ends, or runs again from its beginning.
+
+    ``stop`` is set to end waits and to refuse further micro-batches; the running one is finished first.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        checkpoint: Checkpoint,
+        models: ModelSource,
+        risk_tables: MerchantRiskSource,
+        sink: KafkaSink,
+        stop: threading.Event,
+    ) -> None:
+        self._settings = settings
+        self._checkpoint = checkpoint
+        self._models = models
+        self._risk_tables = risk_tables
+        self._stop = stop
+        self._sink = sink
+        self._plans = PlanLog(checkpoint.folder / "plans")
+        self._plan = self._plans.last()
+        self._serving: Serving | None = None
+        self._lanes: Lanes | None = None
+        self._replayed = checkpoint.replayed_batch()
+        if self._plan is not None:
+            models.restore(self._plan.champion, self._plan.challenger)
+
+    def score(self, records: pa.Table, batch_id: int) -> None:
+        """Score a micro-batch's records (scorer.SCHEMA). On return its predictions are acknowledged by Kafka."""
+        if self._stop.is_set():
+            raise StoppedError("stopped before a micro-batch")
+        BATCH.set(str(batch_id))
+        began = time.perf_counter()
+        ranges = self._checkpoint.ranges(batch_id)
+        serving = self._serve(batch_id)
+        if self._lanes is None:  # a new checkpoint has no identity until Spark has begun to use it
+            self._lanes = self._make_lanes()
+        decided = self._lanes.decide(records, ranges, serving, self._plan)
+        failpoints.reach("after_sink")
+        self._report(batch_id, len(records), decided, time.perf_counter() - began)
+
+    def close(self) -> None:
+        """Between two micro-batches, when no other will come."""
+        if self._lanes is not None:
+            self._lanes.close()
+
+    def _make_lanes(self) -> Lanes:
+        stream_id = self._checkpoint.query_id
+        here = Lane(self._settings, stream_id, self._sink, self._stop)
+        return Lanes(self._settings, stream_id, here, self._stop)
+
+    def _serve(self, batch_id: int) -> Serving:
+        """What decides this micro-batch; durable before it is used."""
+        if batch_id == self._replayed and self._plan is not None:
+            return self._serving_of(self._plan)
+        models, tables = self._models.current, self._risk_tables.current
+        plan = BatchPlan(
+            models.champion and models.champion.version,
+            models.challenger and models.challenger.version,
+            models.is_confirmed,
+            tables.names,
+            self._settings.future_tolerance_s * SECOND_MS,
+            self._settings.ab_share,
+            self._settings.review_share,
+        )
+        if plan != self._plan:
+            self._plans.write(batch_id, plan)
+            self._plan, self._serving = plan, None
+            log.info("decided by %s", plan)
+        if self._serving is None:
+            self._serving = Serving.of(plan, models, tables)
+            _report_models(models)
+        return self._serving
+
+    def _serving_of(self, plan: BatchPlan) -> Serving:
+        """What decided the micro-batch that runs again. Raises OperatorError when that is no longer to be had."""
+        try:
+            champion, challenger = (self._models.get(name, self._stop) for name in (plan.champion, plan.challenger))
+            tables = merchant_risk_source.load(self._risk_tables.folder, plan.merchant_risk_tables)
+        except (ValueError, FileNotFoundError) as error:
+            raise OperatorError(
+                f"the micro-batch that was running when the job ended must be decided by {plan} again, and that is not "
+                f"possible: {error}"
+            ) from error
+        return Serving.of(plan, Models(champion, challenger, plan.is_confirmed), tables)
+
+    def _report(self, batch_id: int, records: int, decided: list[Decided], seconds: float) -> None:
+        latency_s = time.time() - np.concatenate([lane.ingest_time_ms for lane in decided]) / SECOND_MS
+        alerts, refused = sum(lane.alerts for lane in decided), sum((lane.refused for lane in decided), Counter())
+        seconds_to_score = max(lane.seconds_to_score for lane in decided)
+        metrics.TRANSACTIONS.inc(records)
+        metrics.PREDICTIONS.inc(len(latency_s))
+        metrics.ALERTS.inc(alerts)
+        for kind, count in refused.items():
+            metrics.DEAD_LETTERS.labels(kind).inc(count)
+        metrics.LATENCY.observe(latency_s)
+        metrics.BATCH_SECONDS.observe(seconds)
+        metrics.STAGE_SECONDS.labels("score").inc(seconds_to_score)
+        metrics.STAGE_SECONDS.labels("deliver").inc(seconds - seconds_to_score)
+        metrics.LAST_BATCH.set(batch_id)
+        metrics.LAST_BATCH_TIME.set(time.time())
+        if len(latency_s):
+            metrics.LAST_LATENCY.set(np.median(latency_s))
+        log.info(
+            "records=%d predictions=%d alerts=%d dead_letters=%d lanes=%d score_ms=%.0f batch_ms=%.0f latency_ms=%.0f",
+            records,
+            len(latency_s),
+            alerts,
+            refused.total(),
+            len(decided),
+            seconds_to_score * 1000,
+            seconds * 1000,
+            np.median(latency_s) * 1000 if len(latency_s) else 0,
+        )
+
+
+def _report_models(models: Models) -> None:
+    metrics.MODEL.clear()
+    metrics.MODEL_TRAINED_UNTIL.clear()
+    for role, served in (("champion", models.champion), ("challenger", models.challenger)):
+        if served is not None:
+            metrics.MODEL.labels(role, served.version).set(1)
+            metrics.MODEL_TRAINED_UNTIL.labels(role).set(served.model.card.training_window[1] / SECOND_MS)

@@ -1,0 +1,123 @@
+"""Whether the job may go on from its checkpoint. Refused with a sentence when going on would skip records, decide some
+of them again, or decide a replayed micro-batch differently; nothing is changed then.
+"""
+
+import json
+import logging
+import shutil
+from collections.abc import Iterable
+
+from confluent_kafka import Consumer, TopicCollection, TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from fraud_io.errors import OperatorError
+from fraud_io.files import write_durably
+from streaming.state.checkpoint import Checkpoint
+
+log = logging.getLogger(__name__)
+
+# One more whenever a micro-batch, replayed by the new code, would not write the bytes the old code wrote: another plan,
+# prediction or dead letter, another rule for what is refused, another feature. 1 had no number.
+FORMAT = 5
+
+_FILE = "stream.json"
+_TIMEOUT_S = 15.0
+_NO_ID = "AAAAAAAAAAAAAAAAAAAAAA"  # what brokers say that are too old to name topics
+_ANEW = (
+    "To score the topic as it is now from its beginning, remove the checkpoint folder and empty the online store "
+    "(FLUSHDB)"
+)
+
+
+def check_format(checkpoint: Checkpoint) -> None:
+    """Take over a checkpoint of an older format when no micro-batch of it is open; call it before reading its plans."""
+    state = _state(checkpoint)
+    found = state.get("format", 1 if (checkpoint.folder / "metadata").exists() else FORMAT)
+    if found > FORMAT:
+        raise OperatorError(
+            f"the checkpoint {checkpoint.folder} has format {found}, this version writes {FORMAT}: start "
+            "the newer version that wrote it"
+        )
+    if found < FORMAT and checkpoint.replayed_batch() is not None:
+        raise OperatorError(
+            f"the checkpoint {checkpoint.folder} has format {found}, this version writes {FORMAT}, and a "
+            "micro-batch of it is open: start the version that wrote it once more, stop it with ./run down, then start "
+            "this one"
+        )
+    if found < FORMAT:
+        shutil.rmtree(checkpoint.folder / "plans", ignore_errors=True)
+        log.info("the checkpoint is taken over from format %d to %d", found, FORMAT)
+    if state.get("format") != FORMAT:
+        _write(checkpoint, state | {"format": FORMAT})
+
+
+def check_topic(checkpoint: Checkpoint, kafka: dict[str, str]) -> None:
+    """Compare the checkpoint with the topic: the same one, all its partitions, and no record gone before it was scored.
+
+    kafka : connection settings in librdkafka's names. Raises OperatorError, or KafkaException when Kafka fails.
+    """
+    topic = checkpoint.topic
+    admin = AdminClient(kafka, logger=log)
+    described = admin.describe_topics(TopicCollection([topic]), request_timeout=_TIMEOUT_S)
+    topic_id = str(described[topic].result(_TIMEOUT_S).topic_id)
+    state = _state(checkpoint)
+    known_id = state.get("topic_id")
+    if known_id not in (None, topic_id):
+        raise OperatorError(
+            f"the topic {topic} was made anew since the checkpoint was written (it is {topic_id}, it was {known_id}): "
+            f"the offsets of the checkpoint mean other records now. {_ANEW}"
+        )
+    begins, ends = checkpoint.begins(), checkpoint.planned_offsets()
+    consumer = Consumer({**kafka, "group.id": "fraud-start"}, logger=log)
+    try:
+        partitions = consumer.list_topics(topic, timeout=_TIMEOUT_S).topics[topic].partitions
+        for partition, begin in begins.items():
+            if partition not in partitions:
+                raise OperatorError(
+                    f"the topic {topic} has no partition {partition}, of which the checkpoint has scored {begin} "
+                    f"records: it was made anew with fewer. {_ANEW}"
+                )
+            low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=_TIMEOUT_S)
+            _check_offsets(topic, partition, begin, max(begin, ends.get(partition, begin)), low, high)
+    finally:
+        consumer.close()
+    if known_id is None and topic_id != _NO_ID:
+        _write(checkpoint, state | {"topic_id": topic_id})
+
+
+def check_partitions(checkpoint: Checkpoint, mine: frozenset[int] | None) -> None:
+    """A checkpoint goes on with the partitions it began with. mine : those of this job; None for all of the topic."""
+    scored = checkpoint.begins().keys()
+    if scored and mine is not None and scored != mine:
+        raise OperatorError(
+            f"the checkpoint {checkpoint.folder} is that of the partitions {_listed(scored)}, but "
+            f"FRAUD_STREAM_PARTITIONS is {_listed(mine)}: give each set of partitions a FRAUD_HOME of its own"
+        )
+
+
+def _listed(partitions: Iterable[int]) -> str:
+    return ",".join(map(str, sorted(partitions)))
+
+
+def _check_offsets(topic: str, partition: int, begin: int, planned: int, low: int, high: int) -> None:
+    """begin : where reading goes on. planned : the end of what was handed out. low, high : what the topic holds."""
+    if high < planned:
+        raise OperatorError(
+            f"partition {partition} of {topic} ends at offset {high}, but the checkpoint has been at {planned}: the "
+            f"topic was made anew, or its brokers lost records. {_ANEW}"
+        )
+    if low > begin:
+        raise OperatorError(
+            f"offsets {begin} to {low - 1} of partition {partition} of {topic} were removed by its retention before "
+            "they were scored: bring them back if you can, and raise the topic's retention. "
+            f"{_ANEW}; what is left is then decided again"
+        )
+
+
+def _state(checkpoint: Checkpoint) -> dict:
+    file = checkpoint.folder / _FILE
+    return json.loads(file.read_text()) if file.exists() else {}
+
+
+def _write(checkpoint: Checkpoint, state: dict) -> None:
+    write_durably(checkpoint.folder / _FILE, json.dumps(state) + "\n")
