@@ -11,8 +11,8 @@ SECOND_MS = 1000
 HOUR_MS = 3600 * SECOND_MS
 DAY_MS = 24 * HOUR_MS
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MILLISECOND = timedelta(milliseconds=1)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MILLISECOND = timedelta(milliseconds=1)
 
 
 def now_ms() -> int:
@@ -30,7 +30,7 @@ def parse_rfc3339_ms(text: str) -> int:
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:
         raise ValueError(f"{text!r} has no zone: end it with Z or an offset such as +01:00")
-    return (moment - _EPOCH) // _MILLISECOND
+    return (moment - EPOCH) // MILLISECOND
 
 
 def format_rfc3339_ms(time_ms: int) -> str:
@@ -38,7 +38,7 @@ def format_rfc3339_ms(time_ms: int) -> str:
     >>> format_rfc3339_ms(1769857200123)
     '2026-01-31T11:00:00.123Z'
     """
-    return (_EPOCH + time_ms * _MILLISECOND).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return (EPOCH + time_ms * MILLISECOND).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def iso_date(time_ms: int) -> str:
@@ -46,7 +46,7 @@ def iso_date(time_ms: int) -> str:
     >>> iso_date(1769857200123)
     '2026-01-31'
     """
-    return (_EPOCH + time_ms * _MILLISECOND).date().isoformat()
+    return (EPOCH + time_ms * MILLISECOND).date().isoformat()
 
 
 def iso_date_ms(date: str) -> int:
@@ -55,7 +55,7 @@ def iso_date_ms(date: str) -> int:
     >>> iso_date_ms("2026-01-31")
     1769817600000
     """
-    return (datetime.fromisoformat(date).replace(tzinfo=UTC) - _EPOCH) // _MILLISECOND
+    return (datetime.fromisoformat(date).replace(tzinfo=UTC) - EPOCH) // MILLISECOND
 
 
 def day_of(column: str) -> "pl.Expr":

@@ -1,0 +1,72 @@
+"""Records that hold no payment as JSON but something around one: recognised, so that the refusal says what cures it."""
+
+import json
+
+import orjson
+
+_REGISTRY_HEADER = 5  # a zero byte and the schema's id, 4 bytes, big-endian (Confluent's wire format)
+_MAGIC = {
+    b"Obj\x01": ("Avro file", "the record holds an Avro container file: send each payment as JSON"),
+    b"\x1f\x8b": ("compressed", "the value is gzip: let Kafka compress instead (compression.type of the producer)"),
+    b"\xff\xfe": ("not UTF-8", "the text is UTF-16: JSON in Kafka is UTF-8"),
+    b"\xfe\xff": ("not UTF-8", "the text is UTF-16: JSON in Kafka is UTF-8"),
+}
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
+class EnvelopeError(ValueError):
+    """``kind`` : a short class to count by. The message says what the record is and what to change."""
+
+    def __init__(self, kind: str, text: str) -> None:
+        super().__init__(text)
+        self.kind = kind
+
+
+def open_message(value: bytes | None) -> dict[str, object]:
+    """The JSON object of a record's value. EnvelopeError when there is none, or when it is around a payment."""
+    if value is None:
+        raise EnvelopeError("no value", "the record has no value: a tombstone, as compaction and connectors write them")
+    value = value.removeprefix(_BYTE_ORDER_MARK)
+    for magic, (kind, text) in _MAGIC.items():
+        if value.startswith(magic):
+            raise EnvelopeError(kind, text)
+    if value.startswith(b"\0") and len(value) > _REGISTRY_HEADER:
+        schema_id = int.from_bytes(value[1:_REGISTRY_HEADER])
+        raise EnvelopeError(
+            "schema registry",
+            f"schema registry wire format (schema {schema_id}): use a JSON serializer without a registry for this topic",
+        )
+    message = _parse(value)
+    if isinstance(message, str):
+        raise EnvelopeError("encoded twice", "the value is a JSON text that holds JSON: serialize the payment once")
+    if not isinstance(message, dict):
+        raise EnvelopeError("schema", f"a {type(message).__name__} where the object of one payment was expected")
+    _refuse_envelope(message)
+    return message
+
+
+def _parse(value: bytes) -> object:
+    try:
+        return orjson.loads(value)
+    except orjson.JSONDecodeError as error:
+        refused = EnvelopeError("not JSON", f"not JSON: {error}")
+    try:  # Python's own serializer writes NaN, which JSON does not know
+        return json.loads(value, parse_constant=lambda _: None)
+    except (ValueError, RecursionError):
+        raise refused from None
+
+
+def _refuse_envelope(message: dict[str, object]) -> None:
+    body = message.get("payload") if isinstance(message.get("payload"), dict) else message
+    if "op" in body and ("after" in body or "before" in body):
+        raise EnvelopeError(
+            "Debezium envelope",
+            "Debezium envelope: let the connector unwrap it (transform io.debezium.transforms.ExtractNewRecordState)",
+        )
+    if "schema" in message and "payload" in message:
+        raise EnvelopeError(
+            "Connect envelope",
+            "Kafka Connect's JSON with a schema in each record: set value.converter.schemas.enable=false",
+        )
+    if "specversion" in message and "data" in message:
+        raise EnvelopeError("CloudEvents envelope", "CloudEvents envelope: send what is in its field data")

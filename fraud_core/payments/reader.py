@@ -1,0 +1,143 @@
+"""Reads a payment as its producer wrote it: one meaning in whichever of its usual spellings.
+
+Only a required field can cost a payment its decision. An optional one that cannot be used counts as missing, and is
+named. What comes out is what ``transaction.schema.json`` describes.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import tzinfo
+
+from fraud_core.payments.codes import country_code, currency_code
+from fraud_core.payments.times import parse_time_ms
+from fraud_core.schema import load_schema
+from fraud_core.timestamps import format_rfc3339_ms
+from fraud_core.topics import TRANSACTIONS
+
+_SCHEMA = load_schema(TRANSACTIONS.schema)
+_RULES: dict[str, dict] = _SCHEMA["properties"]
+_REQUIRED = frozenset(_SCHEMA["required"])
+_DECIMAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
+_LOWER_CASE = re.compile(_RULES["channel"]["pattern"], re.ASCII)
+LABELS = ("is_fraud", "label")
+
+
+@dataclass(frozen=True)
+class Payment:
+    """``fields`` : a value for each of the schema's properties, in their order; None where there is none.
+    ``ignored`` : optional fields that held something that cannot be used.
+    """
+
+    fields: tuple[str | float | None, ...]
+    ignored: tuple[str, ...]
+
+
+def read_payment(message: dict[str, object], zone: tzinfo | None) -> Payment:
+    """zone : of a timestamp that states none. ValueError that names everything wrong with the required fields."""
+    values: list[str | float | None] = []
+    ignored, errors = (
+        [],
+        [f"{name}: a label is never part of a payment" for name in LABELS if message.get(name) is not None],
+    )
+    for name, rule in _RULES.items():
+        given = message.get(name)
+        value = None
+        try:
+            if given not in (None, ""):
+                value = _READERS[name](given, rule, zone)
+            elif name in _REQUIRED:
+                raise ValueError("missing" if given is None else "empty")
+        except ValueError as error:
+            if name in _REQUIRED:
+                errors.append(f"{name}: {error}")
+            else:
+                ignored.append(name)
+        values.append(value)
+    if errors:
+        raise ValueError("; ".join(errors))
+    return Payment(tuple(values), tuple(ignored))
+
+
+def _id(value: object, rule: dict, zone: tzinfo | None) -> str:
+    """Banks number their customers: 4711 is the id "4711", and so is 4711.0, which is what pandas makes of it."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise ValueError(f"{_quoted(value)} is neither a text nor a whole number")
+    return _short(str(value), rule)
+
+
+def _number(value: object, rule: dict, zone: tzinfo | None) -> float:
+    if isinstance(value, str):
+        if not _DECIMAL.fullmatch(value.strip()):
+            hint = ": decimals are separated by a point" if "," in value else ""
+            raise ValueError(f"{_quoted(value)} is no number{hint}")
+        value = float(value)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f"{_quoted(value)} is no number")
+    if not rule["minimum"] <= value <= rule["maximum"]:
+        raise ValueError(f"{value} is not between {rule['minimum']} and {rule['maximum']}")
+    return float(value)
+
+
+def _currency(value: object, rule: dict, zone: tzinfo | None) -> str:
+    found = currency_code(value) if _is_code(value) else None
+    if found is None:
+        raise ValueError(f"{_quoted(value)} is no currency: write ISO 4217's letters or number, such as EUR or 978")
+    return found
+
+
+def _country(value: object, rule: dict, zone: tzinfo | None) -> str:
+    found = country_code(value) if _is_code(value) else None
+    if found is None:
+        raise ValueError(f"{_quoted(value)} is no country")
+    return found
+
+
+def _timestamp(value: object, rule: dict, zone: tzinfo | None) -> str:
+    return format_rfc3339_ms(parse_time_ms(value, zone))
+
+
+def _channel(value: object, rule: dict, zone: tzinfo | None) -> str:
+    """A channel in lower case; one that no feature knows stays as a category of its own."""
+    text = _id(value, rule, zone)
+    return text if _LOWER_CASE.search(text) else text.strip().lower()
+
+
+def _merchant_category(value: object, rule: dict, zone: tzinfo | None) -> str:
+    """A category code (MCC) has four digits, which a number loses where they begin with 0."""
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 9999:
+        return f"{value:04}"
+    return _id(value, rule, zone)
+
+
+def _short(text: str, rule: dict) -> str:
+    if len(text) > rule["maxLength"]:
+        raise ValueError(f"{_quoted(text)} has {len(text)} characters, more than {rule['maxLength']}")
+    return text
+
+
+def _is_code(value: object) -> bool:
+    return isinstance(value, str | int) and not isinstance(value, bool)
+
+
+def _quoted(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else text[:40] + "…"
+
+
+_READERS: dict[str, Callable[[object, dict, tzinfo | None], str | float]] = {
+    "transaction_id": _id,
+    "user_id": _id,
+    "merchant_id": _id,
+    "amount": _number,
+    "currency": _currency,
+    "timestamp": _timestamp,
+    "merchant_category": _merchant_category,
+    "channel": _channel,
+    "country": _country,
+    "latitude": _number,
+    "longitude": _number,
+    "device_id": _id,
+}
