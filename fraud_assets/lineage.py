@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from fraud_assets.lake.io_managers import INGESTED
-from fraud_assets.lake.offset_log import OffsetLog, OffsetRange, Offsets
+from fraud_assets.lake.offset_log import OffsetLog, TopicRange, Offsets
 from fraud_core.labels.quarantine_log import QuarantineLog
 from fraud_core.settings import Settings
 
@@ -42,7 +42,7 @@ def log_origin(mlflow: Any, settings: Settings, as_of_ms: int) -> dict[str, Offs
     logs = {name: OffsetLog(settings.lake / name) for name in INGESTED}
     for name, log in logs.items():
         ranges = log.ranges()
-        mlflow.set_tag(f"kafka_{name}", str(OffsetRange(ranges[0].start, ranges[-1].end)) if ranges else "none")
+        mlflow.set_tag(f"kafka_{name}", str(TopicRange(ranges[0].start, ranges[-1].end)) if ranges else "none")
     ends = {name: log.position() for name, log in logs.items()}
     origin = {"as_of_ms": as_of_ms, "settings": settings.training(), "offsets": ends}
     mlflow.log_dict({**origin, "quarantine_lines": len(QuarantineLog(settings.lake))}, ORIGIN)

@@ -8,7 +8,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from dagster_pyspark import LazyPySparkResource
 from pydantic import Field
 
-from fraud_assets.lake.offset_log import OffsetRange, Offsets
+from fraud_assets.lake.offset_log import TopicRange, Offsets
 from fraud_core.settings import Settings
 from fraud_io.folders import ROOT, SPARK_JARS
 from fraud_io.kafka_errors import KafkaRefusals
@@ -43,7 +43,7 @@ class KafkaResource(dg.ConfigurableResource):
             }
         return {p: first for p, (first, _) in bounds.items()}, {p: end for p, (_, end) in bounds.items()}
 
-    def messages(self, topic: str, offsets: OffsetRange) -> Iterator[Message]:
+    def messages(self, topic: str, offsets: TopicRange) -> Iterator[Message]:
         """The messages of the range, partition by partition. TimeoutError when they stop coming before its end."""
         with self._consumer() as consumer:
             for partition, end in offsets.end.items():

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from fraud_assets.assets.training.training_set import last_training
-from fraud_assets.lake.offset_log import OffsetRange, Offsets
+from fraud_assets.lake.offset_log import TopicRange, Offsets
 from fraud_assets.partitions import AS_OF_TAG
 from fraud_assets.resources import KafkaResource
 from fraud_core.labels.known import decode_feedback
@@ -72,7 +72,7 @@ def run_key(cursor: str) -> str:
 
 def _newest_label_ms(kafka: KafkaResource, end: Offsets) -> int:
     """The label time of the newest labels, at most the present; the present when they cannot be read."""
-    last = OffsetRange({p: max(0, offset - 1) for p, offset in end.items()}, end)
+    last = TopicRange({p: max(0, offset - 1) for p, offset in end.items()}, end)
     messages = list(kafka.messages(FEEDBACK.name, last))
     labels, _ = decode_feedback([m.value() for m in messages], [m.partition() for m in messages], [0] * len(messages))
     return min(labels["label_time_ms"].max() or now_ms(), now_ms())

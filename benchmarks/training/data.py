@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 
 from benchmarks.handbook import Handbook, handbook
-from fraud_assets.lake.offset_log import OffsetLog, OffsetRange
+from fraud_assets.lake.offset_log import OffsetLog, TopicRange
 from fraud_core.labels.known import LABEL_COLUMNS
 from fraud_core.payments.transaction import COLUMNS
 from fraud_core.settings import Settings
@@ -52,5 +52,5 @@ def arrivals(sizes: Handbook) -> tuple[pl.DataFrame, pl.DataFrame]:
 
 def fill_lake(settings: Settings, transactions: pl.DataFrame, labels: pl.DataFrame) -> None:
     for name, rows in (("transactions", transactions), ("labels", labels)):
-        with OffsetLog(settings.lake / name).append(OffsetRange({0: 0}, {0: rows.height})) as staging:
+        with OffsetLog(settings.lake / name).append(TopicRange({0: 0}, {0: rows.height})) as staging:
             rows.write_parquet(staging / "rows.parquet")

@@ -22,7 +22,7 @@ _RANGE = "_offsets.json"
 
 
 @dataclass(frozen=True)
-class OffsetRange:
+class TopicRange:
     """Records from ``start`` (inclusive) to ``end`` (exclusive) of each partition of a topic."""
 
     start: Offsets
@@ -41,7 +41,7 @@ class OffsetLog:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def ranges(self) -> list[OffsetRange]:
+    def ranges(self) -> list[TopicRange]:
         """All complete ranges, oldest first."""
         return [_read(folder) for folder in self._complete()]
 
@@ -50,7 +50,7 @@ class OffsetLog:
         complete = self._complete()
         return _read(complete[-1]).end if complete else {}
 
-    def pending(self, beginning: Offsets, end: Offsets) -> OffsetRange:
+    def pending(self, beginning: Offsets, end: Offsets) -> TopicRange:
         """What was not read yet of a topic that holds ``beginning`` to ``end``.
 
         ValueError when the topic ends before what was read: it is another topic of the same name.
@@ -62,10 +62,10 @@ class OffsetLog:
                     f"partition {partition} ends at offset {end.get(partition, 0)}, but {self._folder} already holds "
                     f"records up to {offset}: the topic was made anew. Move that folder away to read it from the start."
                 )
-        return OffsetRange({p: max(position.get(p, 0), beginning[p]) for p in sorted(end)}, dict(sorted(end.items())))
+        return TopicRange({p: max(position.get(p, 0), beginning[p]) for p in sorted(end)}, dict(sorted(end.items())))
 
     @contextmanager
-    def append(self, offsets: OffsetRange) -> Iterator[Path]:
+    def append(self, offsets: TopicRange) -> Iterator[Path]:
         """Gives an empty folder for the Parquet files of ``offsets``, which counts once the block ends without error.
 
         FileExistsError when another run was faster; then nothing is added.
@@ -94,6 +94,6 @@ class OffsetLog:
         return sorted(file.parent for file in self._folder.glob(f"[0-9]*/{_RANGE}"))
 
 
-def _read(folder: Path) -> OffsetRange:
+def _read(folder: Path) -> TopicRange:
     stored = json.loads((folder / _RANGE).read_text())
-    return OffsetRange(*({int(p): offset for p, offset in stored[side].items()} for side in ("start", "end")))
+    return TopicRange(*({int(p): offset for p, offset in stored[side].items()} for side in ("start", "end")))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from fraud_assets.assets.ingestion import labels as labels_asset
 from fraud_assets.definitions import build_defs
 from fraud_assets.lake.io_managers import IngestedIOManager
-from fraud_assets.lake.offset_log import OffsetLog, OffsetRange
+from fraud_assets.lake.offset_log import OffsetLog, TopicRange
 from fraud_assets_tests.assets.conftest import PARTITION
 from fraud_assets_tests.assets.fake_kafka import FakeKafka
 from fraud_core.labels.feedback_rules import RULES
@@ -47,7 +47,7 @@ class DyingKafka(FakeKafka):
 
     sends: int
 
-    def messages(self, topic: str, offsets: OffsetRange):
+    def messages(self, topic: str, offsets: TopicRange):
         for number, message in enumerate(super().messages(topic, offsets)):
             if number == self.sends:
                 raise TimeoutError("Kafka sent nothing")
@@ -137,7 +137,7 @@ def simulated() -> tuple[pl.DataFrame, list[str]]:
 def lake(tmp_path, simulated) -> Settings:
     home = Settings(home=tmp_path)
     transactions, _ = simulated
-    with OffsetLog(home.lake / "transactions").append(OffsetRange({0: 0}, {0: len(transactions)})) as folder:
+    with OffsetLog(home.lake / "transactions").append(TopicRange({0: 0}, {0: len(transactions)})) as folder:
         transactions.write_parquet(folder / "rows.parquet")
     return home
 

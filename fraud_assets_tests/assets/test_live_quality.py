@@ -11,7 +11,7 @@ from benchmarks.training.data import fill_lake
 from fraud_assets.assets.monitoring.live_quality import LEAST_FRAUDS
 from fraud_assets.definitions import build_defs
 from fraud_assets.lake.io_managers import RecordIOManager
-from fraud_assets.lake.offset_log import OffsetLog, OffsetRange
+from fraud_assets.lake.offset_log import OffsetLog, TopicRange
 from fraud_assets_tests.assets.conftest import AS_OF_MS, PARTITION, settings_in
 from fraud_core.decisions.prediction_table import SERVED_COLUMNS
 from fraud_core.features.table import FEATURES
@@ -82,7 +82,7 @@ def lake(tmp_path_factory, simulated) -> Settings:
     transactions, labels = simulated
     served = scored(transactions, labels, seed=1)
     fill_lake(settings, transactions, with_verdicts(labels, served))
-    with OffsetLog(settings.lake / "predictions").append(OffsetRange({0: 0}, {0: len(served)})) as folder:
+    with OffsetLog(settings.lake / "predictions").append(TopicRange({0: 0}, {0: len(served)})) as folder:
         served.write_parquet(folder / "rows.parquet")
     mlflow.set_tracking_uri(settings.mlflow_address)
     experiment = mlflow.create_experiment("live", artifact_location=str(settings.home / "artifacts"))

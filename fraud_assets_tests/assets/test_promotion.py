@@ -11,7 +11,7 @@ import xgboost as xgb
 
 from fraud_assets.definitions import build_defs
 from fraud_assets.lake.io_managers import StoredModel
-from fraud_assets.lake.offset_log import OffsetLog, OffsetRange
+from fraud_assets.lake.offset_log import OffsetLog, TopicRange
 from fraud_assets.promotion_log import promotion_log
 from fraud_assets.registry import Registry
 from fraud_assets_tests.assets.conftest import settings_in
@@ -114,7 +114,7 @@ class World:
 
     def _append(self, name: str, rows: pl.DataFrame) -> None:
         with OffsetLog(self.settings.lake / name).append(
-            OffsetRange({0: self._served}, {0: self._served + rows.height})
+            TopicRange({0: self._served}, {0: self._served + rows.height})
         ) as folder:
             rows.write_parquet(folder / "rows.parquet")
 

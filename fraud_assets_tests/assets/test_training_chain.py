@@ -8,7 +8,7 @@ import pytest
 from mlflow import MlflowClient
 
 from fraud_assets.commands.reproduce import NotReproducibleError, compare
-from fraud_assets.lake.offset_log import OffsetLog, OffsetRange
+from fraud_assets.lake.offset_log import OffsetLog, TopicRange
 from fraud_assets.promotion_log import promotion_log
 from fraud_assets_tests.assets.conftest import PARTITION
 from fraud_core.features.merchant_risk import KEPT_TABLES, RISK_COLUMNS
@@ -157,7 +157,7 @@ def test_what_came_after_the_run_changes_nothing_and_rows_that_are_gone_are_told
     flood = Batch("chargeback", "2026-02-01", "held after the run", 1_000, {0: (0, 1_000)})
     QuarantineLog(materialize.settings.lake).hold([flood], "a later run")
     log, count = OffsetLog(materialize.settings.lake / "labels"), len(simulated[1])
-    with log.append(OffsetRange({0: count}, {0: count + 1})) as folder:
+    with log.append(TopicRange({0: count}, {0: count + 1})) as folder:
         late = simulated[1].head(1).with_columns(offset=pl.lit(count, pl.Int64), is_fraud=~pl.col("is_fraud"))
         late.write_parquet(folder / "rows.parquet")
     name, logged, now = next(compare(mlflow.get_run(run_id), materialize.settings))

@@ -17,7 +17,7 @@ import pytest
 from benchmarks.training.data import fill_lake
 from fraud_assets.definitions import build_defs
 from fraud_assets.lake.io_managers import StoredModel
-from fraud_assets.lake.offset_log import OffsetLog, OffsetRange
+from fraud_assets.lake.offset_log import OffsetLog, TopicRange
 from fraud_assets.registry import Registry
 from fraud_assets_tests.assets.conftest import AS_OF_MS, PARTITION, settings_in
 from fraud_assets_tests.assets.fake_kafka import FakeKafka
@@ -66,10 +66,10 @@ class Lake:
 
     def __init__(self, home: Path, champion: FraudModel, transactions: pl.DataFrame, labels: pl.DataFrame) -> None:
         self.settings = settings_in(home)
-        with OffsetLog(self.settings.lake / "labels").append(OffsetRange({0: 0}, {0: labels.height})) as folder:
+        with OffsetLog(self.settings.lake / "labels").append(TopicRange({0: 0}, {0: labels.height})) as folder:
             labels.write_parquet(folder / "rows.parquet")
         ends = dict(transactions.group_by("partition").len().iter_rows())
-        with OffsetLog(self.settings.lake / "transactions").append(OffsetRange(dict.fromkeys(ends, 0), ends)) as folder:
+        with OffsetLog(self.settings.lake / "transactions").append(TopicRange(dict.fromkeys(ends, 0), ends)) as folder:
             transactions.write_parquet(folder / "rows.parquet")
         self.register(champion)
         table = MerchantHistory(transactions, labels, 7).table(AS_OF_MS)
@@ -109,7 +109,7 @@ class Lake:
     def ingest(self, served: pl.DataFrame) -> None:
         log = OffsetLog(self.settings.lake / "predictions")
         at = sum(log.position().values())
-        with log.append(OffsetRange({0: at}, {0: at + served.height})) as folder:
+        with log.append(TopicRange({0: at}, {0: at + served.height})) as folder:
             served.select(list(SERVED_COLUMNS)).write_parquet(folder / "rows.parquet")
 
     def materialize(self, instance: dg.DagsterInstance, *assets: str) -> dict[str, dg.AssetMaterialization]:

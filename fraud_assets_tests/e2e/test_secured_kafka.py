@@ -12,7 +12,7 @@ import pytest
 from confluent_kafka import Message
 
 from fraud_assets.assets.ingestion.transactions import read_range
-from fraud_assets.lake.offset_log import OffsetRange
+from fraud_assets.lake.offset_log import TopicRange
 from fraud_assets.resources import KafkaResource, spark_resource
 from fraud_assets_tests.e2e.conftest import ROOT
 from fraud_assets_tests.e2e.secured_kafka import secured_kafka
@@ -98,11 +98,11 @@ def test_producer_job_and_dagster_work_with_the_same_settings_and_no_id_of_a_car
 
     kafka = KafkaResource(settings=settings)
     first, end = kafka.offsets(TRANSACTIONS.name)
-    assert [message.value() for message in kafka.messages(TRANSACTIONS.name, OffsetRange(first, end))] == [
+    assert [message.value() for message in kafka.messages(TRANSACTIONS.name, TopicRange(first, end))] == [
         message.value() for message in sent
     ]
     spark = spark_resource(settings)
-    counts = read_range(spark, settings, OffsetRange(first, end), tmp_path / "read")
+    counts = read_range(spark, settings, TopicRange(first, end), tmp_path / "read")
     spark.spark_session.stop()
     assert counts == {"accepted": len(sent), "refused": 0}
 

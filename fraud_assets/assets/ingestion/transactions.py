@@ -11,7 +11,7 @@ import polars as pl
 from dagster_pyspark import LazyPySparkResource
 
 from fraud_assets.decoding import SPARK_SCHEMA, decode_batches
-from fraud_assets.lake.offset_log import OffsetLog, OffsetRange
+from fraud_assets.lake.offset_log import OffsetLog, TopicRange
 from fraud_assets.plots import as_markdown
 from fraud_assets.resources import KafkaResource
 from fraud_core import plots
@@ -63,7 +63,7 @@ def transactions(
     )
 
 
-def read_range(spark: LazyPySparkResource, settings: Settings, offsets: OffsetRange, folder: Path) -> dict[str, int]:
+def read_range(spark: LazyPySparkResource, settings: Settings, offsets: TopicRange, folder: Path) -> dict[str, int]:
     """Decode a range of the topic with Spark into ``folder``; returns how many messages were accepted and refused.
 
     FileNotFoundError when Spark's Kafka connector is not there.
