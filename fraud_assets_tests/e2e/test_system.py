@@ -111,6 +111,7 @@ def test_a_message_nobody_can_read_ends_in_the_dead_letter_topic_with_its_bytes(
 
     from kafka import KafkaProducer
 
+    # Not ours: a client of another library, as a source of payments may be.
     producer = KafkaProducer(**stack.settings.kafka_python())
     sent = producer.send(TRANSACTIONS.name, key=b"u", value=b'{"amount": NaN').get(timeout=30)
     producer.close()
