@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from fraud_assets.lake.io_managers import INGESTED
-from fraud_assets.lake.offset_log import OffsetLog, TopicRange, Offsets
+from fraud_assets.lake.offset_log import OffsetLog, Offsets, TopicRange
 from fraud_core.labels.quarantine_log import QuarantineLog
 from fraud_core.settings import Settings
 

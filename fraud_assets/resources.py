@@ -1,17 +1,16 @@
 """The services the assets work with: Kafka, Spark, MLflow. Each is reached only when an asset uses it."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import dagster as dg
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import Message
 from dagster_pyspark import LazyPySparkResource
 from pydantic import Field
 
-from fraud_assets.lake.offset_log import TopicRange, Offsets
+from fraud_assets.lake.offset_log import Offsets, TopicRange
 from fraud_core.settings import Settings
 from fraud_io.folders import ROOT, SPARK_JARS
-from fraud_io.kafka_errors import KafkaRefusals
+from fraud_io.kafka_reader import TopicReader
 from fraud_io.mlflow_client import fail_fast, in_words
 
 # Dagster sets it on a run that does only what its parent did not finish.
@@ -21,68 +20,23 @@ RESUMED_TAG = "dagster/is_resume_retry"
 class KafkaResource(dg.ConfigurableResource):
     """Reads offsets and bounded ranges of messages. Never joins a consumer group, never commits, never writes.
 
-    Through librdkafka, which reads every compression a producer may have chosen.
+    Raises OperatorError when there is no such topic or it may not be read, and its KafkaUnavailableError when no broker
+    answers or messages stop coming before the end of their range.
     """
 
     settings: dg.ResourceDependency[Settings]
     timeout_s: float = Field(default=10.0, gt=0, description="per call, and without a new message, in seconds")
 
     def offsets(self, topic: str) -> tuple[Offsets, Offsets]:
-        """First offset kept and next offset to be written, by partition.
-
-        LookupError when there is no such topic or it may not be read, ConnectionError when no broker answers.
-        """
-        with self._consumer() as consumer:
-            known = consumer.list_topics(topic, self.timeout_s).topics[topic]
-            partitions = known.partitions
-            if not partitions:
-                raise LookupError(KafkaRefusals(self.settings).of_topic(topic, known.error))
-            bounds = {
-                partition: consumer.get_watermark_offsets(TopicPartition(topic, partition), self.timeout_s)
-                for partition in sorted(partitions)
-            }
+        """First offset kept and next offset to be written, by partition."""
+        bounds = TopicReader(self.settings, self.timeout_s).bounds(topic)
         return {p: first for p, (first, _) in bounds.items()}, {p: end for p, (_, end) in bounds.items()}
 
     def messages(self, topic: str, offsets: TopicRange) -> Iterator[Message]:
-        """The messages of the range, partition by partition. TimeoutError when they stop coming before its end."""
-        with self._consumer() as consumer:
-            for partition, end in offsets.end.items():
-                at = offsets.start[partition]
-                consumer.assign([TopicPartition(topic, partition, at)])
-                while at < end:
-                    message = consumer.poll(self.timeout_s)
-                    if message is None:
-                        raise TimeoutError(
-                            f"Kafka sent nothing of {topic} partition {partition} from offset {at} on for "
-                            f"{self.timeout_s:g} s; {end} was to be reached"
-                        )
-                    if message.error() and message.error().code() == KafkaError._PARTITION_EOF:
-                        break  # the last offsets hold no message: compaction, or the marker of a transaction
-                    if message.error():
-                        raise KafkaException(message.error())
-                    if message.offset() < end:
-                        yield message
-                    at = message.offset() + 1
-
-    @contextmanager
-    def _consumer(self) -> Iterator[Consumer]:
-        refusals = KafkaRefusals(self.settings)
-        consumer = Consumer(
-            {
-                **self.settings.confluent_kafka(),
-                "error_cb": refusals.note,
-                "group.id": "fraud-assets",  # librdkafka wants a name; only subscribing would join the group
-                "enable.auto.commit": False,
-                "enable.partition.eof": True,
-            }
-        )
-        try:
-            yield consumer
-        except KafkaException as error:
-            consumer.poll(0)
-            raise ConnectionError(refusals.of_call(error.args[0])) from error
-        finally:
-            consumer.close()
+        """The messages of the range, partition by partition."""
+        reader = TopicReader(self.settings, self.timeout_s)
+        for partition, end in offsets.end.items():
+            yield from reader.read(topic, {partition: (offsets.start[partition], end)})
 
 
 def spark_resource(settings: Settings) -> LazyPySparkResource:

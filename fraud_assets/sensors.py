@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from fraud_assets.assets.training.training_set import last_training
-from fraud_assets.lake.offset_log import TopicRange, Offsets
+from fraud_assets.lake.offset_log import Offsets, TopicRange
 from fraud_assets.partitions import AS_OF_TAG
 from fraud_assets.resources import KafkaResource
 from fraud_core.labels.known import decode_feedback

@@ -21,7 +21,7 @@ from fraud_core.settings import Settings
 from fraud_core.timestamps import parse_rfc3339_ms
 from fraud_core.topics import DEAD_LETTER, FEEDBACK, PREDICTIONS, TRANSACTIONS
 from fraud_io.errors import OperatorError
-from fraud_stack.records import end_offsets, read
+from fraud_io.kafka_reader import TopicReader
 
 _PATIENCE_S = 20.0  # so long without any new decision: what is still open is lost
 _LOOK_AGAIN_S = 0.5
@@ -180,19 +180,21 @@ def take_ledger(settings: Settings, while_waiting: Callable[[], None] = lambda: 
 
     Raises OperatorError when a topic is missing or holds something that is no decision.
     """
-    books = Books(end_offsets(settings, TRANSACTIONS.name))
-    for message in read(settings, TRANSACTIONS.name):
+    reader = TopicReader(settings)
+    present = reader.bounds(TRANSACTIONS.name)
+    books = Books(present)
+    for message in reader.read(TRANSACTIONS.name, present):
         books.add_transaction(message.partition(), message.offset())
     begin: dict[str, dict[int, int]] = {PREDICTIONS.name: {}, DEAD_LETTER.name: {}}
     last_came = time.monotonic()
     while True:
         for topic, behind in begin.items():
-            for message in read(settings, topic, behind):
+            for message in reader.read(topic, reader.beyond(topic, behind)):
                 _enter(books, message)
                 behind[message.partition()] = message.offset() + 1
                 last_came = time.monotonic()
         if books.lost == 0 or time.monotonic() - last_came > _PATIENCE_S:
-            return books.close(labels=sum(1 for _ in read(settings, FEEDBACK.name)))
+            return books.close(labels=sum(1 for _ in reader.read(FEEDBACK.name)))
         while_waiting()
         time.sleep(_LOOK_AGAIN_S)
 

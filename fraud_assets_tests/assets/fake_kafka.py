@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from fraud_assets.lake.offset_log import TopicRange, Offsets
+from fraud_assets.lake.offset_log import Offsets, TopicRange
 from fraud_assets.resources import KafkaResource
 
 

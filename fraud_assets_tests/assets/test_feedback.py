@@ -21,6 +21,7 @@ from fraud_core.settings import Settings
 from fraud_core.simulation.arrived import arrived
 from fraud_core.simulation.simulator import Simulator
 from fraud_core.timestamps import DAY_MS, HOUR_MS, SECOND_MS
+from fraud_io.kafka_errors import KafkaUnavailableError
 
 pytestmark = pytest.mark.assets
 
@@ -50,7 +51,7 @@ class DyingKafka(FakeKafka):
     def messages(self, topic: str, offsets: TopicRange):
         for number, message in enumerate(super().messages(topic, offsets)):
             if number == self.sends:
-                raise TimeoutError("Kafka sent nothing")
+                raise KafkaUnavailableError("Kafka sent nothing")
             yield message
 
 

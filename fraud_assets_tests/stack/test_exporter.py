@@ -3,6 +3,7 @@
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
+from fraud_core.settings import Settings
 from fraud_stack.exporter.dagster_metrics import DagsterCollector, asset_metrics, check_metrics, job_metrics
 from fraud_stack.exporter.kafka_metrics import KafkaCollector
 from fraud_stack.exporter.mlflow_metrics import MlflowCollector
@@ -96,6 +97,6 @@ def test_what_does_not_answer_is_down_and_leaves_no_old_figures():
     registry = CollectorRegistry()
     registry.register(DagsterCollector(f"http://{nobody}"))
     registry.register(MlflowCollector(f"http://{nobody}"))
-    registry.register(KafkaCollector({"bootstrap.servers": nobody, "log_level": "0"}, ["transactions"]))
+    registry.register(KafkaCollector(Settings(kafka_bootstrap_servers=nobody), ["transactions"]))
     said = [line for line in generate_latest(registry).decode().splitlines() if not line.startswith("#")]
     assert said == ["fraud_dagster_up 0.0", "fraud_mlflow_up 0.0", "fraud_kafka_up 0.0"]

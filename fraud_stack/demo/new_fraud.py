@@ -8,7 +8,7 @@ from fraud_core.settings import Settings
 from fraud_core.simulation.state import new_fraud_file
 from fraud_core.timestamps import DAY_MS, parse_rfc3339_ms
 from fraud_core.topics import PREDICTIONS
-from fraud_stack.records import Tail
+from fraud_io.kafka_reader import Tail
 
 
 class NewFraudWatch(Tail):

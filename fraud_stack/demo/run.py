@@ -22,11 +22,11 @@ from fraud_core.topics import TRANSACTIONS
 from fraud_io.dagster_client import DagsterClient
 from fraud_io.errors import OperatorError
 from fraud_io.folders import ROOT
+from fraud_io.kafka_reader import TopicReader
 from fraud_stack.demo.live_view import render, summary_line
 from fraud_stack.demo.loop import LONGEST_DAYS, Loop, LoopResult, NotTakenOverError, labels_until_learned
 from fraud_stack.demo.watch import LiveView, Watcher
 from fraud_stack.ledger import lines, take_ledger
-from fraud_stack.records import end_offsets
 from fraud_stack.services.memory import MemoryPeak
 from fraud_stack.services.stack import Stack
 from fraud_stack.steps import Steps
@@ -128,7 +128,7 @@ def _history(stack: Stack, steps: Steps, options: DemoOptions, days_after_live: 
     if simulation is not None:
         steps.show(f"there is a history already: going on with its {simulation.customers:,} customers")
         return simulation
-    if any(end > start for start, end in end_offsets(settings, TRANSACTIONS.name).values()):
+    if any(end > start for start, end in TopicReader(settings).bounds(TRANSACTIONS.name).values()):
         raise OperatorError(
             f"Kafka at {settings.bootstrap_servers} holds transactions already, your own or those of a demo that was "
             f"interrupted, and this one would mix with them: remove {settings.home.absolute()} if it holds nothing of "

@@ -15,7 +15,7 @@ from confluent_kafka import Message
 from fraud_core.settings import Settings
 from fraud_core.timestamps import parse_rfc3339_ms
 from fraud_core.topics import FEEDBACK, PREDICTIONS
-from fraud_stack.records import Tail
+from fraud_io.kafka_reader import Tail
 
 _RATE_WINDOW_S = 5.0
 _LONGEST_LATENCY_MS = 60_000

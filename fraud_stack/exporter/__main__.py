@@ -20,7 +20,7 @@ def main() -> None:
     settings = Settings()
     registry = CollectorRegistry()
     registry.register(DagsterCollector(settings.dagster_address))
-    registry.register(KafkaCollector(settings.confluent_kafka(), [topic.name for topic in TOPICS]))
+    registry.register(KafkaCollector(settings, [topic.name for topic in TOPICS]))
     registry.register(MlflowCollector(settings.mlflow_address))
     _, server = start_http_server(settings.exporter_port, settings.host, registry)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # the first process of a container has no default for it

@@ -69,7 +69,7 @@ class Explainer:
     def served(self, transaction_id: str) -> list[bytes]:
         """The different predictions of an id, in the order of their partitions and offsets."""
         beginning = b'{"transaction_id":' + orjson.dumps(transaction_id) + b","
-        found = self._reader.read(PREDICTIONS.name, self._reader.bounds(PREDICTIONS.name))
+        found = self._reader.read(PREDICTIONS.name)
         values = {message.value(): None for message in found if (message.value() or b"").startswith(beginning)}
         return sorted(values, key=lambda value: (orjson.loads(value)["partition"], orjson.loads(value)["offset"]))
 

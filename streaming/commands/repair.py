@@ -83,8 +83,7 @@ def positions(settings: Settings, checkpoint: Checkpoint, store: OnlineStore) ->
         partition: max(offsets, default=begin.get(partition, 0) - 1) + 1 for partition, offsets in traces.items()
     }
     reached = {partition: max(end, store.position(partition) or 0) for partition, end in decided.items()}
-    ends = {partition: end for partition, (_, end) in reader.bounds(TRANSACTIONS.name).items()}
-    for message in reader.read(TRANSACTIONS.name, {at: (begin.get(at, 0), end) for at, end in ends.items()}):
+    for message in reader.read(TRANSACTIONS.name, reader.beyond(TRANSACTIONS.name, begin)):
         partition, offset = message.partition(), message.offset()
         if offset < decided.get(partition, 0) and offset not in traces[partition]:
             decided[partition] = offset

@@ -75,6 +75,6 @@ class Lane:
                 self._rebuild(lost.partition, ranges, serving)
 
     def _rebuild(self, partition: int, ranges: dict[int, OffsetRange], serving: Serving) -> None:
-        kafka, tolerance_ms = self._settings.confluent_kafka(), serving.future_tolerance_ms
-        rebuilder = HistoryRebuilder(kafka, TRANSACTIONS.name, tolerance_ms, self._scorer, self._store)
+        tolerance_ms = serving.future_tolerance_ms
+        rebuilder = HistoryRebuilder(self._settings, TRANSACTIONS.name, tolerance_ms, self._scorer, self._store)
         rebuilder.rebuild(partition, ranges[partition], self._stop)

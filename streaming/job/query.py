@@ -57,7 +57,7 @@ class StreamingJob:
     def run(self) -> None:
         """Score until stopped. Raises what ended the stream otherwise."""
         self._wait_for_topics()
-        check_topic(self._checkpoint, self._settings.confluent_kafka())
+        check_topic(self._checkpoint, self._settings)
         check_partitions(self._checkpoint, self._settings.scored_partitions)
         self._risk_tables.look()
         self._risk_tables.start(self._stop)
@@ -86,7 +86,7 @@ class StreamingJob:
             .start()
         )
         mine = self._settings.scored_partitions
-        LagReporter(self._settings.confluent_kafka(), self._checkpoint, mine).start(self._stop)
+        LagReporter(self._settings, self._checkpoint, mine).start(self._stop)
         ended = threading.Thread(target=self._await, args=(query,), name="query", daemon=True)
         ended.start()
         # The first micro-batch, which Spark runs for a new checkpoint even without records, loads and compiles a lot.

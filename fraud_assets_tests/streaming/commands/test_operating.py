@@ -12,7 +12,7 @@ from pathlib import Path
 import orjson
 import polars as pl
 import pytest
-from confluent_kafka import Producer, TopicPartition
+from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from fraud_assets_tests.streaming.conftest import Broker, free_port
@@ -21,9 +21,9 @@ from fraud_core.settings import Settings
 from fraud_core.timestamps import DAY_MS
 from fraud_core.topics import DEAD_LETTER, PREDICTIONS, TRANSACTIONS
 from fraud_io.errors import OperatorError
+from fraud_io.kafka_producer import make_producer
 from fraud_io.kafka_reader import TopicReader
 from fraud_stack.ledger import take_ledger
-from fraud_stack.records import end_offsets
 from streaming.commands.explain import Explainer, explain
 from streaming.job import start_check
 from streaming.job.query import StreamingJob
@@ -60,7 +60,7 @@ class Served:
             f'listener.name.sasl_plaintext.plain.sasl.jaas.config={login} user_fraud="right";\n',
         )
         self.admin = AdminClient(self.settings.confluent_kafka())
-        self.producer = Producer(self.settings.confluent_kafka())
+        self.producer = make_producer(self.settings.confluent_kafka())
         registry = FolderRegistry(home / "registry")
         registry.register("1", seed=1)
         registry.register("2", seed=2)
@@ -193,7 +193,7 @@ def _scored(folder: Path, topic: str, ends: dict[int, int]) -> Checkpoint:
 
 
 def _check(served: Served, checkpoint: Checkpoint) -> None:
-    start_check.check_topic(checkpoint, served.settings.confluent_kafka())
+    start_check.check_topic(checkpoint, served.settings)
 
 
 def test_a_checkpoint_of_the_topic_is_gone_on_with(served, topic, tmp_path):
@@ -244,15 +244,6 @@ def test_brokers_that_refuse_the_credentials_are_told_from_brokers_that_are_not_
     assert "wrong" not in caplog.text
     right = wrong.model_copy(update={"kafka_password": type(wrong.kafka_password)("right")})
     StreamingJob(right, checkpoint, threading.Event())._wait_for_topics()
-
-
-@pytest.mark.parametrize("reads", [end_offsets, lambda settings, topic: TopicReader(settings).bounds(topic)])
-def test_of_brokers_that_are_down_commands_say_one_sentence_and_nothing_else(reads, monkeypatch, capfd):
-    for module in ("fraud_stack.records", "fraud_io.kafka_reader"):
-        monkeypatch.setattr(f"{module}._TIMEOUT_S", 1.0)
-    with pytest.raises(OperatorError, match=r"Kafka at 127.0.0.1:1 does not answer .*: start the stack"):
-        reads(Settings(kafka_bootstrap_servers="127.0.0.1:1"), TRANSACTIONS.name)
-    assert capfd.readouterr() == ("", "")
 
 
 def test_brokers_without_the_topics_are_refused(served, tmp_path, monkeypatch):

@@ -14,7 +14,7 @@ import orjson
 import polars as pl
 import psutil
 import pytest
-from confluent_kafka import Consumer, Message, Producer, TopicPartition
+from confluent_kafka import Message
 
 from fraud_assets_tests.streaming.conftest import Broker, Valkey, free_port
 from fraud_assets_tests.streaming.parts import messages, payments
@@ -23,6 +23,8 @@ from fraud_core.features.table import compute_features
 from fraud_core.payments.transaction import decode_transactions
 from fraud_core.settings import Settings
 from fraud_core.topics import DEAD_LETTER, PREDICTIONS, TRANSACTIONS
+from fraud_io.kafka_producer import make_producer
+from fraud_io.kafka_reader import TopicReader
 from fraud_stack.ledger import take_ledger
 from streaming.job import lanes
 
@@ -84,7 +86,7 @@ class System:
             **{f"FRAUD_{name.upper()}": str(port) for name, port in ports.items()},
         }
         self.jobs: list[Job] = []
-        self._producer = Producer(self.settings.confluent_kafka())
+        self._producer = make_producer(self.settings.confluent_kafka())
 
     def start_job(self, **own: str) -> Job:
         self.jobs.append(Job(self.settings, self.environment | own))
@@ -102,14 +104,9 @@ class System:
         self._producer.flush()
 
     def read(self, topic: str) -> list[Message]:
-        consumer = Consumer({**self.settings.confluent_kafka(), "group.id": "test", "enable.auto.commit": False})
-        ends = [consumer.get_watermark_offsets(TopicPartition(topic, partition)) for partition in range(2)]
-        consumer.assign([TopicPartition(topic, partition, low) for partition, (low, _) in enumerate(ends)])
-        count, found = sum(high - low for low, high in ends), []
-        while len(found) < count:
-            found += consumer.consume(count - len(found), timeout=1.0)
-        consumer.close()
-        return sorted(found, key=lambda message: (message.partition(), message.offset()))
+        return sorted(
+            TopicReader(self.settings).read(topic), key=lambda message: (message.partition(), message.offset())
+        )
 
     def close(self) -> None:
         for job in self.jobs:
