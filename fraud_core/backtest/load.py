@@ -21,8 +21,6 @@ from fraud_core.labels.known import LABEL_COLUMNS
 from fraud_core.payments.transaction import COLUMNS, OPTIONAL
 from fraud_core.timestamps import DAY_MS
 
-Progress = Callable[[str], None]
-
 _CONTENT = [name for name in COLUMNS if name not in ("partition", "offset", "ingest_time_ms", "transaction_id")]
 
 
@@ -39,7 +37,9 @@ class Loaded:
     columns_used: tuple[str, ...]
 
 
-def load(transactions: Path, labels: Path, *, label_delay_days: int, now_ms: int, progress: Progress) -> Loaded:
+def load(
+    transactions: Path, labels: Path, *, label_delay_days: int, now_ms: int, progress: Callable[[str], None]
+) -> Loaded:
     """Both files, or folders of files. InputFileError when one cannot be used or holds no row that can."""
     files, _ = checked_files(transactions, messages.REQUIRED_TRANSACTION_COLUMNS, messages.TRANSACTION_COLUMNS)
     label_files, _ = checked_files(labels, messages.REQUIRED_LABEL_COLUMNS, messages.LABEL_COLUMNS)
@@ -54,7 +54,9 @@ def load(transactions: Path, labels: Path, *, label_delay_days: int, now_ms: int
     return Loaded(arrived, known, {why: count for why, count in warnings.items() if count}, columns_used)
 
 
-def _transaction_chunks(files: list[Path], refused: Refused, now_ms: int, progress: Progress) -> Iterator[pl.DataFrame]:
+def _transaction_chunks(
+    files: list[Path], refused: Refused, now_ms: int, progress: Callable[[str], None]
+) -> Iterator[pl.DataFrame]:
     columns, read = ["offset", "transaction_id", *_CONTENT], 0
     for file in files:
         for chunk in chunks_of(file, messages.TRANSACTION_COLUMNS):
@@ -68,7 +70,7 @@ def _transaction_chunks(files: list[Path], refused: Refused, now_ms: int, progre
             progress(f"{read:,} transactions read")
 
 
-def _label_chunks(files: list[Path], refused: Refused, progress: Progress) -> Iterator[pl.DataFrame]:
+def _label_chunks(files: list[Path], refused: Refused, progress: Callable[[str], None]) -> Iterator[pl.DataFrame]:
     columns, read = ["transaction_id", "is_fraud", "source", "label_time_ms", "offset"], 0
     for file in files:
         for chunk in chunks_of(file, messages.LABEL_COLUMNS):

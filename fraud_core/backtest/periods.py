@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from fraud_core.timestamps import DAY_MS, iso_date
-from fraud_core.training.split import Interval, TimeSplit
+from fraud_core.training.split import Period, TimeSplit
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def make_folds(protocol: Protocol, event_time_ms: pl.Series) -> list[Fold]:
     return [_fold(protocol, number, covered) for number in range(1, protocol.folds + 1)]
 
 
-def _fold(protocol: Protocol, number: int, covered: Interval) -> Fold:
+def _fold(protocol: Protocol, number: int, covered: Period) -> Fold:
     moved_ms = (number - 1) * protocol.step_days * DAY_MS
     delay_ms = protocol.label_delay_days * DAY_MS
     train_end, test_start = protocol.train_end_ms + moved_ms, protocol.test_start_ms + moved_ms

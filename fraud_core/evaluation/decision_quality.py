@@ -14,7 +14,7 @@ from fraud_core.evaluation.ranking import card_resamples, require_both_classes
 
 
 @dataclass(frozen=True)
-class Interval:
+class Estimate:
     """low, high : 5 to 95 % over resampled cards. All are NaN where the figure is not defined."""
 
     value: float
@@ -27,7 +27,7 @@ class Interval:
 
     def __str__(self) -> str:
         """
-        >>> str(Interval(0.5, 0.25, 0.75))
+        >>> str(Estimate(0.5, 0.25, 0.75))
         '0.5000 (0.2500 to 0.7500)'
         """
         return f"{self.value:.4f} ({self.low:.4f} to {self.high:.4f})"
@@ -46,15 +46,15 @@ class DecisionQuality:
     caught: int
     fraud_cents: int
     caught_cents: int
-    precision: Interval
-    recall: Interval
-    f2: Interval
-    alert_rate: Interval
-    value_caught: Interval
+    precision: Estimate
+    recall: Estimate
+    f2: Estimate
+    alert_rate: Estimate
+    value_caught: Estimate
 
-    def shares(self) -> dict[str, Interval]:
+    def shares(self) -> dict[str, Estimate]:
         """Figures with an interval, by name."""
-        return {name: value for name, value in vars(self).items() if isinstance(value, Interval)}
+        return {name: value for name, value in vars(self).items() if isinstance(value, Estimate)}
 
     @property
     def missed_cents(self) -> int:
@@ -120,8 +120,8 @@ def _f2(caught: np.ndarray, flagged: np.ndarray, frauds: np.ndarray) -> np.ndarr
     return 5 * caught / (4 * frauds + flagged)
 
 
-def _interval(drawn: np.ndarray) -> Interval:
+def _interval(drawn: np.ndarray) -> Estimate:
     """drawn : the figure itself, then that of each resample; those in which it is not defined are left out."""
     defined = drawn[1:][~np.isnan(drawn[1:])]
     low, high = np.quantile(defined, (0.05, 0.95)) if len(defined) else (np.nan, np.nan)
-    return Interval(*(float(bound) for bound in (drawn[0], low, high)))
+    return Estimate(*(float(bound) for bound in (drawn[0], low, high)))

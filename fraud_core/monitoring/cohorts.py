@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from fraud_core.evaluation.decision_quality import Interval
+from fraud_core.evaluation.decision_quality import Estimate
 from fraud_core.evaluation.intervals import METRICS
 from fraud_core.monitoring.cbpe import Expected
 
@@ -30,11 +30,11 @@ class Cohort:
     caught: int
     caught_cents: int
     missed_cents: int
-    precision: Interval | None
-    recall: Interval | None
-    f2: Interval | None
-    average_precision: Interval | None
-    recall_by_review: Interval | None
+    precision: Estimate | None
+    recall: Estimate | None
+    f2: Estimate | None
+    average_precision: Estimate | None
+    recall_by_review: Estimate | None
     card_precision_at_100: float | None
     expected: Expected
 

@@ -65,7 +65,7 @@ TOLERANCE = 0.003
 # Candidates evaluated between two reports of progress: enough to keep the cores busy, few enough to see it move.
 CANDIDATES_A_CALL = 2
 
-Progress = Callable[[int, int, float], None]
+SearchProgress = Callable[[int, int, float], None]
 """Called with candidates done, candidates in all, and the best average precision so far."""
 
 
@@ -94,7 +94,7 @@ def choose_smote_ratio(
     seed: int,
     ratios: Sequence[float] = RATIOS,
     n_jobs: int = 2,
-    progress: Progress | None = None,
+    progress: SearchProgress | None = None,
 ) -> RatioChoice:
     """The smallest ratio within TOLERANCE of the best mean average precision, at default settings of fewer trees.
 
@@ -120,7 +120,7 @@ def tune(
     folds: int,
     seed: int,
     n_jobs: int = 2,
-    progress: Progress | None = None,
+    progress: SearchProgress | None = None,
 ) -> Tuning:
     """The best of ``candidates`` settings (DEFAULTS and random ones), with the SMOTE ratio of the balanced set.
 
@@ -155,7 +155,7 @@ def refit(balanced: pl.DataFrame, features: Sequence[str], params: dict[str, flo
 class _ProgressingSearchCV(RandomizedSearchCV):
     """RandomizedSearchCV that tries the estimator as it is first, and tells its progress after every few candidates."""
 
-    def __init__(self, *, progress: Progress | None, **options: object) -> None:
+    def __init__(self, *, progress: SearchProgress | None, **options: object) -> None:
         super().__init__(**options)
         self.progress = progress
 
@@ -185,7 +185,7 @@ def _search(
     gap_ms: int,
     seed: int,
     n_jobs: int,
-    progress: Progress | None,
+    progress: SearchProgress | None,
 ) -> _ProgressingSearchCV:
     """Search over the whole recipe: ``base`` first, then ``drawn`` candidates from ``space``."""
     highest_ratio = max([base.get("smote_ratio", 0.0), *space.get("smote_ratio", ())])

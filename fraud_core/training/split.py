@@ -14,7 +14,7 @@ import polars as pl
 
 from fraud_core.timestamps import DAY_MS, iso_date
 
-Interval = tuple[int, int]
+Period = tuple[int, int]
 
 _MORE_FRAUDS = "Bring more history or lower FRAUD_SEARCH_FOLDS."
 
@@ -27,9 +27,9 @@ class TimeSplit:
     TimeSplit(train=(864000000, 5011200000), validation=(5616000000, 6220800000), test=(6825600000, 8035200000))
     """
 
-    train: Interval
-    validation: Interval
-    test: Interval
+    train: Period
+    validation: Period
+    test: Period
 
     @classmethod
     def as_of(
@@ -56,7 +56,7 @@ class TimeSplit:
             )
         return cls((train_start, train_end), (validation_start, validation_end), (test_start, test_end))
 
-    def parts(self) -> dict[str, Interval]:
+    def parts(self) -> dict[str, Period]:
         return {"train": self.train, "validation": self.validation, "test": self.test}
 
     def assign(self, event_time_ms: pl.Series) -> pl.Series:
