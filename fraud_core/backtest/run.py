@@ -1,10 +1,11 @@
 """The backtest itself: for each fold, train as the daily run would have on that day, then score the days after it.
 
-The steps are the daily run's own functions, in its order; only the periods are others. Features are computed once, over
-everything: each is as it was when its transaction arrived, so a fold cannot see what came later.
+The recipe is the daily run's; only the periods differ. Features are computed once, over all transactions: each is as it
+was when its transaction arrived, so a fold cannot see what came later.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import polars as pl
@@ -16,18 +17,12 @@ from fraud_core.backtest.result import BacktestResult, FoldResult
 from fraud_core.evaluation.report import evaluate
 from fraud_core.features.table import FEATURES
 from fraud_core.labels.known import label_transactions
-from fraud_core.model.calibration import calibrate
-from fraud_core.model.fraud_model import FraudModel, ModelCard
-from fraud_core.model.threshold import choose_threshold
 from fraud_core.settings import Settings
 from fraud_core.timestamps import DAY_MS, iso_date
-from fraud_core.training.balancing import balance
-from fraud_core.training.search import choose_smote_ratio, refit, tune
+from fraud_core.training.recipe import train
 from fraud_core.training.training_set import ROW_COLUMNS, feature_rows
 
 EVER_MS = np.iinfo(np.int64).max
-
-Progress = Callable[[str], None]
 
 
 def run_backtest(
@@ -37,7 +32,7 @@ def run_backtest(
     settings: Settings,
     *,
     exclude_known_compromised: bool,
-    progress: Progress,
+    progress: Callable[[str], None],
 ) -> BacktestResult:
     """Train and judge fold by fold.
 
@@ -112,36 +107,31 @@ def _run_fold(
     fold: Fold,
     settings: Settings,
     cost: Cost,
-    progress: Progress,
+    progress: Callable[[str], None],
 ) -> FoldResult:
     """rows : as ``_labelled`` gives them, with FEATURES. test, left_out : the test rows to score and those not to."""
-    train, validation = (rows.filter(pl.col("split") == name) for name in ("train", "validation"))
-    search = {"gap_ms": settings.label_delay_days * DAY_MS, "folds": settings.search_folds, "seed": settings.seed}
+    is_fraud = rows.filter(pl.col("split") == "train")["is_fraud"]
+    begins = {"smote ratio": f"SMOTE ratio, on {len(is_fraud):,} transactions", "fit": "fit"}
 
-    progress(f"SMOTE ratio, on {train.height:,} transactions")
-    with cost.of("smote ratio"):
-        ratio = choose_smote_ratio(train, FEATURES, **search).ratio
-        balanced = balance(train, FEATURES, ratio, settings.seed)
-    with cost.of("search"):
-        tuning = tune(
-            balanced,
-            FEATURES,
-            candidates=settings.search_candidates,
-            **search,
-            progress=lambda done, all_of, best: progress(f"search, {done} of {all_of}, average precision {best:.3f}"),
-        )
-    progress("fit")
-    with cost.of("fit"):
-        booster = refit(balanced, FEATURES, tuning.params, settings.seed)
-    model = FraudModel(booster, ModelCard(1.0, train["is_fraud"].mean(), fold.split.train))
-    with cost.of("threshold"):
-        is_fraud, raw = validation["is_fraud"].to_numpy(), _raw_score(model, validation)
-        calibration = calibrate(is_fraud, raw, validation["user_id"])
-        threshold = choose_threshold(is_fraud, calibration.apply(raw), validation["user_id"], seed=settings.seed)
+    @contextmanager
+    def step(name: str) -> Iterator[None]:
+        if name in begins:
+            progress(begins[name])
+        with cost.of(name):
+            yield
 
+    trained = train(
+        rows,
+        fold.split.train,
+        settings,
+        with_detector=False,  # it routes payments to review, which a backtest does not judge
+        step=step,
+        progress=lambda done, all_of, best: progress(f"search, {done} of {all_of}, average precision {best:.3f}"),
+    )
+    threshold = trained.threshold
     progress(f"score {test.height:,} transactions")
     with cost.of("score"):
-        scores = calibration.apply(_raw_score(model, test))
+        scores = trained.model.score(test.select(FEATURES).to_numpy())
         try:
             evaluation = evaluate(test, scores, threshold.value)
         except ValueError as error:
@@ -153,19 +143,15 @@ def _run_fold(
         scored=test.select(*ROW_COLUMNS, "is_fraud", score=scores, is_flagged=scores >= threshold.value),
         evaluation=evaluation,
         threshold=threshold,
-        calibration=calibration,
-        smote_ratio=ratio,
-        params=tuning.params,
-        search=tuning.table,
-        importance=booster.get_score(importance_type="total_gain"),
-        train_rows=train.height,
-        train_frauds=int(train["is_fraud"].sum()),
+        calibration=trained.model.card.calibration,
+        smote_ratio=trained.smote_ratio,
+        params=trained.tuning.params,
+        search=trained.tuning.table,
+        importance=trained.model.booster.get_score(importance_type="total_gain"),
+        train_rows=len(is_fraud),
+        train_frauds=int(is_fraud.sum()),
         cpu_seconds=cost.cpu_seconds,
         wall_seconds=cost.wall_seconds,
         excluded_cards=left_out["user_id"].n_unique(),
         excluded_rows=left_out.height,
     )
-
-
-def _raw_score(model: FraudModel, rows: pl.DataFrame) -> np.ndarray:
-    return model.raw_score(rows.select(FEATURES).to_numpy())
