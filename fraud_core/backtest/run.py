@@ -1,4 +1,4 @@
-"""The backtest itself: for each fold, train as the daily run would have on that day, then score the days after it.
+"""The backtest: for each fold, train as the daily run would have on that day, then score the days after it.
 
 The recipe is the daily run's; only the periods differ. Features are computed once, over all transactions: each is as it
 was when its transaction arrived, so a fold cannot see what came later.
@@ -34,10 +34,10 @@ def run_backtest(
     exclude_known_compromised: bool,
     progress: Callable[[str], None],
 ) -> BacktestResult:
-    """Train and judge fold by fold.
+    """Train and evaluate fold by fold.
 
-    transactions : transaction.COLUMNS in order of arrival, each transaction_id once. labels : labels.LABEL_COLUMNS.
-    The truth about a test row is its last label, whenever that came; without one it is genuine.
+    transactions : transaction.COLUMNS in order of arrival, each transaction_id once. labels : known.LABEL_COLUMNS.
+    The truth of a test row is its last label, whenever it came; without one it is genuine.
     ValueError, naming dates and counts, when a period lacks a class or rows.
     """
     is_needed = transactions["event_time_ms"] < max(fold.split.test[1] for fold in folds)
@@ -45,7 +45,7 @@ def run_backtest(
     frauds = int(truth.sum())
     arrived, truth = transactions.filter(is_needed), truth.filter(is_needed)
     for fold in folds:
-        _labelled(arrived, labels, truth, fold, settings)  # what cannot be trained is known before the work begins
+        _labelled(arrived, labels, truth, fold, settings)  # fail before the expensive work begins
     cost = Cost()
     progress("features")
     with cost.of("features"):
@@ -63,7 +63,7 @@ def run_backtest(
             _run_fold(rows, test, left_out, fold, settings, cost, lambda what, name=name: progress(name + what))
         )
         cost = Cost()
-    warnings = _unripe(results, labels, settings.label_delay_days) | _silent(results)
+    warnings = _immature(results, labels, settings.label_delay_days) | _silent(results)
     return BacktestResult(tuple(results), {}, transactions.height, frauds, warnings)
 
 
@@ -74,23 +74,23 @@ def _silent(folds: Sequence[FoldResult]) -> dict[str, int]:
     return {why: len(silent)} if silent else {}
 
 
-def _unripe(folds: Sequence[FoldResult], labels: pl.DataFrame, label_delay_days: int) -> dict[str, int]:
-    """A warning where the labels end before those of the test can all have come. A day without labels is no sign."""
+def _immature(folds: Sequence[FoldResult], labels: pl.DataFrame, label_delay_days: int) -> dict[str, int]:
+    """A warning where the labels end before those of the test are mature. One day without labels is no such sign."""
     newest_ms = labels["label_time_ms"].max()
     complete_ms = newest_ms - (label_delay_days - 1) * DAY_MS
-    young = folds[-1].scored.filter(pl.col("event_time_ms") > complete_ms).height
+    immature = folds[-1].scored.filter(pl.col("event_time_ms") > complete_ms).height
     why = (
         f"test transactions after {iso_date(complete_ms)}, whose labels may not all have come (the newest label is of "
         f"{iso_date(newest_ms)}): without one they are taken as genuine"
     )
-    return {why: young} if young else {}
+    return {why: immature} if immature else {}
 
 
 def _labelled(
     rows: pl.DataFrame, labels: pl.DataFrame, truth: pl.Series, fold: Fold, settings: Settings
 ) -> pl.DataFrame:
-    """The rows of a fold's periods with ``split`` and ``is_fraud``: as known on the day of the training; test as known
-    since."""
+    """The rows of a fold's periods with ``split`` and ``is_fraud``: as known on the day of the training, and for the
+    test as known since."""
     known = label_transactions(rows, labels, fold.as_of_ms, settings.label_delay_days)
     split = fold.split.assign(rows["event_time_ms"])
     labelled = rows.with_columns(split=split, is_fraud=pl.when(split == "test").then(truth).otherwise(known)).filter(

@@ -1,4 +1,4 @@
-"""Precision, recall, F2 and average precision of decisions, with how far each would move for other cards."""
+"""Precision, recall, F2 and average precision of decisions, each with a bootstrap interval over cards."""
 
 import numpy as np
 import polars as pl
@@ -12,7 +12,7 @@ METRICS = ("precision", "recall", "f2", "average_precision")
 def card_intervals(
     rows: pl.DataFrame, scores: np.ndarray, is_flagged: np.ndarray, *, resamples: int = 200, seed: int = 7
 ) -> dict[str, Estimate]:
-    """METRICS over bootstrap resamples of cards; empty for rows of one class, of which nothing can be measured.
+    """METRICS over bootstrap resamples of cards; empty for rows of one class, on which nothing can be measured.
 
     rows : user_id, is_fraud Boolean without nulls, amount_cents. scores : (n,) float64. is_flagged : (n,) bool.
     Precision is left out when nothing is flagged.

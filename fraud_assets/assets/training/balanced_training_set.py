@@ -31,7 +31,7 @@ def balanced_training_set(
 ):
     """One row per transaction of the training period, and one per synthetic fraud that SMOTE made from those.
 
-    The share of frauds is the one that did best on later rows, with SMOTE inside the folds; none is a candidate too.
+    The SMOTE ratio is the one that did best on later rows, with SMOTE inside the folds; 0 is a candidate too.
     """
     from fraud_core.training.recipe import balance_rows, choose_ratio
 
