@@ -10,7 +10,6 @@ import sys
 from collections.abc import Iterator
 
 import mlflow
-import numpy as np
 import polars as pl
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
@@ -23,14 +22,9 @@ from fraud_core.evaluation.report import evaluate
 from fraud_core.features.table import FEATURES
 from fraud_core.labels.quarantine import without
 from fraud_core.labels.quarantine_log import QuarantineLog
-from fraud_core.model.anomaly import fit_anomaly_detector
-from fraud_core.model.calibration import calibrate
-from fraud_core.model.fraud_model import FraudModel, ModelCard
-from fraud_core.model.threshold import choose_threshold
 from fraud_core.settings import Settings
-from fraud_core.training.balancing import balance
-from fraud_core.training.search import refit
-from fraud_core.training.training_set import build_training_set
+from fraud_core.training.recipe import train
+from fraud_core.training.training_set import build_training_set, time_split
 from fraud_io.mlflow_client import fail_fast, in_words
 
 
@@ -52,23 +46,16 @@ def compare(run: Run, settings: Settings) -> Iterator[tuple[str, object, object]
     digests = {used.dataset.name: used.dataset.digest for used in run.inputs.dataset_inputs}
     yield "training set", digests["training_set"], digest(rows)
 
-    train = rows.filter(pl.col("split") == "train")
-    balanced = balance(train, FEATURES, float(run.data.params["smote_ratio"]), then.seed)
-    yield "balanced training set", digests["balanced_training_set"], digest(balanced)
-    booster = refit(balanced, FEATURES, logged.card["params"], then.seed)
-    detector = fit_anomaly_detector(balanced.filter(~pl.col("is_synthetic")), then.anomaly_share, then.seed)
-    now = StoredModel.of(FraudModel.with_detector(booster, ModelCard.from_dict(logged.card), detector))
+    ratio, window = float(run.data.params["smote_ratio"]), time_split(origin["as_of_ms"], then).train
+    trained = train(rows, window, then, smote_ratio=ratio, params=logged.card["params"])
+    now = StoredModel.of(trained.model)
+    yield "balanced training set", digests["balanced_training_set"], digest(trained.balanced)
     yield "trees and anomaly detector", logged.ubj, now.ubj
-
-    validation, test = (rows.filter(pl.col("split") == split) for split in ("validation", "test"))
-    raw = now.open().raw_score(_matrix(validation))
-    is_fraud = validation["is_fraud"].to_numpy()
-    calibration = calibrate(is_fraud, raw, validation["user_id"])
-    yield "calibration", logged.card["calibration"], calibration.to_dict()
-    threshold = choose_threshold(is_fraud, calibration.apply(raw), validation["user_id"], seed=then.seed)
-    yield "threshold", logged.card["threshold"], threshold.value
-    scores = now.completed(calibration, threshold.value).open().score(_matrix(test))
-    metrics = metrics_of(evaluate(test, scores, threshold.value), "test")
+    yield "calibration", logged.card["calibration"], now.card["calibration"]
+    yield "threshold", logged.card["threshold"], now.card["threshold"]
+    test = rows.filter(pl.col("split") == "test")
+    scores = trained.model.score(test.select(FEATURES).to_numpy())
+    metrics = metrics_of(evaluate(test, scores, trained.threshold.value), "test")
     yield "test metrics", {name: run.data.metrics.get(name) for name in metrics}, metrics
 
 
@@ -100,10 +87,6 @@ def _ingested(settings: Settings, name: str, ends: dict[str, int]) -> pl.DataFra
         .select(list(INGESTED[name]))
         .collect()
     )
-
-
-def _matrix(rows: pl.DataFrame) -> np.ndarray:
-    return rows.select(FEATURES).to_numpy()
 
 
 def main() -> int:

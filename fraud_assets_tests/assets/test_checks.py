@@ -113,17 +113,17 @@ def grown(balanced) -> StoredModel:
 
 
 def test_a_registered_model_that_comes_out_again_passes(balanced, grown):
-    assert failed(registered_model.check(grown, grown, balanced, seed=1)) == set()
+    assert failed(registered_model.check(grown, grown, balanced, Settings(seed=1))) == set()
 
 
 def test_a_registered_model_of_another_seed_or_other_rows_fails(balanced, grown):
-    assert failed(registered_model.check(grown, grown, balanced, seed=2)) == {"reproduces"}
-    assert failed(registered_model.check(grown, grown, balanced.tail(-1000), seed=1)) == {"reproduces"}
+    assert failed(registered_model.check(grown, grown, balanced, Settings(seed=2))) == {"reproduces"}
+    assert failed(registered_model.check(grown, grown, balanced.tail(-1000), Settings(seed=1))) == {"reproduces"}
 
 
 def test_another_model_than_the_evaluated_one_in_the_registry_fails(balanced, grown):
     other = StoredModel(grown.ubj + b"x", grown.card)
-    assert failed(registered_model.check(other, grown, balanced, seed=1)) == {"is_what_was_evaluated"}
+    assert failed(registered_model.check(other, grown, balanced, Settings(seed=1))) == {"is_what_was_evaluated"}
 
 
 def test_a_model_no_better_than_chance_fails_and_blocks():

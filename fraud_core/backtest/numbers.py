@@ -1,6 +1,6 @@
 """The numbers of a backtest as plain JSON types, with what each means; nothing is drawn here.
 
-Folds are summed up in two ways: ``mean_over_folds``, as published results are, and ``pooled_over_folds``, all scored
+Folds are summarised in two ways: ``mean_over_folds``, as published results are, and ``pooled_over_folds``, all scored
 rows at once, each with its own fold's threshold.
 """
 

@@ -25,7 +25,7 @@ _TEMPLATE = Path(__file__).with_name("report.html")
 
 
 def write_report(result: BacktestResult, folder: Path) -> None:
-    """Write report.json and report.html into ``folder``, which is made if it is missing."""
+    """Write report.json and report.html into ``folder``, created if it is missing."""
     rows = pool(result.folds)
     pooled = pooled_evaluation(result.folds, rows)
     budgets = budget_curve(rows, rows["score"].to_numpy(), sorted({*BUDGETS, pooled.k}))
@@ -80,7 +80,7 @@ def _figures(
 
 
 def _svg(figure: "Figure") -> Markup:
-    """The figure as an element of the page: its text is text, its black is the page's text colour, no address in it."""
+    """The figure as inline SVG: text stays text, black becomes the page's text colour, and it holds no URL."""
     import matplotlib as mpl
 
     text = StringIO()
@@ -91,5 +91,5 @@ def _svg(figure: "Figure") -> Markup:
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r' xmlns(:xlink)?="[^"]*"', "", svg).replace("xlink:href", "href").replace("#000000", "currentColor")
     svg = re.sub(r"<style.*?</style>", "", svg, flags=re.DOTALL)
-    # Ids of groups repeat from figure to figure; nothing refers to them.
+    # Group ids repeat across figures, and nothing refers to them.
     return Markup(re.sub(r'<g id="[^"]*"', "<g", svg))

@@ -33,12 +33,11 @@ def decision_threshold(
 ):
     """One number a model: the calibrated score from which a transaction is flagged, a fifth of the best F2 (ADR 14)."""
     from fraud_core.evaluation.report import evaluate
-    from fraud_core.features.table import FEATURES
-    from fraud_core.model.threshold import choose_threshold
+    from fraud_core.training.recipe import pick_threshold, raw_scores
 
     validation = training_set.filter(pl.col("split") == "validation")
-    scores = score_calibration.apply(tuned_model.open().raw_score(validation.select(FEATURES).to_numpy()))
-    threshold = choose_threshold(validation["is_fraud"].to_numpy(), scores, validation["user_id"], seed=settings.seed)
+    scores = score_calibration.apply(raw_scores(tuned_model.open(), validation))
+    threshold = pick_threshold(validation, scores, settings)
     evaluation = evaluate(validation, scores, threshold.value)
 
     low, high = threshold.interval

@@ -65,7 +65,7 @@ def evaluation(
 
     # What live quality is held against.
     recall = card_intervals(test, scores, scores >= decision_threshold.value, seed=settings.seed)["recall"]
-    smote = smote_gain(tuned_model, balanced_training_set, training_set, settings.seed)
+    smote = smote_gain(tuned_model, balanced_training_set, training_set, settings)
 
     metrics = metrics_of(measured, "test") | {
         "test_recall_low": recall.low,
@@ -91,19 +91,21 @@ def evaluation(
     )
 
 
-def smote_gain(tuned_model: StoredModel, balanced: pl.DataFrame, training_set: pl.DataFrame, seed: int) -> "PairedGain":
+def smote_gain(
+    tuned_model: StoredModel, balanced: pl.DataFrame, training_set: pl.DataFrame, settings: Settings
+) -> "PairedGain":
     """What the synthetic rows brought on validation, against a model with the same settings fitted without them."""
     from fraud_core.evaluation.comparison import paired_gain
     from fraud_core.features.table import FEATURES
-    from fraud_core.training.search import refit
+    from fraud_core.training.recipe import grow_trees
 
     validation = training_set.filter(pl.col("split") == "validation")
     values = validation.select(FEATURES).to_numpy()
     scores = control = tuned_model.open().raw_score(values)
     if balanced["is_synthetic"].any():
-        without = refit(balanced.filter(~pl.col("is_synthetic")), FEATURES, tuned_model.card["params"], seed)
+        without = grow_trees(balanced.filter(~pl.col("is_synthetic")), tuned_model.card["params"], settings)
         control = without.inplace_predict(values, validate_features=False)
-    return paired_gain(validation["is_fraud"].to_numpy(), validation["user_id"], scores, control, seed=seed)
+    return paired_gain(validation["is_fraud"].to_numpy(), validation["user_id"], scores, control, seed=settings.seed)
 
 
 def check(gate: GateResult) -> list[dg.AssetCheckResult]:

@@ -8,7 +8,7 @@ from fraud_assets.partitions import known_ms
 from fraud_assets.plots import as_markdown, as_table
 from fraud_assets.registry import Registry
 from fraud_core import plots
-from fraud_core.evaluation.decision_quality import Interval
+from fraud_core.evaluation.decision_quality import Estimate
 from fraud_core.evaluation.intervals import METRICS
 from fraud_core.monitoring.cohorts import Cohort, LiveQuality
 from fraud_core.settings import Settings
@@ -88,7 +88,7 @@ def check(newest: Cohort | None, tested: tuple[float, float] | None) -> dg.Asset
     return warning("recall_holds", holds, **figures, is_judged=bool(is_judged))
 
 
-def _text(figure: Interval | float | None) -> str:
+def _text(figure: Estimate | float | None) -> str:
     if figure is None:
         return "-"
     return f"{figure:.4f}" if isinstance(figure, float) else str(figure)

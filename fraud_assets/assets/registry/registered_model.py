@@ -81,16 +81,17 @@ def registered_model(
                 f"{settings.mlflow_address}/#/experiments/{mlflow.active_run().info.experiment_id}/runs/{run_id}"
             ),
         },
-        check_results=check(tuned_model, registry.load(version), balanced_training_set, settings.seed),
+        check_results=check(tuned_model, registry.load(version), balanced_training_set, settings),
     )
 
 
-def check(evaluated: StoredModel, logged: StoredModel, balanced: pl.DataFrame, seed: int) -> list[dg.AssetCheckResult]:
-    from fraud_core.features.table import FEATURES
-    from fraud_core.training.search import refit
+def check(
+    evaluated: StoredModel, logged: StoredModel, balanced: pl.DataFrame, settings: Settings
+) -> list[dg.AssetCheckResult]:
+    from fraud_core.training.recipe import grow_trees
 
     trees = logged.booster().get_dump(with_stats=True)[:TREES_GROWN_AGAIN]
-    again = refit(balanced, FEATURES, {**logged.card["params"], "n_estimators": len(trees)}, seed)
+    again = grow_trees(balanced, {**logged.card["params"], "n_estimators": len(trees)}, settings)
     return [
         result("is_what_was_evaluated", logged.ubj == evaluated.ubj),
         result("reproduces", again.get_dump(with_stats=True) == trees, trees=len(trees)),
