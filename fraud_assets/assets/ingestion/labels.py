@@ -3,7 +3,7 @@
 import dagster as dg
 import polars as pl
 
-from fraud_assets.checks import result, telling
+from fraud_assets.checks import non_blocking, result
 from fraud_assets.lake.offset_log import OffsetLog
 from fraud_assets.resources import KafkaResource
 from fraud_core.labels.feedback_rules import apply_rules, counts
@@ -22,7 +22,7 @@ from fraud_core.topics import FEEDBACK
     io_manager_key="ingested",
     # Transactions first: a label read before its transaction would find nothing to label.
     deps=["transactions"],
-    check_specs=telling(
+    check_specs=non_blocking(
         "labels",
         nothing_is_quarantined="No source flooded us with false labels. Those held are used by nothing, and block "
         "promotion.",

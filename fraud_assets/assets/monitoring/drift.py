@@ -6,7 +6,7 @@ import dagster as dg
 import polars as pl
 from pydantic import TypeAdapter
 
-from fraud_assets.checks import result, telling
+from fraud_assets.checks import non_blocking, result
 from fraud_assets.lake.offset_log import OffsetLog
 from fraud_assets.plots import as_markdown, as_table
 from fraud_assets.registry import Champion, Registry, servable_champion
@@ -49,7 +49,7 @@ CHECKS = {
     owners=["team:fraud-ml"],
     # Read from the lake, as far as they are needed: of months of predictions, the last four weeks.
     deps=["transactions", "predictions", "dead_letters"],
-    check_specs=telling("drift", **CHECKS),
+    check_specs=non_blocking("drift", **CHECKS),
 )
 def drift(context: dg.AssetExecutionContext, settings: dg.ResourceParam[Settings], labels: pl.DataFrame):
     """One verdict per feature and day of event time, for the days since the champion was trained that are over.
