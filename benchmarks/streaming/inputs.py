@@ -16,6 +16,7 @@ from fraud_core.features.table import FEATURES
 from fraud_core.model.anomaly import fit_anomaly_detector
 from fraud_core.model.digests import digests
 from fraud_core.model.fraud_model import FraudModel, ModelCard
+from fraud_core.model.stored import StoredModel
 from fraud_core.model.threshold import choose_threshold
 from fraud_core.payments.transaction import encode_transaction
 from fraud_core.settings import Settings
@@ -25,7 +26,9 @@ from fraud_core.timestamps import DAY_MS
 from fraud_core.training.balancing import balance
 from fraud_core.training.search import DEFAULTS, refit
 from fraud_core.training.training_set import build_training_set
-from streaming.models.model_cache import Entry, ModelCache
+from fraud_io.folders import Lake
+from fraud_io.model_registry import Entry
+from streaming.models.model_cache import ModelCache
 
 CHAMPION, CHALLENGER = "1", "2"
 TREES = {CHAMPION: 300, CHALLENGER: 200}
@@ -73,7 +76,7 @@ class Inputs:
             _keep(version, FraudModel.with_detector(booster, card, detector), ModelCache(settings.model_cache))
         _pickle_classifier(settings.model_cache / CHAMPION / "model.ubj", folder / "model.pkl")
         history = MerchantHistory(self._transactions, labels, settings.label_delay_days)
-        _publish(history, as_of_ms, settings.lake / "merchant_risk")
+        _publish(history, as_of_ms, Lake(settings.lake).merchant_risk)
 
 
 def _encode(transactions: pl.DataFrame) -> Iterator[Record]:
@@ -83,13 +86,8 @@ def _encode(transactions: pl.DataFrame) -> Iterator[Record]:
 
 
 def _keep(version: str, model: FraudModel, cache: ModelCache) -> None:
-    trees, card = bytes(model.booster.save_raw("ubj")), model.card.to_dict()
-
-    def download(file: Path) -> dict:
-        file.write_bytes(trees)
-        return card
-
-    cache.add(version, Entry("benchmark", digests(trees, card)), download)
+    stored = StoredModel.of(model)
+    cache.add(version, Entry("benchmark", digests(stored.ubj, stored.card)), stored)
 
 
 def _pickle_classifier(model: Path, file: Path) -> None:

@@ -12,6 +12,7 @@ from confluent_kafka.admin import AdminClient
 
 from fraud_io.errors import OperatorError
 from fraud_io.files import write_durably
+from streaming.job.batch_plan import PLANS
 from streaming.state.checkpoint import Checkpoint
 
 log = logging.getLogger(__name__)
@@ -45,7 +46,7 @@ def check_format(checkpoint: Checkpoint) -> None:
             "this one"
         )
     if found < FORMAT:
-        shutil.rmtree(checkpoint.folder / "plans", ignore_errors=True)
+        shutil.rmtree(checkpoint.folder / PLANS, ignore_errors=True)
         log.info("the checkpoint is taken over from format %d to %d", found, FORMAT)
     if state.get("format") != FORMAT:
         _write(checkpoint, state | {"format": FORMAT})

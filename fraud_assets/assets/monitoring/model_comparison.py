@@ -12,10 +12,10 @@ from fraud_assets.plots import as_markdown, as_table
 from fraud_assets.registry import Registry
 from fraud_core import plots
 from fraud_core.evaluation.decision_quality import DecisionQuality, decision_quality
-from fraud_core.labels.quarantine_log import QuarantineLog
 from fraud_core.promotion.gates import Verdict, shadow_gate
 from fraud_core.promotion.shadow import matured, served_pairs
 from fraud_core.settings import Settings
+from fraud_io.quarantine_log import QuarantineLog
 
 _RESAMPLES = 200  # every hour
 
