@@ -9,7 +9,7 @@ def blocking(asset: str, **descriptions: str) -> list[dg.AssetCheckSpec]:
     return [dg.AssetCheckSpec(name, asset=asset, description=d, blocking=True) for name, d in descriptions.items()]
 
 
-def telling(asset: str, **descriptions: str) -> list[dg.AssetCheckSpec]:
+def non_blocking(asset: str, **descriptions: str) -> list[dg.AssetCheckSpec]:
     """Checks of ``asset`` by name that stop nothing when they fail."""
     return [dg.AssetCheckSpec(name, asset=asset, description=text) for name, text in descriptions.items()]
 

@@ -9,6 +9,7 @@ from fraud_assets.lake.offset_log import OffsetLog
 from fraud_assets.partitions import AS_OF_TAG
 from fraud_assets.resources import end_mlflow_on_run_finished
 from fraud_core.settings import Settings
+from fraud_io.folders import Lake
 
 if TYPE_CHECKING:
     from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
@@ -53,7 +54,7 @@ def hourly_schedule(job: "UnresolvedAssetJobDefinition", minute: int = 0) -> dg.
         context: dg.ScheduleEvaluationContext, settings: dg.ResourceParam[Settings]
     ) -> dg.RunRequest | dg.SkipReason:
         """Once an hour, once a first daily run has read transactions; the run key is the time."""
-        if not OffsetLog(settings.lake / "transactions").position():
+        if not OffsetLog(Lake(settings.lake).transactions).position():
             return dg.SkipReason("no run has read transactions yet: the first one is not this schedule's to start")
         time = context.scheduled_execution_time
         partition = (time - timedelta(days=1)).date().isoformat()

@@ -7,8 +7,8 @@ import polars as pl
 
 from fraud_assets.lake.io_managers import INGESTED
 from fraud_assets.lake.offset_log import OffsetLog, Offsets, TopicRange
-from fraud_core.labels.quarantine_log import QuarantineLog
 from fraud_core.settings import Settings
+from fraud_io.quarantine_log import QuarantineLog
 
 if TYPE_CHECKING:
     from fraud_core.evaluation.report import Evaluation

@@ -11,7 +11,7 @@ from fraud_assets.lake.offset_log import Offsets, TopicRange
 from fraud_core.settings import Settings
 from fraud_io.folders import ROOT, SPARK_JARS
 from fraud_io.kafka_reader import TopicReader
-from fraud_io.mlflow_client import fail_fast, in_words
+from fraud_io.mlflow_client import errors_in_words, fail_fast
 
 # Dagster sets it on a run that does only what its parent did not finish.
 RESUMED_TAG = "dagster/is_resume_retry"
@@ -77,18 +77,15 @@ def mlflow_resource(settings: Settings) -> dg.ResourceDefinition:
         # Here and not above: the import takes seconds, and the code location is loaded in every process.
         import mlflow
         from dagster_mlflow import mlflow_tracking
-        from mlflow.exceptions import MlflowException
 
         fail_fast()
         mlflow.set_tracking_uri(settings.mlflow_address)
         run = context.run
         resumed = run.parent_run_id if run.tags.get(RESUMED_TAG) == "true" else None
-        try:
+        with errors_in_words(settings.mlflow_address):
             experiment = mlflow.set_experiment(settings.experiment_name)
             of_parent = f"tags.dagster_run_id = '{resumed}'"
             begun = mlflow.MlflowClient().search_runs([experiment.experiment_id], of_parent) if resumed else []
-        except MlflowException as error:
-            raise ConnectionError(in_words(error, settings.mlflow_address)) from error
         config = {
             "experiment_name": settings.experiment_name,
             "mlflow_tracking_uri": settings.mlflow_address,

@@ -36,7 +36,7 @@ def release(
 
 
 def _log():
-    from fraud_core.labels.quarantine_log import QuarantineLog
     from fraud_core.settings import Settings
+    from fraud_io.quarantine_log import QuarantineLog
 
     return QuarantineLog(Settings().lake)

@@ -14,6 +14,7 @@ from xgboost import XGBClassifier
 from fraud_core.features.merchant_risk import MerchantHistory, newest_effective_times
 from fraud_core.model.digests import digests
 from fraud_core.model.fraud_model import FraudModel
+from fraud_core.model.stored import StoredModel
 from fraud_core.payments.transaction import encode_transaction
 from fraud_core.settings import Settings
 from fraud_core.simulation.arrived import arrived
@@ -22,7 +23,9 @@ from fraud_core.timestamps import DAY_MS
 from fraud_core.training import recipe
 from fraud_core.training.search import DEFAULTS
 from fraud_core.training.training_set import build_training_set, time_split
-from streaming.models.model_cache import Entry, ModelCache
+from fraud_io.folders import Lake
+from fraud_io.model_registry import Entry
+from streaming.models.model_cache import ModelCache
 
 CHAMPION, CHALLENGER = "1", "2"
 TREES = {CHAMPION: 300, CHALLENGER: 200}
@@ -65,7 +68,7 @@ class Inputs:
             _keep(version, model, ModelCache(settings.model_cache))
         _pickle_classifier(settings.model_cache / CHAMPION / "model.ubj", folder / "model.pkl")
         history = MerchantHistory(self._transactions, labels, settings.label_delay_days)
-        _publish(history, as_of_ms, settings.lake / "merchant_risk")
+        _publish(history, as_of_ms, Lake(settings.lake).merchant_risk)
 
 
 def _encode(transactions: pl.DataFrame) -> Iterator[Record]:
@@ -75,13 +78,8 @@ def _encode(transactions: pl.DataFrame) -> Iterator[Record]:
 
 
 def _keep(version: str, model: FraudModel, cache: ModelCache) -> None:
-    trees, card = bytes(model.booster.save_raw("ubj")), model.card.to_dict()
-
-    def download(file: Path) -> dict:
-        file.write_bytes(trees)
-        return card
-
-    cache.add(version, Entry("benchmark", digests(trees, card)), download)
+    stored = StoredModel.of(model)
+    cache.add(version, Entry("benchmark", digests(stored.ubj, stored.card)), stored)
 
 
 def _pickle_classifier(model: Path, file: Path) -> None:

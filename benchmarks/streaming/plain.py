@@ -14,6 +14,7 @@ from benchmarks.streaming.inputs import CHALLENGER, CHAMPION
 from fraud_core.settings import Settings
 from fraud_core.timestamps import SECOND_MS, format_rfc3339_ms, now_ms
 from fraud_core.topics import DEAD_LETTER, PREDICTIONS, TRANSACTIONS
+from fraud_io.folders import Lake
 from fraud_io.kafka_errors import KafkaRefusals
 from fraud_io.kafka_reader import consumer
 from streaming.job.scorer import SCHEMA, Scorer, Serving
@@ -31,7 +32,7 @@ _WAIT_S = 0.005
 def serving(settings: Settings) -> Serving:
     """Both models and the risk tables that lie in FRAUD_HOME."""
     models = ModelCache(settings.model_cache).models(CHAMPION, CHALLENGER)
-    folder = settings.lake / "merchant_risk"
+    folder = Lake(settings.lake).merchant_risk
     tables = merchant_risk_source.load(folder, merchant_risk_source.newest(folder))
     return Serving(models, tables, settings.future_tolerance_s * SECOND_MS, review_share=settings.review_share)
 

@@ -9,12 +9,10 @@ import getpass
 import sys
 from collections.abc import Mapping
 
-from mlflow.exceptions import MlflowException
-
 from fraud_assets.registry import Registry
-from fraud_core.labels.quarantine_log import QuarantineLog
 from fraud_core.settings import Settings
-from fraud_io.mlflow_client import in_words
+from fraud_io.mlflow_client import MlflowError, errors_in_words
+from fraud_io.quarantine_log import QuarantineLog
 
 
 class RefusedError(Exception):
@@ -76,16 +74,14 @@ def main() -> int:
     call = parser.parse_args()
     settings = Settings()
     try:
-        registry = Registry(settings, f"{getpass.getuser()} by command")
-        if call.command == "promote":
-            before, after = promote(settings, registry, call.version, call.reason), call.version
-        else:
-            before, after = roll_back(registry, call.reason)
-    except RefusedError as refusal:
-        print(f"fraud: {refusal}", file=sys.stderr)
-        return 1
-    except MlflowException as error:
-        print(f"fraud: {in_words(error, settings.mlflow_address)}", file=sys.stderr)
+        with errors_in_words(settings.mlflow_address):
+            registry = Registry(settings, f"{getpass.getuser()} by command")
+            if call.command == "promote":
+                before, after = promote(settings, registry, call.version, call.reason), call.version
+            else:
+                before, after = roll_back(registry, call.reason)
+    except (RefusedError, MlflowError) as error:
+        print(f"fraud: {error}", file=sys.stderr)
         return 1
     print(f"Version {after} is in Production{f' instead of {before}' if before else ''}; see ./run status")
     return 0

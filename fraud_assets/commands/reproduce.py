@@ -12,20 +12,20 @@ from collections.abc import Iterator
 import mlflow
 import polars as pl
 from mlflow.entities import Run
-from mlflow.exceptions import MlflowException
 
-from fraud_assets.lake.io_managers import INGESTED, StoredModel
+from fraud_assets.lake.io_managers import INGESTED
 from fraud_assets.lake.offset_log import OffsetLog
 from fraud_assets.lineage import ORIGIN, digest, metrics_of
 from fraud_assets.registry import Registry
 from fraud_core.evaluation.report import evaluate
 from fraud_core.features.table import FEATURES
 from fraud_core.labels.quarantine import without
-from fraud_core.labels.quarantine_log import QuarantineLog
+from fraud_core.model.stored import StoredModel
 from fraud_core.settings import Settings
 from fraud_core.training.recipe import train
 from fraud_core.training.training_set import build_training_set, time_split
-from fraud_io.mlflow_client import fail_fast, in_words
+from fraud_io.mlflow_client import MlflowError, errors_in_words, fail_fast
+from fraud_io.quarantine_log import QuarantineLog
 
 
 class NotReproducibleError(Exception):
@@ -97,15 +97,16 @@ def main() -> int:
     mlflow.set_tracking_uri(settings.mlflow_address)
     try:
         differing = []
-        for name, logged, now in compare(mlflow.get_run(run_id), settings):
-            print(f"   {name:26} {'equal' if logged == now else 'DIFFERS'}", flush=True)
-            if logged != now:
-                differing.append(name)
+        with errors_in_words(settings.mlflow_address):
+            for name, logged, now in compare(mlflow.get_run(run_id), settings):
+                print(f"   {name:26} {'equal' if logged == now else 'DIFFERS'}", flush=True)
+                if logged != now:
+                    differing.append(name)
     except NotReproducibleError as error:
         print(f"fraud: run {run_id} cannot be made again: {error}", file=sys.stderr)
         return 2
-    except MlflowException as error:
-        print(f"fraud: run {run_id} cannot be read: {in_words(error, settings.mlflow_address)}", file=sys.stderr)
+    except MlflowError as error:
+        print(f"fraud: run {run_id} cannot be read: {error}", file=sys.stderr)
         return 2
     if differing:
         print(f"fraud: run {run_id} does not reproduce: {', '.join(differing)}", file=sys.stderr)

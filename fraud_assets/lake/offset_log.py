@@ -6,14 +6,14 @@ range starts: of two runs that read from the same position the second cannot fin
 """
 
 import json
-import shutil
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import polars as pl
+
+from fraud_io.files import adding_durably
 
 Offsets = dict[int, int]
 """Partition to the offset of the next record."""
@@ -71,17 +71,13 @@ class OffsetLog:
         FileExistsError when another run was faster; then nothing is added.
         """
         name = f"{sum(offsets.start.values()):020}"
-        staging = self._folder / f".{name}-{uuid.uuid4().hex}"
-        staging.mkdir(parents=True)
         try:
-            yield staging
-            (staging / _RANGE).write_text(json.dumps(asdict(offsets)))
-            try:
-                staging.rename(self._folder / name)
-            except OSError as error:
-                raise FileExistsError(f"another run has read {offsets} into {self._folder / name}") from error
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
+            # Durably: the topic may have dropped the records by the time a power cut is noticed.
+            with adding_durably(self._folder / name) as staging:
+                yield staging
+                (staging / _RANGE).write_text(json.dumps(asdict(offsets)))
+        except FileExistsError as error:
+            raise FileExistsError(f"another run has read {offsets} into {self._folder / name}") from error
 
     def scan(self, columns: dict[str, pl.DataType]) -> pl.LazyFrame:
         """Everything read so far, in no particular order."""

@@ -20,14 +20,14 @@ from hypothesis.stateful import (
 from mlflow import MlflowClient
 
 from fraud_assets.commands.champion import RefusedError, promote, roll_back
-from fraud_assets.lake.io_managers import StoredModel
-from fraud_assets.promotion_log import promotion_log
 from fraud_assets.registry import ALIASES, Registry
 from fraud_assets_tests.assets.conftest import settings_in
 from fraud_assets_tests.assets.test_registry import model, register  # noqa: F401  (a fixture)
 from fraud_core.labels.quarantine import Batch
-from fraud_core.labels.quarantine_log import QuarantineLog
 from fraud_core.model.digests import digests
+from fraud_core.model.stored import StoredModel
+from fraud_io.folders import Lake
+from fraud_io.quarantine_log import QuarantineLog
 
 pytestmark = pytest.mark.assets
 
@@ -53,7 +53,7 @@ def registry(own):
 
 
 def log_of(configured) -> list[dict]:
-    return [json.loads(line) for line in promotion_log(configured).read_text().splitlines()]
+    return [json.loads(line) for line in Lake(configured.lake).promotions.read_text().splitlines()]
 
 
 def test_a_promotion_and_a_rollback_say_who_when_from_to_why_and_on_what_evidence(own, registry, home, model):  # noqa: F811
@@ -78,7 +78,7 @@ def test_what_cannot_be_promoted_is_refused_with_a_sentence_and_changes_nothing(
     promote(own, registry, first, "the first")
     stranger = StoredModel(model.ubj, {**model.card, "feature_hash": "of another version"})
     other_features, good = register(registry, home, stranger), register(registry, home, model)
-    before = promotion_log(own).read_text()
+    before = Lake(own.lake).promotions.read_text()
     for version, said in (
         ("9", f"there is no version 9 of {own.model_name}; there are: {first}, {other_features}, {good}"),
         ("latest", "there is no version latest"),
@@ -93,7 +93,7 @@ def test_what_cannot_be_promoted_is_refused_with_a_sentence_and_changes_nothing(
     with pytest.raises(RefusedError, match="no previous version to go back to"):
         roll_back(registry, "wish")
     assert registry.champion() == first
-    assert promotion_log(own).read_text() == before
+    assert Lake(own.lake).promotions.read_text() == before
 
 
 def test_a_rollback_passes_over_a_version_that_the_stream_would_refuse(own, registry, home, model):  # noqa: F811
@@ -149,7 +149,7 @@ def test_a_move_that_was_cut_short_at_any_call_is_completed_by_the_next_one(own,
         assert registry.champion() in (first, second)
         registry.move(second, "Production", "better")
         assert stages(registry) == {first: "Archived", second: "Production"}
-        assert registry._aliases() == {"champion": second}
+        assert registry._reader.aliases() == {"champion": second}
         assert {entry["version"]: entry["to"] for entry in log_of(at)} == stages(registry)
 
 
@@ -224,12 +224,12 @@ def test_stages_and_aliases_stay_in_step_whatever_is_done(home, model, tmp_path)
             for stage, alias in ALIASES.items():
                 inside = [version for version, its in found.items() if its == stage]
                 assert len(inside) <= 1
-                assert self.registry._aliases().get(alias) == (inside[0] if inside else None)
+                assert self.registry._reader.aliases().get(alias) == (inside[0] if inside else None)
             assert self.registry.champion() == (self.champions[-1] if self.champions else None)
 
         @invariant()
         def the_log_leads_to_where_every_version_is(self):
-            if promotion_log(self.settings).exists():
+            if Lake(self.settings.lake).promotions.exists():
                 place = dict.fromkeys(self.versions, "None")
                 for entry in log_of(self.settings):
                     assert place[entry["version"]] == entry["from"]

@@ -4,10 +4,10 @@ import pytest
 from fraud_assets.assets.evaluation import decision_threshold, evaluation
 from fraud_assets.assets.registry import registered_model
 from fraud_assets.assets.training import balanced_training_set, training_set, tuned_model
-from fraud_assets.lake.io_managers import StoredModel
 from fraud_assets_tests.assets.conftest import AS_OF_MS
 from fraud_core.features.table import FEATURES
 from fraud_core.model.fraud_model import FraudModel, ModelCard
+from fraud_core.model.stored import StoredModel
 from fraud_core.model.threshold import Threshold
 from fraud_core.promotion.gates import GateResult
 from fraud_core.settings import Settings

@@ -16,12 +16,12 @@ from fraud_assets_tests.assets.conftest import PARTITION
 from fraud_assets_tests.assets.fake_kafka import FakeKafka
 from fraud_core.labels.feedback_rules import RULES
 from fraud_core.labels.known import LABEL_COLUMNS, encode_feedback
-from fraud_core.labels.quarantine_log import QuarantineLog
 from fraud_core.settings import Settings
 from fraud_core.simulation.arrived import arrived
 from fraud_core.simulation.simulator import Simulator
 from fraud_core.timestamps import DAY_MS, HOUR_MS, SECOND_MS
 from fraud_io.kafka_errors import KafkaUnavailableError
+from fraud_io.quarantine_log import QuarantineLog
 
 pytestmark = pytest.mark.assets
 

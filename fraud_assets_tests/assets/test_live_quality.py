@@ -17,10 +17,10 @@ from fraud_core.decisions.prediction_table import SERVED_COLUMNS
 from fraud_core.features.table import FEATURES
 from fraud_core.labels.known import LABEL_COLUMNS
 from fraud_core.labels.quarantine import Batch
-from fraud_core.labels.quarantine_log import QuarantineLog
 from fraud_core.monitoring.cohorts import LiveQuality
 from fraud_core.settings import Settings
 from fraud_core.timestamps import DAY_MS
+from fraud_io.quarantine_log import QuarantineLog
 
 pytestmark = pytest.mark.assets
 

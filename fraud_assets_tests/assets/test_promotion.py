@@ -10,9 +10,7 @@ import pytest
 import xgboost as xgb
 
 from fraud_assets.definitions import build_defs
-from fraud_assets.lake.io_managers import StoredModel
 from fraud_assets.lake.offset_log import OffsetLog, TopicRange
-from fraud_assets.promotion_log import promotion_log
 from fraud_assets.registry import Registry
 from fraud_assets_tests.assets.conftest import settings_in
 from fraud_assets_tests.assets.test_champion import again
@@ -20,10 +18,12 @@ from fraud_core.decisions.prediction_table import SERVED_COLUMNS
 from fraud_core.features.table import FEATURES
 from fraud_core.labels.known import LABEL_COLUMNS
 from fraud_core.labels.quarantine import Batch
-from fraud_core.labels.quarantine_log import QuarantineLog
 from fraud_core.model.fraud_model import FraudModel, ModelCard
+from fraud_core.model.stored import StoredModel
 from fraud_core.settings import Settings
 from fraud_core.timestamps import DAY_MS
+from fraud_io.folders import Lake
+from fraud_io.quarantine_log import QuarantineLog
 
 pytestmark = pytest.mark.assets
 
@@ -140,7 +140,7 @@ class World:
         return {version: self.registry.stage(version) for version in self.registry.versions()}
 
     def last_move(self) -> dict:
-        return json.loads(promotion_log(self.settings).read_text().splitlines()[-2])
+        return json.loads(Lake(self.settings.lake).promotions.read_text().splitlines()[-2])
 
 
 @pytest.fixture(scope="module")

@@ -9,14 +9,14 @@ from mlflow import MlflowClient
 
 from fraud_assets.commands.reproduce import NotReproducibleError, compare
 from fraud_assets.lake.offset_log import OffsetLog, TopicRange
-from fraud_assets.promotion_log import promotion_log
 from fraud_assets_tests.assets.conftest import PARTITION
 from fraud_core.features.merchant_risk import KEPT_TABLES, RISK_COLUMNS
 from fraud_core.features.table import FEATURES
 from fraud_core.labels.quarantine import Batch
-from fraud_core.labels.quarantine_log import QuarantineLog
 from fraud_core.model.fraud_model import FraudModel, ModelCard
 from fraud_core.settings import Settings
+from fraud_io.folders import Lake
+from fraud_io.quarantine_log import QuarantineLog
 
 pytestmark = pytest.mark.assets
 
@@ -52,7 +52,7 @@ def client(materialize) -> MlflowClient:
 
 
 def promotions(settings: Settings) -> list[dict]:
-    return [json.loads(line) for line in promotion_log(settings).read_text().splitlines()]
+    return [json.loads(line) for line in Lake(settings.lake).promotions.read_text().splitlines()]
 
 
 def test_the_first_model_goes_through_staging_to_production_and_the_second_waits_in_staging(

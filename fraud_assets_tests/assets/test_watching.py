@@ -16,7 +16,6 @@ import pytest
 
 from benchmarks.training.data import fill_lake
 from fraud_assets.definitions import build_defs
-from fraud_assets.lake.io_managers import StoredModel
 from fraud_assets.lake.offset_log import OffsetLog, TopicRange
 from fraud_assets.registry import Registry
 from fraud_assets_tests.assets.conftest import AS_OF_MS, PARTITION, settings_in
@@ -28,6 +27,7 @@ from fraud_core.features.merchant_risk import MerchantHistory, MerchantRisk, row
 from fraud_core.features.table import compute_features
 from fraud_core.labels.known import LABEL_COLUMNS
 from fraud_core.model.fraud_model import FraudModel, ModelCard
+from fraud_core.model.stored import StoredModel
 from fraud_core.payments.dead_letter import encode_dead_letter
 from fraud_core.payments.transaction import COLUMNS
 from fraud_core.settings import Settings

@@ -10,7 +10,6 @@ import numpy as np
 import psutil
 import pytest
 
-from fraud_assets.promotion_log import promotion_log
 from fraud_assets.registry import Registry
 from fraud_assets_tests.e2e.conftest import Stack
 from fraud_core.features.merchant_risk import MERCHANT_FEATURES, MerchantRisk
@@ -19,6 +18,7 @@ from fraud_core.payments.transaction import decode_transactions
 from fraud_core.schema import validator
 from fraud_core.timestamps import parse_rfc3339_ms
 from fraud_core.topics import DEAD_LETTER, FEEDBACK, PREDICTIONS, TRANSACTIONS
+from fraud_io.folders import Lake
 from streaming.models.merchant_risk_source import load
 
 pytestmark = pytest.mark.e2e
@@ -151,7 +151,7 @@ def test_the_stream_follows_a_promotion_and_a_rollback_by_command_without_a_rest
     for record in predictions:
         by_micro_batch[dict(record.headers())["scored_at"]].add(_version(record))
     assert all(len(versions) == 1 for versions in by_micro_batch.values())
-    moves = [json.loads(line) for line in promotion_log(stack.settings).read_text().splitlines()]
+    moves = [json.loads(line) for line in Lake(stack.settings.lake).promotions.read_text().splitlines()]
     asked_ms = max(
         parse_rfc3339_ms(move["at"]) for move in moves if (move["version"], move["to"]) == (second, "Production")
     )

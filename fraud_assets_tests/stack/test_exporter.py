@@ -1,5 +1,7 @@
 """The exporter's translation of Dagster's answers, and what it says when nobody answers. The rest is in e2e."""
 
+import socket
+
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
@@ -90,6 +92,13 @@ def test_a_job_that_never_ended_so_has_a_count_and_no_time():
         "started": 1.0,
         "queued": 0.0,
     }
+
+
+def test_a_dagster_that_takes_longer_than_a_scrape_may_is_down():
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        registry = CollectorRegistry()
+        registry.register(DagsterCollector(f"http://127.0.0.1:{silent.getsockname()[1]}", timeout_s=0.1))
+        assert "fraud_dagster_up 0.0" in generate_latest(registry).decode().splitlines()
 
 
 def test_what_does_not_answer_is_down_and_leaves_no_old_figures():

@@ -1,8 +1,9 @@
-"""Writes what a backtest found: report.json for programs, report.html for a fraud team. Nothing is measured here."""
+"""What a backtest found, as report.json for programs and report.html for a fraud team. Nothing is measured here."""
 
 import json
 import re
 from collections import Counter
+from dataclasses import dataclass
 from datetime import date
 from io import StringIO
 from pathlib import Path
@@ -24,19 +25,24 @@ if TYPE_CHECKING:
 _TEMPLATE = Path(__file__).with_name("report.html")
 
 
-def write_report(result: BacktestResult, folder: Path) -> None:
-    """Write report.json and report.html into ``folder``, created if it is missing."""
+@dataclass(frozen=True)
+class Report:
+    """``json`` is the text of report.json, ``html`` the page; both UTF-8 and complete in themselves."""
+
+    json: str
+    html: str
+
+
+def make_report(result: BacktestResult) -> Report:
     rows = pool(result.folds)
     pooled = pooled_evaluation(result.folds, rows)
     budgets = budget_curve(rows, rows["score"].to_numpy(), sorted({*BUDGETS, pooled.k}))
     content = numbers(result, rows, pooled, budgets)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "report.json").write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     page = environment.from_string(_TEMPLATE.read_text(encoding="utf-8")).render(
         **content, k=pooled.k, tolerance=TOLERANCE, figures=_figures(result, rows, pooled, budgets, content)
     )
-    (folder / "report.html").write_text(page, encoding="utf-8")
+    return Report(json.dumps(content, indent=1, allow_nan=False) + "\n", page)
 
 
 def _figures(

@@ -12,6 +12,7 @@ import polars as pl
 from fraud_core.features.merchant_risk import MERCHANT_FEATURES, MerchantRisk
 from fraud_core.features.table import FEATURES, compute_features
 from fraud_core.model.fraud_model import FraudModel
+from fraud_core.model.roles import CHALLENGER
 
 RiskTable = tuple[dict[str, int], np.ndarray]
 """As merchant_risk.rows_of_table gives it."""
@@ -75,7 +76,7 @@ def _decisions(
 ) -> dict[str, np.ndarray | pl.Series]:
     score, threshold = _said(placed["model_version"], values, models)
     shadow_score, shadow_threshold = _said(placed["shadow_model_version"], values, models)
-    is_challengers = placed["arm"] == "challenger"
+    is_challengers = placed["arm"] == CHALLENGER
     champion = placed.select(pl.when(is_challengers).then("shadow_model_version").otherwise("model_version"))
     anomaly = np.full(len(values), np.nan)
     for version, rows in _by_version(champion.to_series()):

@@ -5,8 +5,9 @@ is much for one is little for another. A day here is the day they came on, told 
 dated back to another day came with those it arrived among.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import polars as pl
 
@@ -103,6 +104,27 @@ def without(labels: pl.DataFrame, held: Collection[Batch]) -> pl.DataFrame:
             is_of_batch = (pl.col("partition") == partition) & pl.col("offset").is_between(first, last)
             labels = labels.filter(~(is_source & is_of_batch))
     return labels
+
+
+def held_after(lines: Sequence[Mapping[str, Any]]) -> dict[str, Batch]:
+    """The batches that are held, by name, oldest first.
+
+    lines : what was written down, oldest first: ``action`` "hold" or "release", ``batch`` its name, and of a batch that
+    is held the fields of Batch, in JSON types.
+    """
+    held: dict[str, Batch] = {}
+    for line in lines:
+        if line["action"] == "release":
+            held.pop(line["batch"], None)
+        else:
+            positions = {int(partition): tuple(bounds) for partition, bounds in line["positions"].items()}
+            held[line["batch"]] = Batch(line["source"], line["day"], line["reason"], line["labels"], positions)
+    return held
+
+
+def released_in(lines: Sequence[Mapping[str, Any]]) -> set[str]:
+    """Names of the batches that were ever released. lines : as in ``held_after``."""
+    return {line["batch"] for line in lines if line["action"] == "release"}
 
 
 def _first_suspicious(came: pl.DataFrame, released: Collection[str]) -> Batch | None:

@@ -9,6 +9,7 @@ import polars as pl
 from fraud_core.decisions.review import recall_by_review
 from fraud_core.evaluation.intervals import card_intervals
 from fraud_core.evaluation.report import card_precision_at_k
+from fraud_core.model.roles import CHAMPION
 from fraud_core.monitoring.cbpe import expected_quality
 from fraud_core.monitoring.cohorts import Cohort, LiveQuality, maturities
 from fraud_core.payments.transaction import AMOUNT_CENTS
@@ -29,7 +30,7 @@ def decisions(served: pl.DataFrame, as_of_ms: int) -> pl.DataFrame:
     return decided.select(
         *("transaction_id", "user_id", "event_time_ms", "model_version", "score"),
         *("review_sample", "review_probability"),
-        is_champions=pl.col("arm") == "champion",
+        is_champions=pl.col("arm") == CHAMPION,
         amount_cents=AMOUNT_CENTS,
         is_flagged=pl.col("prediction") == 1,
     )

@@ -10,6 +10,7 @@ import polars as pl
 
 from fraud_core.evaluation.decision_quality import decision_quality, paired_f2
 from fraud_core.features.table import FEATURES
+from fraud_core.model.roles import CHAMPION
 from fraud_core.payments.transaction import AMOUNT_CENTS
 from fraud_core.promotion.gates import LEAST_FRAUD_CARDS, LEAST_FRAUDS, Verdict
 from fraud_core.timestamps import DAY_MS
@@ -24,7 +25,7 @@ def decisions_of(served: pl.DataFrame, version: str, begin_ms: int, end_ms: int)
     begin_ms, end_ms : ingest time, [begin, end). Returns transaction_id, user_id, event_time_ms, amount_cents,
     is_flagged and FEATURES, in order of arrival.
     """
-    is_its = (pl.col("model_version") == version) & (pl.col("arm") == "champion")
+    is_its = (pl.col("model_version") == version) & (pl.col("arm") == CHAMPION)
     arrived = pl.col("ingest_time_ms").is_between(begin_ms, end_ms, closed="left")
     return (
         served.filter(is_its & arrived)

@@ -3,6 +3,7 @@
 import polars as pl
 
 from fraud_core.labels.known import label_transactions
+from fraud_core.model.roles import CHALLENGER, CHAMPION
 from fraud_core.payments.transaction import AMOUNT_CENTS
 from fraud_core.timestamps import DAY_MS
 
@@ -28,7 +29,7 @@ def served_pairs(served: pl.DataFrame, champion: str, challenger: str) -> pl.Dat
         "user_id",
         "event_time_ms",
         amount_cents=AMOUNT_CENTS,
-        arm=pl.when(decided == champion).then(pl.lit("champion")).otherwise(pl.lit("challenger")),
+        arm=pl.when(decided == champion).then(pl.lit(CHAMPION)).otherwise(pl.lit(CHALLENGER)),
         champion_score=of_version("score", "shadow_score", decided == champion),
         champion_flagged=of_version("prediction", "shadow_prediction", decided == champion) == 1,
         challenger_score=of_version("score", "shadow_score", decided == challenger),

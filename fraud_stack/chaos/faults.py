@@ -1,6 +1,5 @@
 """The table of faults: what is broken, how, and what the system must do about it."""
 
-import json
 import os
 import random
 import time
@@ -11,6 +10,8 @@ from signal import SIGCONT, SIGKILL, SIGSTOP
 
 from fraud_core.timestamps import SECOND_MS, parse_rfc3339_ms
 from fraud_io.errors import OperatorError
+from fraud_io.folders import Lake
+from fraud_io.json_lines import JsonLines
 from fraud_stack.chaos.system import NotPossibleError, System
 
 _LONGEST_DRAIN_S = 120.0
@@ -105,7 +106,7 @@ def _promote(system: System, rng: random.Random) -> None:
 
 def _note_when_it_decides(system: System) -> None:
     _see_the_new_model_decide(system)
-    moves = map(json.loads, (system.settings.lake / "promotions.jsonl").read_text().splitlines())
+    moves = JsonLines(Lake(system.settings.lake).promotions).entries()
     moved = next(move["at"] for move in moves if (move["version"], move["to"]) == (system.champion, "Production"))
     seconds = (system.answers.decided_from_ms[system.champion] - parse_rfc3339_ms(moved)) / SECOND_MS
     system.notes.setdefault("promotion", {"decides_after_s": []})["decides_after_s"].append(round(seconds, 2))

@@ -9,12 +9,12 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
-import requests
-
+from fraud_core.model.roles import CHALLENGER, CHAMPION
 from fraud_core.settings import Settings
 from fraud_core.timestamps import DAY_MS, iso_date
 from fraud_io.dagster_client import DagsterClient
 from fraud_io.errors import OperatorError
+from fraud_io.model_registry import ModelRegistry
 from fraud_stack.demo.new_fraud import NewFraudWatch
 from fraud_stack.services.stack import Stack
 from fraud_stack.steps import Steps
@@ -83,7 +83,7 @@ class Loop:
             trained_at = time.time()
             with self._steps.step("retraining", "Train with the new labels"), self._simulator(_CALM_DAY_S):
                 self._follow(run_id)
-                challenger = self._alias("challenger")
+                challenger = self._version(CHALLENGER)
             if challenger is None:
                 raise NotTakenOverError(
                     f"no model of the run {run_id} passed the gate to Staging: see its check in Dagster"
@@ -117,7 +117,7 @@ class Loop:
             yesterday = iso_date((self._watch.day - 1) * DAY_MS)
             with self._simulator(_CALM_DAY_S):
                 self._follow(self._dagster.launch("monitoring", yesterday))
-            if self._alias("champion") == challenger:
+            if self._version(CHAMPION) == challenger:
                 return
             self._steps.show(f"version {challenger} is not promoted yet: see model_comparison in Dagster")
             with self._simulator(_DAY_S):
@@ -158,8 +158,5 @@ class Loop:
         recalls = [f"version {v} finds {self._watch.recall(v):.0%}" for v in sorted(self._watch.seen, key=int)]
         return f"{day}   {sum(self._watch.decided.values())} payments of the new kind   {', '.join(recalls)}"
 
-    def _alias(self, role: str) -> str | None:
-        address = f"{self._settings.mlflow_address}/api/2.0/mlflow/registered-models/get"
-        model = requests.get(address, params={"name": self._settings.model_name}, timeout=30).json()
-        aliases = {alias["alias"]: alias["version"] for alias in model["registered_model"].get("aliases", [])}
-        return aliases.get(role)
+    def _version(self, role: str) -> str | None:
+        return ModelRegistry(self._settings.mlflow_address, self._settings.model_name).aliases().get(role)

@@ -5,10 +5,10 @@ from collections import Counter
 import orjson
 
 from fraud_core.settings import Settings
-from fraud_core.simulation.state import new_fraud_file
 from fraud_core.timestamps import DAY_MS, parse_rfc3339_ms
 from fraud_core.topics import PREDICTIONS
 from fraud_io.kafka_reader import Tail
+from fraud_io.simulation_folder import SimulationFolder
 
 
 class NewFraudWatch(Tail):
@@ -23,7 +23,7 @@ class NewFraudWatch(Tail):
         self.found: Counter[str] = Counter()
         self.decided: Counter[str] = Counter()  # transactions of the new kind, by the version that decided
         self.day = 0  # of the stream's clock, since 1970
-        self._file = new_fraud_file(settings.home.absolute())
+        self._file = SimulationFolder(settings.home).new_fraud
         self._known: set[bytes] = set()
         self._position = 0
 

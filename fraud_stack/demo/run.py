@@ -12,7 +12,6 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import requests
 from rich.live import Live
 
 from fraud_core.settings import Settings
@@ -23,6 +22,8 @@ from fraud_io.dagster_client import DagsterClient
 from fraud_io.errors import OperatorError
 from fraud_io.folders import ROOT
 from fraud_io.kafka_reader import TopicReader
+from fraud_io.model_registry import ModelRegistry
+from fraud_io.simulation_folder import SimulationFolder
 from fraud_stack.demo.live_view import render, summary_line
 from fraud_stack.demo.loop import LONGEST_DAYS, Loop, LoopResult, NotTakenOverError, labels_until_learned
 from fraud_stack.demo.watch import LiveView, Watcher
@@ -107,7 +108,7 @@ def _has_room(settings: Settings, steps: Steps, is_wanted: bool) -> bool:
 
     OperatorError when there is no room for a loop that ``is_wanted``; otherwise only told.
     """
-    earlier = Simulation.load(settings.home)
+    earlier = SimulationFolder(settings.home).load()
     if earlier is None or earlier.day <= now_ms() // DAY_MS - LONGEST_DAYS:
         return True
     reason = (
@@ -124,7 +125,7 @@ def _has_room(settings: Settings, steps: Steps, is_wanted: bool) -> bool:
 def _history(stack: Stack, steps: Steps, options: DemoOptions, days_after_live: int) -> Simulation:
     """Produce it, or go on with the one that an earlier demo left in the same folder."""
     settings = stack.settings
-    simulation = Simulation.load(settings.home)
+    simulation = SimulationFolder(settings.home).load()
     if simulation is not None:
         steps.show(f"there is a history already: going on with its {simulation.customers:,} customers")
         return simulation
@@ -144,7 +145,7 @@ def _history(stack: Stack, steps: Steps, options: DemoOptions, days_after_live: 
             time.sleep(0.2)
     if producer.returncode:
         raise OperatorError("the simulator could not produce (see above)")
-    return Simulation.load(settings.home)
+    return SimulationFolder(settings.home).load()
 
 
 @contextlib.contextmanager
@@ -225,12 +226,7 @@ def _screen(steps: Steps):
 
 def _model(settings: Settings, version: str) -> dict:
     """Version and test metrics of the model that decided, from its MLflow run."""
-    api = f"{settings.mlflow_address}/api/2.0/mlflow"
-    found = requests.get(
-        f"{api}/model-versions/get", params={"name": settings.model_name, "version": version}, timeout=30
-    ).json()
-    run = requests.get(f"{api}/runs/get", params={"run_id": found["model_version"]["run_id"]}, timeout=30).json()
-    metrics = {metric["key"]: metric["value"] for metric in run["run"]["data"]["metrics"]}
+    metrics = ModelRegistry(settings.mlflow_address, settings.model_name).metrics(version)
     names = ("average_precision", "roc_auc", "f2", "precision", "recall")
     return {"version": version, **{name: metrics[f"test_{name}"] for name in names}}
 

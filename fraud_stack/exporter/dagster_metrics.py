@@ -7,9 +7,11 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-import requests
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
+
+from fraud_io.dagster_client import DagsterClient
+from fraud_io.errors import OperatorError
 
 _TIMEOUT_S = 4.0  # with those of the other collectors less than Prometheus waits for a scrape
 _SECONDS_PER_MS = 1000
@@ -60,13 +62,13 @@ class DagsterCollector(Collector):
     A web server that does not answer gives fraud_dagster_up 0 and nothing else: old figures would look like new ones.
     """
 
-    def __init__(self, address: str) -> None:
-        self._address = address
+    def __init__(self, address: str, timeout_s: float = _TIMEOUT_S) -> None:
+        self._dagster = DagsterClient(address, timeout_s)
 
     def collect(self) -> Iterable[GaugeMetricFamily]:
         try:
             metrics = [*self._ask()]
-        except (requests.RequestException, ValueError):
+        except (OperatorError, ValueError):
             metrics = []
         yield GaugeMetricFamily(
             "fraud_dagster_up",
@@ -76,7 +78,7 @@ class DagsterCollector(Collector):
         yield from metrics
 
     def _ask(self) -> Iterator[GaugeMetricFamily]:
-        answer = self._query(_QUERY)
+        answer = self._dagster.query(_QUERY)
         repositories = answer["repositoriesOrError"].get("nodes")
         if not repositories:
             raise ValueError("no code location is loaded")
@@ -87,15 +89,7 @@ class DagsterCollector(Collector):
         yield from check_metrics(answer["assetNodes"])
         runs = " ".join(_RUNS.format(job=job, status=status) for job in jobs for status in _STATUSES)
         if runs:
-            yield from job_metrics(self._query(f"{{{runs}}}"), jobs)
-
-    def _query(self, query: str) -> dict:
-        """The answer's data; ValueError for an answer without."""
-        response = requests.post(f"{self._address}/graphql", json={"query": query}, timeout=_TIMEOUT_S)
-        answer = response.json()
-        if answer.get("errors"):
-            raise ValueError(answer["errors"][0]["message"])
-        return answer["data"]
+            yield from job_metrics(self._dagster.query(f"{{{runs}}}"), jobs)
 
 
 def asset_metrics(nodes: Iterable[dict]) -> Iterator[GaugeMetricFamily]:

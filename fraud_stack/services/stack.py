@@ -208,7 +208,6 @@ class Stack:
             "PYTHONPATH": str(ROOT),
             "PYTHONUNBUFFERED": "1",
             "MLFLOW_TRACKING_URI": self.settings.mlflow_address,
-            "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",  # the default waits for minutes on a dead server
             "MLFLOW_DISABLE_TELEMETRY": "true",
         }
 

@@ -18,19 +18,22 @@ import typer
 from confluent_kafka import Message
 
 from fraud_core.features.table import compute_features
+from fraud_core.model.roles import CHALLENGER
 from fraud_core.payments.transaction import decode_transactions
 from fraud_core.settings import Settings, without_password
 from fraud_core.timestamps import SECOND_MS
 from fraud_core.topics import PREDICTIONS, TRANSACTIONS
 from fraud_io.errors import OperatorError
+from fraud_io.folders import Lake
 from fraud_io.kafka_reader import TopicReader
+from fraud_io.model_registry import ModelRegistry
 from streaming.commands.command_line import run
 from streaming.errors import StoppedError
-from streaming.job.batch_plan import PlanLog
+from streaming.job.batch_plan import PLANS, PlanLog
 from streaming.job.scorer import Serving, decide
 from streaming.models import merchant_risk_source
 from streaming.models.model_cache import Models, ServedModel
-from streaming.models.model_source import MlflowRegistry, ModelSource
+from streaming.models.model_source import ModelSource
 
 _CHUNK = 20_000
 
@@ -61,8 +64,8 @@ class Explainer:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._reader = TopicReader(settings)
-        registry = MlflowRegistry(settings.mlflow_address, settings.model_name)
-        plan = PlanLog(settings.checkpoint / "plans").last()
+        registry = ModelRegistry(settings.mlflow_address, settings.model_name)
+        plan = PlanLog(settings.checkpoint / PLANS).last()
         self.tolerance_ms = plan.future_tolerance_ms if plan else settings.future_tolerance_s * SECOND_MS
         self._models = ModelSource(registry, settings.model_cache, settings.model_poll_s)
 
@@ -77,11 +80,11 @@ class Explainer:
         """Raises OperatorError when something the decision was made from is no longer there."""
         served = orjson.loads(value)
         decided, shadow = served["model_version"], served["shadow_model_version"]
-        is_challengers = served["arm"] == "challenger"
+        is_challengers = served["arm"] == CHALLENGER
         names = (shadow, decided) if is_challengers else (decided, shadow)
         models = Models(*(self._model(name) for name in names), is_confirmed=served["model_is_confirmed"])
         table = served["merchant_risk_table"]
-        folder = self._settings.lake / "merchant_risk"
+        folder = Lake(self._settings.lake).merchant_risk
         try:
             tables = merchant_risk_source.load(folder, (table,) if table else ())
         except FileNotFoundError as error:

@@ -12,6 +12,9 @@ from pathlib import Path
 from fraud_io.errors import OperatorError
 from fraud_io.files import write_durably
 
+PLANS = "plans"
+"""The plans' folder in a checkpoint."""
+
 _KEPT = 10
 
 

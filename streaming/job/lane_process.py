@@ -10,6 +10,7 @@ from dataclasses import replace
 import pyarrow as pa
 
 from fraud_core.settings import Settings
+from fraud_io.folders import Lake
 from streaming import log_lines
 from streaming.job.batch_plan import BatchPlan
 from streaming.job.lane import Decided, Lane
@@ -34,7 +35,7 @@ class _Process:
         self._lane = Lane(settings, stream_id, KafkaSink(settings.confluent_kafka(), stop), stop)
         # Nobody asks the registry here: the job keeps on disk what it serves.
         self._models = ModelCache(settings.model_cache)
-        self._risk_tables = settings.lake / "merchant_risk"
+        self._risk_tables = Lake(settings.lake).merchant_risk
         self._plan: BatchPlan | None = None
 
     def decide(self, records: pa.Table, ranges: dict[int, OffsetRange], plan: BatchPlan) -> Decided:

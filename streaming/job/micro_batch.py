@@ -8,12 +8,13 @@ from collections import Counter
 import numpy as np
 import pyarrow as pa
 
+from fraud_core.model.roles import CHALLENGER, CHAMPION
 from fraud_core.settings import Settings
 from fraud_core.timestamps import SECOND_MS
 from fraud_io.errors import OperatorError
 from streaming import failpoints, metrics
 from streaming.errors import StoppedError
-from streaming.job.batch_plan import BatchPlan, PlanLog
+from streaming.job.batch_plan import PLANS, BatchPlan, PlanLog
 from streaming.job.lane import Decided, Lane
 from streaming.job.lanes import Lanes
 from streaming.job.scorer import Serving
@@ -49,7 +50,7 @@ class MicroBatches:
         self._risk_tables = risk_tables
         self._stop = stop
         self._sink = sink
-        self._plans = PlanLog(checkpoint.folder / "plans")
+        self._plans = PlanLog(checkpoint.folder / PLANS)
         self._plan = self._plans.last()
         self._serving: Serving | None = None
         self._lanes: Lanes | None = None
@@ -149,7 +150,7 @@ class MicroBatches:
 def _report_models(models: Models) -> None:
     metrics.MODEL.clear()
     metrics.MODEL_TRAINED_UNTIL.clear()
-    for role, served in (("champion", models.champion), ("challenger", models.challenger)):
+    for role, served in ((CHAMPION, models.champion), (CHALLENGER, models.challenger)):
         if served is not None:
             metrics.MODEL.labels(role, served.version).set(1)
             metrics.MODEL_TRAINED_UNTIL.labels(role).set(served.model.card.training_window[1] / SECOND_MS)

@@ -15,7 +15,9 @@ from pyspark.sql.streaming import StreamingQuery
 from fraud_core.settings import Settings
 from fraud_core.topics import DEAD_LETTER, PREDICTIONS, TRANSACTIONS
 from fraud_io.errors import OperatorError
+from fraud_io.folders import Lake
 from fraud_io.kafka_errors import NO_RIGHT, KafkaRefusals
+from fraud_io.model_registry import ModelRegistry
 from streaming import metrics
 from streaming.errors import KafkaRefusedError, StoppedError
 from streaming.job import spark
@@ -25,7 +27,7 @@ from streaming.job.sink import KafkaSink
 from streaming.job.start_check import check_partitions, check_topic
 from streaming.job.warm_up import warm_up
 from streaming.models.merchant_risk_source import MerchantRiskSource
-from streaming.models.model_source import MlflowRegistry, ModelSource
+from streaming.models.model_source import ModelSource
 from streaming.state.checkpoint import Checkpoint
 
 log = logging.getLogger("streaming.job.__main__")
@@ -48,9 +50,9 @@ class StreamingJob:
         self._error: Exception | None = None
         self._last_batch: int | None = None
         self._refusals = KafkaRefusals(settings)
-        registry = MlflowRegistry(settings.mlflow_address, settings.model_name)
+        registry = ModelRegistry(settings.mlflow_address, settings.model_name)
         self._models = ModelSource(registry, settings.model_cache, settings.model_poll_s)
-        self._risk_tables = MerchantRiskSource(settings.lake / "merchant_risk", settings.model_poll_s)
+        self._risk_tables = MerchantRiskSource(Lake(settings.lake).merchant_risk, settings.model_poll_s)
         sink = KafkaSink(settings.confluent_kafka(), stop)
         self._batches = MicroBatches(settings, checkpoint, self._models, self._risk_tables, sink, stop)
 

@@ -14,6 +14,7 @@ from fraud_core.settings import Settings
 from fraud_io.errors import OperatorError
 from fraud_io.files import write_durably
 from fraud_io.kafka_reader import TopicReader
+from streaming.job.batch_plan import PLANS
 from streaming.state.checkpoint import Checkpoint
 
 log = logging.getLogger(__name__)
@@ -47,7 +48,7 @@ def check_format(checkpoint: Checkpoint) -> None:
             "this one"
         )
     if found < FORMAT:
-        shutil.rmtree(checkpoint.folder / "plans", ignore_errors=True)
+        shutil.rmtree(checkpoint.folder / PLANS, ignore_errors=True)
         log.info("the checkpoint is taken over from format %d to %d", found, FORMAT)
     if state.get("format") != FORMAT:
         _write(checkpoint, state | {"format": FORMAT})

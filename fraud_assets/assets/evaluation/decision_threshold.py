@@ -6,11 +6,11 @@ import dagster as dg
 import polars as pl
 
 from fraud_assets.checks import blocking, result
-from fraud_assets.lake.io_managers import StoredModel
 from fraud_assets.lineage import metrics_of
 from fraud_assets.plots import as_markdown
 from fraud_core import plots
 from fraud_core.model.calibration import Calibration
+from fraud_core.model.stored import StoredModel
 from fraud_core.model.threshold import Threshold
 from fraud_core.settings import Settings
 

@@ -5,10 +5,10 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from fraud_assets.lake.io_managers import StoredModel
 from fraud_assets.plots import as_markdown
 from fraud_core import plots
 from fraud_core.model.calibration import Calibration
+from fraud_core.model.stored import StoredModel
 
 
 @dg.asset(group_name="evaluation", kinds={"scikitlearn"}, owners=["team:fraud-ml"], io_manager_key="record")

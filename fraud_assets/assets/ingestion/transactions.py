@@ -19,6 +19,7 @@ from fraud_core.payments.transaction import COLUMNS
 from fraud_core.settings import Settings
 from fraud_core.timestamps import SECOND_MS, day_of
 from fraud_core.topics import TRANSACTIONS
+from fraud_io.folders import Lake
 
 
 @dg.asset(
@@ -38,7 +39,7 @@ def transactions(
     A run appends the offsets that came since the last one as a folder of Parquet files by event date. Refused messages
     are counted here; the streaming job writes them to the dead letter topic.
     """
-    log = OffsetLog(settings.lake / "transactions")
+    log = OffsetLog(Lake(settings.lake).transactions)
     new = log.pending(*kafka.offsets(TRANSACTIONS.name))
     counts = {"accepted": 0, "refused": 0}
     if len(new):
@@ -57,7 +58,7 @@ def transactions(
             "rows_of_the_day": int(
                 days.filter(pl.col("day") == context.partition_time_window.start.date())["rows"].sum()
             ),
-            "path": dg.MetadataValue.path(settings.lake / "transactions"),
+            "path": dg.MetadataValue.path(Lake(settings.lake).transactions),
             "transactions_per_day": as_markdown(plots.rows_per_day(days, "Transactions by event date")),
         }
     )

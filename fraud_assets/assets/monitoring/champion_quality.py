@@ -6,7 +6,7 @@ import dagster as dg
 import polars as pl
 
 from fraud_assets import verdict_metadata
-from fraud_assets.checks import telling
+from fraud_assets.checks import non_blocking
 from fraud_assets.partitions import known_ms
 from fraud_assets.registry import Registry
 from fraud_core.promotion.gates import Verdict
@@ -32,7 +32,7 @@ class ChampionQuality:
     kinds={"polars", "mlflow"},
     owners=["team:fraud-ml"],
     io_manager_key="record",
-    check_specs=telling(
+    check_specs=non_blocking(
         "champion_quality",
         champion_is_not_worse_than_the_one_before="Of a champion younger than 14 days, on the stream's clock. One that "
         "is worse is rolled back.",

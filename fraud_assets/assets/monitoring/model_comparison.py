@@ -6,16 +6,16 @@ import dagster as dg
 import polars as pl
 
 from fraud_assets import verdict_metadata
-from fraud_assets.checks import blocking, result, telling
+from fraud_assets.checks import blocking, non_blocking, result
 from fraud_assets.partitions import known_ms
 from fraud_assets.plots import as_markdown, as_table
 from fraud_assets.registry import Registry
 from fraud_core import plots
 from fraud_core.evaluation.decision_quality import DecisionQuality, decision_quality
-from fraud_core.labels.quarantine_log import QuarantineLog
 from fraud_core.promotion.gates import Verdict, shadow_gate
 from fraud_core.promotion.shadow import matured, served_pairs
 from fraud_core.settings import Settings
+from fraud_io.quarantine_log import QuarantineLog
 
 _RESAMPLES = 200  # every hour
 
@@ -40,7 +40,7 @@ class ModelComparison:
             scores_are_complete="Both models have a score from 0 to 1 for every payment compared.",
             no_label_is_in_quarantine="Nothing changes the champion while labels are held: ./run labels shows them.",
         ),
-        *telling(
+        *non_blocking(
             "model_comparison", challenger_is_not_worse="As far as labels tell. One that is worse leaves Staging."
         ),
     ],

@@ -5,7 +5,7 @@ from pathlib import Path
 import dagster as dg
 import polars as pl
 
-from fraud_assets.checks import result, telling
+from fraud_assets.checks import non_blocking, result
 from fraud_assets.lake.offset_log import OffsetLog
 from fraud_assets.partitions import as_of_ms
 from fraud_assets.plots import as_table
@@ -14,6 +14,8 @@ from fraud_core.features.history import MAX_AGE_MS
 from fraud_core.payments.transaction import COLUMNS
 from fraud_core.settings import Settings
 from fraud_core.timestamps import DAY_MS
+from fraud_io.folders import Lake
+from fraud_io.mlflow_client import MlflowError
 
 CARDS = 300
 _AUDITED_MS = DAY_MS  # of event time, up to the newest decision
@@ -31,7 +33,7 @@ CHECKS = {
     owners=["team:fraud-ml"],
     # Read from the lake: of months of both, the sampled cards alone.
     deps=["transactions", "predictions"],
-    check_specs=telling("parity_audit", **CHECKS),
+    check_specs=non_blocking("parity_audit", **CHECKS),
 )
 def parity_audit(context: dg.AssetExecutionContext, settings: dg.ResourceParam[Settings]):
     """One comparison per decision of the last day on a sample of cards, other ones in every run.
@@ -43,12 +45,12 @@ def parity_audit(context: dg.AssetExecutionContext, settings: dg.ResourceParam[S
 
     served = sample(settings, seed=as_of_ms(context))
     models, unusable = _models(served, Registry(settings, f"dagster run {context.run.run_id}"))
-    tables, gone = _tables(served, settings.lake / "merchant_risk")
+    tables, gone = _tables(served, Lake(settings.lake).merchant_risk)
     unusable |= gone
     made_from = ("model_version", "shadow_model_version", "merchant_risk_table")
     is_unusable = pl.any_horizontal(pl.col(name).is_in(list(unusable)).fill_null(False) for name in made_from)
     audited = served.filter(~is_unusable)
-    transactions = OffsetLog(settings.lake / "transactions").scan(COLUMNS)
+    transactions = OffsetLog(Lake(settings.lake).transactions).scan(COLUMNS)
     histories = transactions.filter(pl.col("user_id").is_in(audited["user_id"].unique().implode())).collect()
     found = differences(audited, histories, tables, models)
     return dg.MaterializeResult(
@@ -72,7 +74,7 @@ def sample(settings: Settings, seed: int) -> pl.DataFrame:
     """SERVED_COLUMNS of CARDS cards, drawn by ``seed`` among those of the last day, each position once."""
     from fraud_core.decisions.prediction_table import SERVED_COLUMNS
 
-    log = OffsetLog(settings.lake / "predictions")
+    log = OffsetLog(Lake(settings.lake).predictions)
     newest_ms = log.scan(SERVED_COLUMNS).select(pl.col("event_time_ms").max()).collect().item() or 0
     # Whether a history is whole is asked of each partition: where its first record was not the topic's, a month is due.
     known = _known(settings)
@@ -90,7 +92,7 @@ def sample(settings: Settings, seed: int) -> pl.DataFrame:
 
 def _known(settings: Settings) -> pl.DataFrame:
     """Of each partition of ``transactions``: partition, end (offset the lake was read to), whole_from_ms."""
-    log = OffsetLog(settings.lake / "transactions")
+    log = OffsetLog(Lake(settings.lake).transactions)
     schema = {"partition": pl.Int32, "end": pl.Int64, "whole_from_ms": pl.Int64}
     ranges = log.ranges()
     if not ranges:
@@ -105,14 +107,12 @@ def _known(settings: Settings) -> pl.DataFrame:
 
 def _models(served: pl.DataFrame, registry: Registry) -> tuple[dict, dict[str, str]]:
     """The models that ``served`` names, by version; and why of those that cannot be used."""
-    from mlflow.exceptions import MlflowException
-
     models, unusable = {}, {}
     for version in pl.concat([served["model_version"], served["shadow_model_version"]]).unique().drop_nulls().sort():
         try:
             models[version] = registry.load(version).open()
-        except (ValueError, MlflowException) as error:
-            unusable[version] = str(error).splitlines()[0]
+        except (ValueError, MlflowError) as error:
+            unusable[version] = str(error)
     return models, unusable
 
 

@@ -9,6 +9,7 @@ from fraud_assets.lake.offset_log import OffsetLog
 from fraud_assets.resources import KafkaResource
 from fraud_core.settings import Settings
 from fraud_core.topics import PREDICTIONS
+from fraud_io.folders import Lake
 
 _CHUNK = 50_000
 
@@ -29,7 +30,7 @@ def predictions(
     """
     from fraud_core.decisions.prediction_table import SERVED_COLUMNS, decode_predictions
 
-    log = OffsetLog(settings.lake / "predictions")
+    log = OffsetLog(Lake(settings.lake).predictions)
     new = log.pending(*kafka.offsets(PREDICTIONS.name))
     if len(new):
         with log.append(new) as folder:
@@ -54,6 +55,6 @@ def predictions(
             "flagged": counted["flagged"],
             "in_review_sample": counted["reviewed"],
             "rows_by_model_version": {version or "none": rows for version, rows in by_model.iter_rows()},
-            "path": dg.MetadataValue.path(settings.lake / "predictions"),
+            "path": dg.MetadataValue.path(Lake(settings.lake).predictions),
         }
     )

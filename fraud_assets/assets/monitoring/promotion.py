@@ -4,9 +4,9 @@ import dagster as dg
 
 from fraud_assets.assets.monitoring.champion_quality import ChampionQuality
 from fraud_assets.assets.monitoring.model_comparison import ModelComparison
-from fraud_assets.promotion_log import promotion_log
 from fraud_assets.registry import Registry
 from fraud_core.settings import Settings
+from fraud_io.folders import Lake
 
 
 @dg.asset(group_name="monitoring", kinds={"mlflow"}, owners=["team:fraud-ml"])
@@ -28,7 +28,7 @@ def promotion(
             "done": done,
             "champion": registry.champion() or "none",
             "challenger": registry.challenger() or "none",
-            "promotion_log": dg.MetadataValue.path(promotion_log(settings)),
+            "promotion_log": dg.MetadataValue.path(Lake(settings.lake).promotions),
         }
     )
 

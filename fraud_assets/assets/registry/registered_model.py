@@ -7,9 +7,9 @@ import dagster as dg
 import polars as pl
 
 from fraud_assets.checks import blocking, result
-from fraud_assets.lake.io_managers import StoredModel
 from fraud_assets.registry import Registry, servable_champion
 from fraud_core.model.calibration import Calibration
+from fraud_core.model.stored import StoredModel
 from fraud_core.model.threshold import Threshold
 from fraud_core.promotion.gates import GateResult, Promotion, next_stage
 from fraud_core.settings import Settings

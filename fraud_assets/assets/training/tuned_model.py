@@ -7,10 +7,10 @@ import dagster as dg
 import polars as pl
 
 from fraud_assets.checks import blocking, result
-from fraud_assets.lake.io_managers import StoredModel
 from fraud_assets.partitions import as_of_ms
 from fraud_assets.plots import as_markdown, as_table
 from fraud_core import plots
+from fraud_core.model.stored import StoredModel
 from fraud_core.settings import Settings
 from fraud_core.timestamps import DAY_MS
 
