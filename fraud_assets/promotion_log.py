@@ -27,5 +27,5 @@ def writing(log: Path) -> Iterator[Write]:
 
 
 def _append(file, entry: dict) -> None:
-    # One write: a process that is killed leaves a whole line or none.
+    # One write: a process that is killed leaves a complete line or none.
     file.write(json.dumps(entry).encode() + b"\n")

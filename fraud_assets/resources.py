@@ -57,7 +57,7 @@ class KafkaResource(dg.ConfigurableResource):
                             f"{self.timeout_s:g} s; {end} was to be reached"
                         )
                     if message.error() and message.error().code() == KafkaError._PARTITION_EOF:
-                        break  # the last offsets hold no message: compaction, or the marker of a transaction
+                        break  # the last offsets hold no message: compaction, or a transaction marker
                     if message.error():
                         raise KafkaException(message.error())
                     if message.offset() < end:
@@ -71,7 +71,7 @@ class KafkaResource(dg.ConfigurableResource):
             {
                 **self.settings.confluent_kafka(),
                 "error_cb": refusals.note,
-                "group.id": "fraud-assets",  # librdkafka wants a name; only subscribing would join the group
+                "group.id": "fraud-assets",  # librdkafka requires a group name; only subscribing would join the group
                 "enable.auto.commit": False,
                 "enable.partition.eof": True,
             }
@@ -93,7 +93,7 @@ def spark_resource(settings: Settings) -> LazyPySparkResource:
             "spark.app.name": "fraud-assets",
             "spark.master": "local[2]",
             "spark.driver.memory": settings.spark_memory,
-            # A session that lives for one read: the second compiler and parallel collectors cost more than they save.
+            # The session lives for one read: the second compiler and parallel collectors cost more than they save.
             "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
             "spark.driver.host": "127.0.0.1",
             "spark.driver.bindAddress": "127.0.0.1",
@@ -142,7 +142,7 @@ def mlflow_resource(settings: Settings) -> dg.ResourceDefinition:
             "extra_tags": {"dagster_partition": run.tags.get("dagster/partition", "")},
         }
         yield from mlflow_tracking.resource_fn(context.replace_config(config))
-        # The hook of the job has ended the MLflow run; of assets materialized by hand nobody else does.
+        # The hook of the job has ended the MLflow run; for assets materialized by hand nothing else does.
         mlflow.end_run()
 
     return mlflow

@@ -1,4 +1,4 @@
-"""Reading topics from outside any consumer group: nothing is committed, nobody is rebalanced."""
+"""Reading topics from outside any consumer group: nothing is committed, no group is rebalanced."""
 
 from collections.abc import Iterator, Mapping
 from typing import Self
@@ -14,7 +14,7 @@ _MOST_AT_ONCE = 20_000
 
 
 def consumer(settings: Settings, **options: object) -> Consumer:
-    # librdkafka wants a group name even from one that neither subscribes nor commits.
+    # librdkafka requires a group name even of a consumer that neither subscribes nor commits.
     observing = {"group.id": "fraud-observer", "enable.auto.commit": False, "logger": QUIET}
     return Consumer({**settings.confluent_kafka(), **observing, **options})
 
@@ -69,10 +69,10 @@ class Tail:
 def read(settings: Settings, topic: str, begin: Mapping[int, int] | None = None) -> Iterator[Message]:
     """Every record of a topic to its present end; from its beginning, or from the offset ``begin`` has for a partition.
 
-    Offsets without a record (what a transactional producer leaves behind) are passed over.
+    Offsets without a record (what a transactional producer leaves behind) are skipped.
     """
     begin = begin or {}
-    # The end of a partition is told by the fetch after the last record: let the broker answer it at once.
+    # The fetch after the last record reports the end of a partition: let the broker answer it at once.
     reader = consumer(settings, **{"enable.partition.eof": True, "fetch.wait.max.ms": 10})
     try:
         bounds = _end_offsets(reader, topic, KafkaRefusals(settings))

@@ -1,4 +1,4 @@
-"""How many records each topic has taken, from the brokers: lag and books that also count while the stream is down."""
+"""How many records each topic has taken, from the brokers: the basis of lag and ledger while the stream is down."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -13,7 +13,7 @@ class KafkaCollector(Collector):
     """Metrics of one Kafka. ``kafka`` are librdkafka's connection settings. Joins no group, reads no record."""
 
     def __init__(self, kafka: Mapping[str, str], topics: Sequence[str]) -> None:
-        # librdkafka wants the name of a group; only subscribing would join it.
+        # librdkafka requires a group name; only subscribing would join the group.
         self._consumer = Consumer({**kafka, "group.id": "fraud-exporter"})
         self._topics = topics
 

@@ -32,7 +32,8 @@ def balanced_training_set(
 ):
     """One row per transaction of the training period, and one per synthetic fraud that SMOTE made from those.
 
-    The share of frauds is the one that did best on later rows, with SMOTE inside the folds; none is a candidate too.
+    The share of frauds is the one that did best on later rows, with SMOTE inside the folds; no SMOTE is a candidate
+    too.
     """
     from fraud_core.features.table import FEATURES
     from fraud_core.training.balancing import balance

@@ -86,7 +86,7 @@ def tuned_model(
 
 
 def check(rows: pl.DataFrame, settings: Settings) -> list[dg.AssetCheckResult]:
-    """rows : those that the folds are made of."""
+    """rows : what the folds are cut from."""
     from fraud_core.training.split import PurgedTimeSeriesSplit
 
     gap_ms = settings.label_delay_days * DAY_MS
