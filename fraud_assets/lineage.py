@@ -37,7 +37,7 @@ def log_dataset(mlflow: Any, frame: pl.DataFrame, asset: str, partition: str, us
 
 
 def log_origin(mlflow: Any, settings: Settings, as_of_ms: int) -> dict[str, Offsets]:
-    """Log what the training set follows from: how far each topic was read, what was in quarantine, the settings, the
+    """Log what the training set is derived from: how far each topic was read, what was in quarantine, the settings, the
     as-of time. Returns the first."""
     logs = {name: OffsetLog(settings.lake / name) for name in INGESTED}
     for name, log in logs.items():

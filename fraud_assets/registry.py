@@ -1,6 +1,6 @@
 """Makes versions in the model registry and moves them. Every call that names a stage is in this file.
 
-MLflow's stages are the lifecycle people know, and deprecated; aliases are what the stream resolves. The two are kept in
+MLflow's stages are the familiar lifecycle, and deprecated; the stream resolves aliases. The two are kept in
 step here: ``challenger`` is the version in Staging, ``champion`` the one in Production. When MLflow drops its stages,
 only this file changes.
 """
@@ -49,7 +49,7 @@ class Registry:
     def register(self, model: StoredModel, run_id: str, tags: dict[str, str]) -> str:
         """Log the model to the active MLflow run ``run_id`` and make a version of it, in stage None; its number.
 
-        The version's tags hold the digests of its files: neither ``load`` nor the stream takes others.
+        The version's tags hold the digests of its files: ``load`` and the stream refuse any others.
         """
         import mlflow
         import xgboost
@@ -108,7 +108,7 @@ class Registry:
         return parse_rfc3339_ms(self._client.get_model_version(self._name, version).tags[since(stage)])
 
     def was_rolled_back(self, version: str) -> bool:
-        """Whether it ever was: from then on only a person promotes it."""
+        """Whether it ever was rolled back: from then on only a person promotes it."""
         return _ROLLED_BACK in self._client.get_model_version(self._name, version).tags
 
     def past_champions(self) -> list[str]:
@@ -168,12 +168,12 @@ class Registry:
             "why": why,
             "evidence": dict(evidence),
         }
-        # The stage last: a move that is cut short is done again, and none is missing in the log.
+        # The stage last: a move that is cut short is repeated, and none is missing in the log.
         self._client.set_model_version_tag(self._name, version, since(to), entry["at"])
         self._client.set_model_version_tag(self._name, version, f"{to.lower()}_reason", why)
         write(entry)
         with warnings.catch_warnings():
-            # Stages are deprecated in favour of aliases; why they are used all the same stands at the top.
+            # Stages are deprecated in favour of aliases; the module's docstring says why they are used.
             warnings.simplefilter("ignore", FutureWarning)
             self._client.transition_model_version_stage(self._name, version, to)
 

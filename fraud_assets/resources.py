@@ -47,7 +47,7 @@ def spark_resource(settings: Settings) -> LazyPySparkResource:
             "spark.app.name": "fraud-assets",
             "spark.master": "local[2]",
             "spark.driver.memory": settings.spark_memory,
-            # A session that lives for one read: the second compiler and parallel collectors cost more than they save.
+            # The session lives for one read: the second compiler and parallel collectors cost more than they save.
             "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
             "spark.driver.host": "127.0.0.1",
             "spark.driver.bindAddress": "127.0.0.1",
@@ -93,7 +93,7 @@ def mlflow_resource(settings: Settings) -> dg.ResourceDefinition:
             "extra_tags": {"dagster_partition": run.tags.get("dagster/partition", "")},
         }
         yield from mlflow_tracking.resource_fn(context.replace_config(config))
-        # The hook of the job has ended the MLflow run; of assets materialized by hand nobody else does.
+        # The hook of the job has ended the MLflow run; for assets materialized by hand nothing else does.
         mlflow.end_run()
 
     return mlflow

@@ -35,15 +35,15 @@ def feedback_sensor(job: "UnresolvedAssetJobDefinition") -> dg.SensorDefinition:
     def sensor(
         context: dg.SensorEvaluationContext, kafka: KafkaResource, settings: dg.ResourceParam[Settings]
     ) -> dg.SensorResult | dg.SkipReason:
-        """Trains with what is known now once FRAUD_RETRAIN_LABELS labels came that no training has seen.
+        """Trains with what is known now once there are FRAUD_RETRAIN_LABELS labels that no training has seen.
 
-        The first model is left to the schedule or to a person, and within six hours of a training, by whomever, no
-        other is asked for. "Now" is the time of the newest label: a replayed or simulated stream has a clock of its
-        own. Looks at the topic only: it joins no consumer group and commits nothing.
+            It leaves the first model to the schedule or a person, and asks for nothing within six hours of any
+        training. "Now" is the time of the newest label: a replayed or simulated stream has a clock of its own. Looks at
+        the topic only: it joins no consumer group and commits nothing.
         """
         trained = last_training(context.instance)
         if trained is None:
-            return dg.SkipReason(f"no run of {job.name} has trained yet: the first one is not this sensor's to start")
+            return dg.SkipReason(f"no run of {job.name} has trained yet: this sensor does not start the first one")
         _, end = kafka.offsets(FEEDBACK.name)
         asked: Offsets = {int(partition): offset for partition, offset in json.loads(context.cursor or "{}").items()}
         new = sum(max(0, end[p] - max(trained.labels.get(p, 0), asked.get(p, 0))) for p in end)

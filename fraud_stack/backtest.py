@@ -1,4 +1,4 @@
-"""``./run backtest``: somebody's files in, a trained and judged model's report out."""
+"""``./run backtest``: files of your own in, the report of a trained and judged model out."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -90,7 +90,7 @@ def _backtest(options: BacktestOptions, settings: Settings, steps: Steps) -> Bac
         step_days=options.step,
     )
     folds = make_folds(protocol, loaded.transactions["event_time_ms"])
-    options.out.mkdir(parents=True, exist_ok=True)  # before the work: it may not be writable
+    options.out.mkdir(parents=True, exist_ok=True)  # before the work, in case it is not writable
     title = f"Train and judge on {loaded.transactions.height:,} transactions"
     with steps.step("backtest", title), _live(steps, 0.0) as show:
         result = run_backtest(

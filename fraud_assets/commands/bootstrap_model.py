@@ -1,6 +1,6 @@
 """``python -m fraud_assets.commands.bootstrap_model --seed N``: a small real model in Production within seconds.
 
-For stacks that need a model at once and no history: chaos runs. It is trained on simulated payments whose truth is
+For stacks that need a model at once, without a history: chaos runs. It is trained on simulated payments whose truth is
 known without waiting for labels, so it says nothing about how good the trained ones are; those come from the assets.
 """
 

@@ -1,5 +1,5 @@
 """``python -m fraud_assets.commands.champion promote VERSION --reason TEXT`` and ``… rollback --reason TEXT``: a person
-changes the version in Production. What is refused here is refused to the monitoring job as well.
+changes the version in Production. What is refused here is also refused to the monitoring job.
 
 The stream follows at its next look at the registry. Exit status: 0 done, 1 refused or not possible.
 """
@@ -47,7 +47,7 @@ def promote(
 def roll_back(registry: Registry, why: str, evidence: Mapping[str, float] | None = None) -> tuple[str, str]:
     """Put the last champion that can be served back into Production; returns the version before and the one after.
 
-    RefusedError when there is none. Versions that the stream would refuse are passed over.
+    RefusedError when there is none. Versions that the stream would refuse are skipped.
     """
     before = registry.champion()
     if before is None:

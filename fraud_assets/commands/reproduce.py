@@ -1,4 +1,4 @@
-"""``python -m fraud_assets.commands.reproduce RUN_ID``: make a logged model again and compare it, to the bit.
+"""``python -m fraud_assets.commands.reproduce RUN_ID``: train a logged model again and compare the two bit for bit.
 
 From the MLflow run come the offsets, the settings and the parameters; from the lake the rows. Everything else is
 computed again: training set, balanced set, trees, calibration, threshold, test metrics. Only the search is not
@@ -29,11 +29,11 @@ from fraud_io.quarantine_log import QuarantineLog
 
 
 class NotReproducibleError(Exception):
-    """What the run was made from is not there any more, in one sentence."""
+    """What the run was made from is gone; the message says what, in one sentence."""
 
 
 def compare(run: Run, settings: Settings) -> Iterator[tuple[str, object, object]]:
-    """What was logged and what comes out now, one after the other: name, logged, now."""
+    """What was logged and what comes out now, in turn: name, logged, now."""
     origin = mlflow.artifacts.load_dict(f"{run.info.artifact_uri}/{ORIGIN}")
     then = Settings(**{**settings.model_dump(), **origin["settings"]})
     logged = _model(run, settings)

@@ -1,4 +1,5 @@
-"""Where the values between assets lie: one file (or folder) per asset and partition below the lake. No pickles."""
+"""Where the values between assets are stored: one file (or folder) per asset and partition below the lake. No
+pickles."""
 
 from abc import abstractmethod
 from pathlib import Path
@@ -22,7 +23,7 @@ INGESTED = {"transactions": COLUMNS, "labels": LABEL_COLUMNS}
 
 
 class PartitionFileIOManager(dg.ConfigurableIOManager):
-    """Keeps a value at ``<lake>/<asset>/<partition><suffix>``. A value is there completely or not at all."""
+    """Keeps a value at ``<lake>/<asset>/<partition><suffix>``. Writes are atomic."""
 
     lake: str
     suffix: ClassVar[str]
@@ -91,8 +92,8 @@ class RecordIOManager(PartitionFileIOManager):
 class IngestedIOManager(dg.ConfigurableIOManager):
     """Hands out all that an asset has read from Kafka so far into its OffsetLog; it writes that itself.
 
-    Whatever the partition, all of it: which rows count as of a day is decided by their times, in the core. Only labels
-    in quarantine are held back, from everybody.
+    All of it for any partition: the core decides by their times which rows count as of a day. Only labels in
+    quarantine are held back.
     """
 
     lake: str

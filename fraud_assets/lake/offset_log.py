@@ -1,8 +1,8 @@
 """What was read from a Kafka topic: one folder of Parquet files for each range of offsets, written once.
 
 A range starts where the one before ended. Its folder is filled under a hidden name and renamed when it is complete, so
-a run that dies leaves nothing behind that counts, and the next one reads the same offsets again. The name is where the
-range starts: of two runs that read from the same position the second cannot finish, so no row is there twice.
+a run that dies leaves nothing that counts, and the next one reads the same offsets again. The name is where the range
+starts: of two runs that read from the same position the second cannot finish, so no row is stored twice.
 """
 
 import json
@@ -51,7 +51,7 @@ class OffsetLog:
         return _read(complete[-1]).end if complete else {}
 
     def pending(self, beginning: Offsets, end: Offsets) -> TopicRange:
-        """What was not read yet of a topic that holds ``beginning`` to ``end``.
+        """The part not read yet of a topic that holds ``beginning`` to ``end``.
 
         ValueError when the topic ends before what was read: it is another topic of the same name.
         """
@@ -68,7 +68,7 @@ class OffsetLog:
     def append(self, offsets: TopicRange) -> Iterator[Path]:
         """Gives an empty folder for the Parquet files of ``offsets``, which counts once the block ends without error.
 
-        FileExistsError when another run was faster; then nothing is added.
+        FileExistsError when another run was faster; nothing is added then.
         """
         name = f"{sum(offsets.start.values()):020}"
         try:

@@ -238,7 +238,7 @@ def test_with_no_champion_nothing_is_judged_and_the_sensor_waits(tmp_path, arriv
     definitions = build_defs(settings, {"kafka": FakeKafka(settings=settings, topics={})})
     job = definitions.resolve_job_def("monitoring")
     with dg.DagsterInstance.ephemeral() as instance:
-        assert "not been looked for yet" in evaluate(definitions, settings, instance, None).skip_message
+        assert "not been computed yet" in evaluate(definitions, settings, instance, None).skip_message
         selected = [dg.AssetKey("drift")]
         assert job.execute_in_process(partition_key=PARTITION, asset_selection=selected, instance=instance).success
         assert evaluate(definitions, settings, instance, None).skip_message == "nothing drifts"

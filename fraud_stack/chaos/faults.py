@@ -21,7 +21,7 @@ _SHORT_FLOOD_S = 3.0
 @dataclass(frozen=True)
 class Fault:
     """``strike`` breaks something; then the clock of ``recovered_after_s`` runs. ``heal`` is what an operator, or time,
-    does about it, and checks what can be seen of the recovery."""
+    does about it; it also checks the visible recovery."""
 
     name: str
     what: str
@@ -58,7 +58,7 @@ def _see_its_part_decided(system: System) -> None:
     system.load.flood(_SHORT_FLOOD_S, lambda: system.answers.count)
     system.wait_until(
         lambda: "decided by the job's own process" in system.log("stream")[system.seen_of_log :],
-        "the job does not miss the process that was killed",
+        "the job does not notice that the process was killed",
     )
 
 
@@ -197,7 +197,7 @@ FAULTS = (
     Fault(
         "store-kill",
         "kill -9 of Valkey, started again with its append-only file",
-        "the job waits; what the file had not yet is rebuilt from the topic",
+        "the job waits; what the file lacks is rebuilt from the topic",
         _kill("store"),
     ),
     Fault(

@@ -1,5 +1,5 @@
-"""The seeded load: simulated payments that happen now, through each workload of the table in turn, and what each
-message must become."""
+"""The seeded load: simulated payments that happen now, through each workload of the table in turn, and what must become
+of each message."""
 
 import threading
 import time

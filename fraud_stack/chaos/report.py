@@ -1,4 +1,4 @@
-"""What is told of a chaos run: a line a fault, and the JSON summary."""
+"""The report of a chaos run: a line for each fault, and the JSON summary."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING

@@ -37,7 +37,7 @@ class ChaosOptions:
 
 
 def run_chaos(options: ChaosOptions) -> None:
-    """Raises OperatorError when a fault was not recovered from or the books are not right; the data then stays."""
+    """Raises OperatorError when a fault was not recovered from or the books do not balance; the data is kept then."""
     if options.json_file is not None and not options.json_file.absolute().parent.is_dir():
         raise OperatorError(f"the folder of {options.json_file} does not exist: make it first")
     rng = Random(options.seed)
@@ -72,7 +72,7 @@ def run_chaos(options: ChaosOptions) -> None:
         options.json_file.write_text(json.dumps(report, indent=2) + "\n")
     lasting = [fault.name for fault in struck if fault.is_lasting]
     if lasting or not verdict.is_good:
-        raise OperatorError(f"{'; '.join(lasting) or 'the books'}: not right, see above; logs and topics are in {home}")
+        raise OperatorError(f"{'; '.join(lasting) or 'the books'}: failed, see above; logs and topics are in {home}")
     shutil.rmtree(home)
 
 
@@ -85,7 +85,7 @@ def _chosen(names: Sequence[str]) -> list[Fault]:
 
 
 def _strike_all(system: System, faults: Sequence[Fault], rng: Random, seconds: float, steps: Steps) -> list[Struck]:
-    """One fault after the other, each at a random moment of its share of the time, or when the last one is over."""
+    """One fault after the other, each at a random moment of its share of the time, or once the last one has ended."""
     began, slot_s, struck = time.monotonic(), seconds / len(faults), []
     for number, fault in enumerate(faults):
         _sleep_until(began + slot_s * number + rng.uniform(0, slot_s / 2))

@@ -12,7 +12,7 @@ from fraud_io.simulation_folder import SimulationFolder
 
 
 class NewFraudWatch(Tail):
-    """Reads predictions from the present end on. A version counts whether it decides or is only tried beside.
+    """Reads predictions from the present end on. A version counts whether it decides or only scores beside.
 
     seen, found : by model version, transactions of the new kind and how many of them it flagged.
     """
@@ -33,7 +33,7 @@ class NewFraudWatch(Tail):
         self._read_ids()
         for message in messages:
             value = message.value()
-            # The id comes first; of thousands only a few are worth being parsed.
+            # The id comes first; of thousands only a few are worth parsing.
             if value[19 : value.index(b'"', 19)] in self._known:
                 self._count(orjson.loads(value))
         if messages:

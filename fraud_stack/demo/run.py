@@ -58,7 +58,7 @@ def run_demo(settings: Settings, options: DemoOptions) -> None:
     steps = Steps()
     shows_loop = options.loop is not False and _has_room(settings, steps, is_wanted=options.loop is True)
     a_day = options.transactions / HISTORY_DAYS
-    # The sensor would start a training of what it can do for the new kind of fraud too early.
+    # The sensor would start a training before there is enough of the new kind of fraud.
     patient = {"retrain_labels": labels_until_learned(settings, a_day)} if shows_loop else {}
     stack = Stack(settings.model_copy(update=patient), steps.show)
     with stack.lock(), contextlib.ExitStack() as at_exit:
@@ -105,8 +105,7 @@ def run_demo(settings: Settings, options: DemoOptions) -> None:
 
 def _has_room(settings: Settings, steps: Steps, is_wanted: bool) -> bool:
     """The loop runs through months of simulated days; a clock that has reached the present lets none pass.
-
-    OperatorError when there is no room for a loop that ``is_wanted``; otherwise only told.
+    OperatorError when there is no room for a loop that ``is_wanted``; otherwise a message.
     """
     earlier = SimulationFolder(settings.home).load()
     if earlier is None or earlier.day <= now_ms() // DAY_MS - LONGEST_DAYS:
@@ -123,7 +122,7 @@ def _has_room(settings: Settings, steps: Steps, is_wanted: bool) -> bool:
 
 
 def _history(stack: Stack, steps: Steps, options: DemoOptions, days_after_live: int) -> Simulation:
-    """Produce it, or go on with the one that an earlier demo left in the same folder."""
+    """Produce it, or continue the one that an earlier demo left in the same folder."""
     settings = stack.settings
     simulation = SimulationFolder(settings.home).load()
     if simulation is not None:
@@ -208,7 +207,7 @@ def _loop(stack: Stack, steps: Steps, simulation: Simulation, version: str) -> L
 
 @contextlib.contextmanager
 def _screen(steps: Steps):
-    """A function that shows a LiveView: as a picture that moves on a terminal, as a line now and then elsewhere."""
+    """A function that shows a LiveView: redrawn in place on a terminal, as a line now and then elsewhere."""
     if steps.console.is_terminal:
         with Live(console=steps.console, refresh_per_second=4, transient=True) as live:
             yield lambda view: live.update(render(view, time.monotonic()))

@@ -1,7 +1,7 @@
-"""The Prometheus endpoint of what has none: ``python -m fraud_stack.exporter``, configured by Settings.
+"""The Prometheus endpoint for services that have none: ``python -m fraud_stack.exporter``, configured by Settings.
 
 Dagster's runs, checks and figures, the records of the topics, MLflow. The stream has an endpoint of its own
-(streaming.metrics). Each scrape asks anew: nothing is kept, so it may be restarted at any time.
+(streaming.metrics). Each scrape queries them again: no state is kept, so it may be restarted at any time.
 """
 
 import signal

@@ -1,6 +1,6 @@
 """What Dagster knows, as Prometheus metrics: each asset's last materialization, every check, every job.
 
-Asks the web server through GraphQL when Prometheus asks, so this process holds no asset's code and no Dagster.
+Queries the web server through GraphQL at each scrape, so this process loads no asset's code and no Dagster.
 """
 
 import json
@@ -13,7 +13,7 @@ from prometheus_client.registry import Collector
 from fraud_io.dagster_client import DagsterClient
 from fraud_io.errors import OperatorError
 
-_TIMEOUT_S = 4.0  # with those of the other collectors less than Prometheus waits for a scrape
+_TIMEOUT_S = 4.0  # together with the other collectors' less than Prometheus waits for a scrape
 _SECONDS_PER_MS = 1000
 
 INFO = {
@@ -125,7 +125,7 @@ def asset_metrics(nodes: Iterable[dict]) -> Iterator[GaugeMetricFamily]:
 def check_metrics(nodes: Iterable[dict]) -> Iterator[GaugeMetricFamily]:
     passed = GaugeMetricFamily(
         "fraud_asset_check_passed",
-        "1 when the check of the asset's last materialization passed; a blocking one stops what comes after it",
+        "1 when the check of the asset's last materialization passed; a blocking one stops what is downstream",
         labels=["asset", "check", "blocking"],
     )
     for node in nodes:
@@ -143,10 +143,12 @@ def job_metrics(answer: Mapping[str, dict], jobs: Sequence[str]) -> Iterator[Gau
     The label is not ``job``: that is what Prometheus calls the endpoint it asked.
     """
     count = GaugeMetricFamily(
-        "fraud_job_runs", "runs of the job that Dagster remembers", labels=["dagster_job", "status"]
+        "fraud_job_runs", "runs of the job that Dagster has stored", labels=["dagster_job", "status"]
     )
     ended = GaugeMetricFamily(
-        "fraud_job_last_end_time_seconds", "when a run last ended so, Unix time", labels=["dagster_job", "status"]
+        "fraud_job_last_end_time_seconds",
+        "when a run last ended with that status, Unix time",
+        labels=["dagster_job", "status"],
     )
     for job in jobs:
         for status in _STATUSES:

@@ -1,4 +1,4 @@
-"""How many records each topic has taken, from the brokers: lag and books that also count while the stream is down."""
+"""How many records each topic has taken, from the brokers: the basis of lag and ledger while the stream is down."""
 
 from collections.abc import Iterable, Sequence
 

@@ -61,7 +61,7 @@ def locked_jars(lock_file: Path = LOCK_FILE) -> list[Jar]:
 
 
 def missing_jars(jars: Iterable[Jar]) -> list[Jar]:
-    """Those not there yet. A jar under its final name was verified before it got that name."""
+    """Those not fetched yet. A jar gets its final name only once it is verified."""
     return [jar for jar in jars if not jar.path.exists()]
 
 
@@ -103,7 +103,7 @@ def _verify(jar: Jar, file: Path) -> None:
 
 
 def _remove_others(jars: list[Jar]) -> None:
-    """Jars of an earlier lock would come first on the class path by chance."""
+    """Jars of an earlier lock might come first on the class path."""
     wanted = {jar.path for jar in jars}
     for path in JARS.glob("*/*.jar"):
         if path not in wanted:

@@ -1,4 +1,4 @@
-"""Whether a service answers. Every probe asks the service something a user of it would, once, and takes about a second
+"""Whether a service answers. Every probe sends the service one request that a user would send, and takes about a second
 at most; it returns False for "not yet" and never raises because of the network."""
 
 import socket

@@ -1,4 +1,4 @@
-"""Asset ``decision_threshold``: the score from which on a transaction is flagged."""
+"""Asset ``decision_threshold``: the score at or above which a transaction is flagged."""
 
 from typing import Any
 
@@ -31,7 +31,7 @@ def decision_threshold(
     score_calibration: Calibration,
     training_set: pl.DataFrame,
 ):
-    """One number a model: the calibrated score from which a transaction is flagged, a fifth of the best F2 (ADR 14)."""
+    """One number a model: the calibrated score at which flagging starts, a fifth of the best F2 (ADR 14)."""
     from fraud_core.evaluation.report import evaluate
     from fraud_core.training.recipe import pick_threshold, raw_scores
 

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
         *blocking("evaluation", beats_chance="Average precision on test is above the base rate by a margin."),
         *non_blocking(
             "evaluation",
-            passes_the_offline_gate="Good enough for Staging. If not, the version is registered all the same and stays "
-            "out of it.",
+            passes_the_offline_gate="Good enough for Staging. If not, the version is still registered and stays out "
+            "of it.",
         ),
     ],
 )
@@ -94,7 +94,7 @@ def evaluation(
 def smote_gain(
     tuned_model: StoredModel, balanced: pl.DataFrame, training_set: pl.DataFrame, settings: Settings
 ) -> "PairedGain":
-    """What the synthetic rows brought on validation, against a model with the same settings fitted without them."""
+    """What the synthetic rows gained on validation, over a model with the same settings fitted without them."""
     from fraud_core.evaluation.comparison import paired_gain
     from fraud_core.features.table import FEATURES
     from fraud_core.training.recipe import grow_trees

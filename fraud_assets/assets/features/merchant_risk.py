@@ -23,12 +23,12 @@ def merchant_risk(
 ) -> dg.MaterializeResult:
     """One row per merchant and hour: volume, fraud rate and age of fraud over windows that end a label delay before.
 
-    Published as one file an hour, in force an hour later; those of the last day that have no file yet get theirs too.
+    Published as one file an hour, in force an hour later; missing files of the last day are written too.
     A file never changes: transactions may already have been scored with it.
     """
     from fraud_core.features.merchant_risk import MerchantHistory, newest_effective_times
 
-    # Tables beyond the end of the stream would be looked up by nobody.
+    # Nothing would look up tables beyond the end of the stream.
     until_ms = known_ms(context, transactions["event_time_ms"].max())
     folder = Lake(settings.lake).merchant_risk
     history = MerchantHistory(transactions, labels, settings.label_delay_days)

@@ -1,4 +1,4 @@
-"""Asset ``labels``: what became known about transactions, as Parquet, and what of it is not to be believed yet."""
+"""Asset ``labels``: what became known about transactions, as Parquet, and which labels are held in quarantine."""
 
 import dagster as dg
 import polars as pl
@@ -25,15 +25,15 @@ from fraud_io.quarantine_log import QuarantineLog
     deps=["transactions"],
     check_specs=non_blocking(
         "labels",
-        nothing_is_quarantined="No source flooded us with false labels. Those held are used by nothing, and block "
-        "promotion.",
+        nothing_is_quarantined="No source sent a flood of false labels. Nothing uses labels that are held, and "
+        "they block promotion.",
     ),
 )
 def labels(context: dg.AssetExecutionContext, settings: dg.ResourceParam[Settings], kafka: KafkaResource):
     """One row per accepted message of the topic `fraud_feedback`, everything that arrived until the run.
 
-    A transaction can have several; which one counts as of a day is decided by their `label_time`. Whoever reads them
-    does not get those in quarantine.
+    A transaction can have several; which one counts as of a day is decided by their `label_time`. Readers do not get
+    those in quarantine.
     """
     log = OffsetLog(Lake(settings.lake).labels)
     new = log.pending(*kafka.offsets(FEEDBACK.name))
@@ -72,7 +72,7 @@ def labels(context: dg.AssetExecutionContext, settings: dg.ResourceParam[Setting
 
 
 def judge(known: pl.DataFrame, settings: Settings, who: str) -> tuple[pl.DataFrame, QuarantineLog]:
-    """Each label with the rules that hold for it, and the quarantine with what now looks like a flood in it."""
+    """Each label with the rules that apply to it, and the quarantine with what now looks like a flood added."""
     arrived = OffsetLog(Lake(settings.lake).transactions).scan(COLUMNS).select("transaction_id", "event_time_ms")
     quarantine = QuarantineLog(settings.lake)
     # The clock of the data: a simulated or replayed stream may lie behind the present.

@@ -44,7 +44,8 @@ def champion_quality(
     predictions: pl.DataFrame,
     labels: pl.DataFrame,
 ):
-    """One verdict per run: must the champion go? By its live decisions and those of the version before it."""
+    """One verdict per run: must the champion be rolled back? Judged by its live decisions and those of the version
+    before it."""
     registry = Registry(settings, f"dagster run {context.run.run_id}")
     champion = registry.champion()
     previous = next(iter(registry.past_champions()), None)
@@ -83,7 +84,7 @@ def judge(
     if decided.is_empty():
         return Verdict("wait", (f"version {champion} has decided nothing yet",))
     if as_of_ms - settings.label_delay_days * DAY_MS > fresh_until_ms(decided):
-        return Verdict("wait", (f"version {champion} is not fresh any more: it stays until a better one comes",))
+        return Verdict("wait", (f"version {champion} is no longer fresh: it stays until a better one comes",))
     fresh, before = (
         matured(rows, labels, as_of_ms, settings.label_delay_days)
         for rows in (decided, decisions_of(predictions, previous, 0, since_ms))
@@ -91,6 +92,6 @@ def judge(
     try:
         model = registry.load(previous).open()
     except ValueError as error:
-        return Verdict("wait", (f"version {previous} cannot be served any more, there is no going back: {error}",))
+        return Verdict("wait", (f"version {previous} can no longer be served, so there is no rollback: {error}",))
     instead = model.score(fresh.select(FEATURES).to_numpy()) >= model.card.threshold
     return rollback_gate(fresh, before, instead, resamples=_RESAMPLES, seed=settings.seed)

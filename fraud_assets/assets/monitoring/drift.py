@@ -1,4 +1,4 @@
-"""Asset ``drift``: whether what the stream serves still looks like what the champion was made for."""
+"""Asset ``drift``: whether what the stream serves still looks like what the champion was trained on."""
 
 from typing import TYPE_CHECKING
 
@@ -40,7 +40,7 @@ CHECKS = {
     "features_are_stable": "No feature was beyond its limit on two of the last three days.",
     "score_is_stable": "The champion's score was not beyond its limit on two of the last three days.",
     "no_feature_is_constant": "No feature that used to vary held one value all day.",
-    "dead_letters_are_rare": "On the newest day no more records were refused than the days before lead one to expect.",
+    "dead_letters_are_rare": "On the newest day no more records were refused than the days before suggest.",
 }
 
 
@@ -48,12 +48,12 @@ CHECKS = {
     group_name="monitoring",
     kinds={"polars"},
     owners=["team:fraud-ml"],
-    # Read from the lake, as far as they are needed: of months of predictions, the last four weeks.
+    # Read from the lake only as far as needed: of months of predictions, the last four weeks.
     deps=["transactions", "predictions", "dead_letters"],
     check_specs=non_blocking("drift", **CHECKS),
 )
 def drift(context: dg.AssetExecutionContext, settings: dg.ResourceParam[Settings], labels: pl.DataFrame):
-    """One verdict per feature and day of event time, for the days since the champion was trained that are over.
+    """One verdict per feature and day of event time, for the finished days since the champion was trained.
 
     The reference is the four weeks before that training. Retraining brings a new one with the new champion.
     """
@@ -126,7 +126,8 @@ def _make_reference(champion: Champion, as_of_ms: int, settings: Settings, label
 def served_days(champion: Champion, reference: Reference, settings: Settings) -> pl.DataFrame:
     """event_time_ms, features and the champion's score of what was served on the days after the reference.
 
-    Of the last SHOWN_DAYS, without the newest day, which is not over. The score is null where another model was asked.
+    Of the last SHOWN_DAYS, without the newest day, which is unfinished. The score is null where another model was
+    asked.
     """
     from fraud_core.features.table import FEATURES
 

@@ -33,10 +33,11 @@ def live_quality(
     predictions: pl.DataFrame,
     labels: pl.DataFrame,
 ):
-    """One cohort per model version and age (label delay, 14 and 30 days): precision, recall, F2, AP, CP@100, money.
+    """One cohort per model version and label maturity (label delay, 14 and 30 days): precision, recall, F2, AP, CP@100,
+    money.
 
-    Of the last FRAUD_TEST_DAYS days of each version that are old enough. Beside them what the scores promised without
-    labels, and by how much that was wrong; and recall from the review sample, which counts what nobody reported.
+    Of the last FRAUD_TEST_DAYS days of each version that have matured. Beside them the estimate from
+    scores alone and its error, and recall from the review sample, which counts fraud that nobody reported.
     """
     from fraud_core.monitoring import live_quality as core
 
@@ -57,7 +58,7 @@ def live_quality(
 
 
 def told(newest: Cohort, quality: LiveQuality) -> dict[str, object]:
-    """Metadata: the numbers of the newest cohort, which Prometheus gets as well, and a table of all cohorts as text."""
+    """Metadata: the numbers of the newest cohort, which Prometheus also gets, and a table of all cohorts as text."""
     rows = pl.DataFrame(
         [
             {
@@ -79,7 +80,7 @@ def recall_when_tested(registry: Registry, version: str) -> tuple[float, float] 
 
 
 def check(newest: Cohort | None, tested: tuple[float, float] | None) -> dg.AssetCheckResult:
-    """Passed as well when nothing can be judged yet; the metadata says so."""
+    """Also passes when nothing can be judged yet; the metadata says so."""
     figures = dict(zip(("test_recall_low", "test_recall_high"), tested or (), strict=False))
     is_judged = newest is not None and newest.frauds >= LEAST_FRAUDS and newest.recall is not None and tested
     if newest is not None:

@@ -22,7 +22,7 @@ _RESAMPLES = 200  # every hour
 
 @dataclass(frozen=True)
 class ModelComparison:
-    """The versions that were compared, and what follows. Without a challenger there is none to be judged."""
+    """The versions that were compared, and what follows. Without a challenger nothing is compared."""
 
     champion: str | None
     challenger: str | None
@@ -40,9 +40,7 @@ class ModelComparison:
             scores_are_complete="Both models have a score from 0 to 1 for every payment compared.",
             no_label_is_in_quarantine="Nothing changes the champion while labels are held: ./run labels shows them.",
         ),
-        *non_blocking(
-            "model_comparison", challenger_is_not_worse="As far as labels tell. One that is worse leaves Staging."
-        ),
+        *non_blocking("model_comparison", challenger_is_not_worse="As far as labels show. A worse one leaves Staging."),
     ],
 )
 def model_comparison(
@@ -51,9 +49,10 @@ def model_comparison(
     predictions: pl.DataFrame,
     labels: pl.DataFrame,
 ):
-    """One verdict per run: may the challenger take over? From what the stream served, where labels are complete.
+    """One verdict per run: may the challenger take over? Non-inferiority on what the stream served, where labels are
+    mature.
 
-    Paired, over the same draws of cards. Beside it what each arm's own decisions were worth (FRAUD_AB_SHARE).
+    Paired, over the same draws of cards. Also the quality of each arm's own decisions (FRAUD_AB_SHARE).
     """
     registry = Registry(settings, f"dagster run {context.run.run_id}")
     champion, challenger = registry.champion(), registry.challenger()

@@ -1,4 +1,4 @@
-"""Asset ``parity_audit``: a sample of what was served, computed again from the lake and compared bit by bit."""
+"""Asset ``parity_audit`` looks for training/serving skew: it recomputes a sample of what was served, bit for bit."""
 
 from pathlib import Path
 
@@ -22,7 +22,7 @@ _AUDITED_MS = DAY_MS  # of event time, up to the newest decision
 _SHOWN = 20
 
 CHECKS = {
-    "served_is_recomputed": "Features, scores and decisions of the sample come out again to the bit.",
+    "served_is_recomputed": "Features, scores and decisions of the sample are reproduced bit for bit.",
     "all_can_be_recomputed": "The models and risk tables that the sample names can still be loaded.",
 }
 
@@ -31,15 +31,15 @@ CHECKS = {
     group_name="monitoring",
     kinds={"polars", "xgboost"},
     owners=["team:fraud-ml"],
-    # Read from the lake: of months of both, the sampled cards alone.
+    # Of months of both, only the sampled cards are read from the lake.
     deps=["transactions", "predictions"],
     check_specs=non_blocking("parity_audit", **CHECKS),
 )
 def parity_audit(context: dg.AssetExecutionContext, settings: dg.ResourceParam[Settings]):
-    """One comparison per decision of the last day on a sample of cards, other ones in every run.
+    """One comparison per decision of the last day on a sample of cards, drawn anew in every run.
 
-    A card's whole history in its partition is needed for its features, so cards are drawn, not transactions. Decisions
-    are left out whose transaction the lake has not read yet, or whose history began before the lake did.
+    A card's whole history in its partition is needed for its features, so cards are drawn, not transactions. Left out
+    are decisions whose transaction the lake has not read yet, and those whose history began before the lake did.
     """
     from fraud_core.decisions.parity import differences
 
@@ -76,7 +76,7 @@ def sample(settings: Settings, seed: int) -> pl.DataFrame:
 
     log = OffsetLog(Lake(settings.lake).predictions)
     newest_ms = log.scan(SERVED_COLUMNS).select(pl.col("event_time_ms").max()).collect().item() or 0
-    # Whether a history is whole is asked of each partition: where its first record was not the topic's, a month is due.
+    # A history is complete by partition: where its first record was not the topic's, it takes a month to fill.
     known = _known(settings)
     recent = (
         log.scan(SERVED_COLUMNS)
@@ -106,7 +106,7 @@ def _known(settings: Settings) -> pl.DataFrame:
 
 
 def _models(served: pl.DataFrame, registry: Registry) -> tuple[dict, dict[str, str]]:
-    """The models that ``served`` names, by version; and why of those that cannot be used."""
+    """The models that ``served`` names, by version; and why the others cannot be used."""
     models, unusable = {}, {}
     for version in pl.concat([served["model_version"], served["shadow_model_version"]]).unique().drop_nulls().sort():
         try:
@@ -117,7 +117,7 @@ def _models(served: pl.DataFrame, registry: Registry) -> tuple[dict, dict[str, s
 
 
 def _tables(served: pl.DataFrame, folder: Path) -> tuple[dict, dict[str, str]]:
-    """The risk tables that ``served`` names, by file name; and why of those that cannot be used."""
+    """The risk tables that ``served`` names, by file name; and why the others cannot be used."""
     from fraud_core.features.merchant_risk import rows_of_table
 
     tables, unusable = {}, {}
@@ -125,5 +125,5 @@ def _tables(served: pl.DataFrame, folder: Path) -> tuple[dict, dict[str, str]]:
         try:
             tables[name] = rows_of_table(pl.read_parquet(folder / name))
         except FileNotFoundError:
-            unusable[name] = f"it is not in {folder} any more"
+            unusable[name] = f"it is no longer in {folder}"
     return tables, unusable

@@ -23,7 +23,7 @@ class RegisteredVersion:
     place: Promotion
 
 
-# Trees grow one after the other, so as many as a check can afford tell whether all would come out the same.
+# Trees grow one after the other, so the first ones, which a check can afford, show whether all would be the same.
 TREES_GROWN_AGAIN = 20
 
 
@@ -34,8 +34,8 @@ TREES_GROWN_AGAIN = 20
     io_manager_key="record",
     check_specs=blocking(
         "registered_model",
-        is_what_was_evaluated="The registry gives back the model that was evaluated, to the bit.",
-        reproduces="Its logged parameters and data give its first trees again, to the bit; ./run reproduce makes all.",
+        is_what_was_evaluated="The registry returns the model that was evaluated, bit for bit.",
+        reproduces="Its logged parameters and data give its first trees again, bit for bit; ./run reproduce grows all.",
     ),
 )
 def registered_model(
