@@ -12,6 +12,7 @@ from fraud_assets.plots import as_markdown, as_table
 from fraud_assets.registry import Registry
 from fraud_core import plots
 from fraud_core.evaluation.decision_quality import DecisionQuality, decision_quality
+from fraud_core.model.roles import CHALLENGER, CHAMPION
 from fraud_core.promotion.gates import Verdict, shadow_gate
 from fraud_core.promotion.shadow import matured, served_pairs
 from fraud_core.settings import Settings
@@ -80,7 +81,7 @@ def model_comparison(
 
 def arm_results(compared: pl.DataFrame, seed: int) -> dict[str, DecisionQuality]:
     """By arm, where there are frauds and others to judge it by."""
-    by_arm = {arm: compared.filter(arm=arm) for arm in ("champion", "challenger")}
+    by_arm = {arm: compared.filter(arm=arm) for arm in (CHAMPION, CHALLENGER)}
     return {
         arm: decision_quality(rows, rows[f"{arm}_flagged"].to_numpy(), resamples=_RESAMPLES, seed=seed)
         for arm, rows in by_arm.items()
