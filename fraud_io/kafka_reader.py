@@ -43,14 +43,7 @@ class TopicReader:
 
     def bounds(self, topic: str) -> Ranges:
         """First and end offset of each partition, in their order."""
-        try:
-            known = self._asking.list_topics(topic, timeout=self._timeout_s).topics[topic]
-            if known.error is not None:
-                raise OperatorError(self._refusals.of_topic(topic, known.error))
-            places = [TopicPartition(topic, partition) for partition in sorted(known.partitions)]
-            return {at.partition: self._asking.get_watermark_offsets(at, timeout=self._timeout_s) for at in places}
-        except KafkaException as error:
-            raise self._failure(topic, error.args[0]) from error
+        return _bounds(self._asking, self._refusals, topic, self._timeout_s)
 
     def beyond(self, topic: str, begin: Mapping[int, int]) -> Ranges:
         """As ``bounds``, from the offset that ``begin`` has for a partition."""
@@ -63,10 +56,11 @@ class TopicReader:
             wanted = [TopicPartition(topic, partition, time_ms) for partition in ends]
             found = self._asking.offsets_for_times(wanted, timeout=self._timeout_s)
         except KafkaException as error:
-            raise self._failure(topic, error.args[0]) from error
+            self._asking.poll(0)
+            raise self._refusals.raised_by(error.args[0], topic) from error
         for at in found:
             if at.error is not None:
-                raise self._failure(topic, at.error)
+                raise self._refusals.raised_by(at.error, topic)
         # Less than 0: no record is that young.
         return {at.partition: (at.offset if at.offset >= 0 else ends[at.partition], ends[at.partition]) for at in found}
 
@@ -115,10 +109,6 @@ class TopicReader:
         finally:
             reader.close()
 
-    def _failure(self, topic: str, error: KafkaError) -> OperatorError:
-        self._asking.poll(0)  # hands on why
-        return self._refusals.raised_by(error, topic)
-
 
 class Tail:
     """What comes into topics from now on. A context manager.
@@ -128,11 +118,12 @@ class Tail:
     """
 
     def __init__(self, settings: Settings, *topics: str, timeout_s: float = 15.0) -> None:
-        asked = TopicReader(settings, timeout_s)
-        places = [TopicPartition(topic, at, end) for topic in topics for at, (_, end) in asked.bounds(topic).items()]
         self._refusals = KafkaRefusals(settings)
         self._reader = consumer(settings, self._refusals)
-        self._reader.assign(places)
+        ends = {topic: _bounds(self._reader, self._refusals, topic, timeout_s) for topic in topics}
+        self._reader.assign(
+            [TopicPartition(topic, at, end) for topic, bounds in ends.items() for at, (_, end) in bounds.items()]
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -151,3 +142,15 @@ class Tail:
         if failed is not None:
             raise self._refusals.raised_by(failed.error(), failed.topic())
         return messages
+
+
+def _bounds(client: Consumer, refusals: KafkaRefusals, topic: str, timeout_s: float) -> Ranges:
+    try:
+        known = client.list_topics(topic, timeout=timeout_s).topics[topic]
+        if known.error is not None:
+            raise OperatorError(refusals.of_topic(topic, known.error))
+        places = [TopicPartition(topic, partition) for partition in sorted(known.partitions)]
+        return {at.partition: client.get_watermark_offsets(at, timeout=timeout_s) for at in places}
+    except KafkaException as error:
+        client.poll(0)  # refusals learn why
+        raise refusals.raised_by(error.args[0], topic) from error
