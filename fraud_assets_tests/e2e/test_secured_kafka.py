@@ -58,7 +58,7 @@ class Clients:
         }
 
     def produce(self, user: str, home: Path, **others: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "streaming.commands.simulate", "live", "--rate", "200", "--minutes", "0.05"]
+        command = [sys.executable, "-m", "streaming.commands.simulate", "live", "--rate", "200", "--minutes", "0.2"]
         environment = self.environment(user, home, **others)
         return subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=120)
 
