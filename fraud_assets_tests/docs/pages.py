@@ -3,6 +3,7 @@
 import re
 import shlex
 from dataclasses import dataclass
+from itertools import groupby
 
 from fraud_io.folders import ROOT
 
@@ -27,9 +28,12 @@ class Block:
 
     @property
     def commands(self) -> list[list[str]]:
-        """The words of each command, without comments; lines that end in a backslash are joined."""
-        lines = self.text.replace("\\\n", " ").splitlines()
-        return [words for line in lines for part in line.split("&&") if (words := shlex.split(part, comments=True))]
+        """The words of each command, without comments; commands end with a line or with &&."""
+        text = re.sub(r"(^|\s)#.*$", "", self.text.replace("\\\n", " "), flags=re.MULTILINE)
+        lexer = shlex.shlex(text, posix=True, punctuation_chars="&\n")
+        lexer.whitespace, lexer.whitespace_split, lexer.commenters = " \t", True, ""
+        groups = groupby(lexer, key=lambda token: set(token) <= {"&", "\n"})
+        return [list(words) for is_end, words in groups if not is_end]
 
     def __str__(self) -> str:
         return f"{self.page}:{self.line}"

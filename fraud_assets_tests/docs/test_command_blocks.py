@@ -2,6 +2,7 @@
 nothing."""
 
 import re
+from importlib import import_module
 
 import pytest
 import typer.main
@@ -55,3 +56,26 @@ def test_every_command_that_a_page_mentions_exists():
     mentioned = {(page.name, name) for page in PAGES for name in re.findall(r"\./run ([a-z][a-z-]*)", page.read_text())}
     assert len(mentioned) > 20
     assert {(page, name) for page, name in mentioned if name not in commands} == set()
+
+
+@pytest.mark.parametrize("block", SHELL_BLOCKS, ids=str)
+def test_the_words_of_a_command_are_ones_it_takes(block: Block):
+    for command in block.commands:
+        if command[0] == "./run":
+            parse(command[1:])
+
+
+def test_a_wrong_option_is_found():
+    for words in (["up", "--no"], ["bench", "drift", "--no"], ["demo", "--minutes", "many"]):
+        with pytest.raises(typer.TyperException):
+            parse(words)
+
+
+def parse(words: list[str]) -> None:
+    """Check the words of ``./run WORDS`` without running it. Commands that pass their words on take any, but bench."""
+    if words[0] == "bench":
+        name, command = words[1], typer.main.get_command(import_module(f"benchmarks.{words[1]}.__main__").app)
+        words = words[1:]
+    else:
+        name, command = words[0], typer.main.get_command(app).commands[words[0]]
+    command.make_context(name, list(words[1:]))
