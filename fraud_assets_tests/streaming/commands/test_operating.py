@@ -15,8 +15,8 @@ import pytest
 from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from fraud_assets_tests.streaming.conftest import Broker, free_port
 from fraud_assets_tests.streaming.parts import FolderRegistry, SparkCheckpoint, messages, payments, ranges, records
+from fraud_assets_tests.streaming.services import Broker
 from fraud_core.settings import Settings
 from fraud_core.timestamps import DAY_MS
 from fraud_core.topics import DEAD_LETTER, PREDICTIONS, TRANSACTIONS
@@ -24,6 +24,7 @@ from fraud_io.errors import OperatorError
 from fraud_io.kafka_reader import TopicReader
 from fraud_stack.ledger import take_ledger
 from fraud_stack.records import end_offsets
+from fraud_stack.services.ports import free_ports
 from streaming.commands.explain import Explainer, explain
 from streaming.job import start_check
 from streaming.job.query import StreamingJob
@@ -42,23 +43,14 @@ PAYMENTS = payments(60, users=4)
 
 
 class Served:
-    """A broker whose stream has been scored: 60 payments by two models, three records nobody can read."""
+    """Topics whose stream has been scored: 60 payments by two models, three records nobody can read."""
 
-    def __init__(self, home: Path, store_url: str) -> None:
-        ports = {f"{name}_port": free_port() for name in ("kafka", "kafka_controller", "mlflow", "metrics")}
+    def __init__(self, home: Path, store_url: str, broker: Broker) -> None:
+        mlflow_port, metrics_port = free_ports(2)
+        ports = broker.ports | {"mlflow_port": mlflow_port, "metrics_port": metrics_port}
         self.settings = Settings(home=home, partitions=2, **ports)
-        self.sasl = f"127.0.0.1:{free_port()}"
-        plain = f"127.0.0.1:{self.settings.kafka_port}"
-        controller = f"127.0.0.1:{self.settings.kafka_controller_port}"
-        login = "org.apache.kafka.common.security.plain.PlainLoginModule required"
-        self.broker = Broker(
-            self.settings,
-            f"listeners=PLAINTEXT://{plain},SASL_PLAINTEXT://{self.sasl},CONTROLLER://{controller}\n"
-            f"advertised.listeners=PLAINTEXT://{plain},SASL_PLAINTEXT://{self.sasl}\n"
-            "listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT\n"
-            "sasl.enabled.mechanisms=PLAIN\n"
-            f'listener.name.sasl_plaintext.plain.sasl.jaas.config={login} user_fraud="right";\n',
-        )
+        broker.make_topics_anew(self.settings)
+        self.sasl = broker.sasl
         self.admin = AdminClient(self.settings.confluent_kafka())
         self.producer = Producer(self.settings.confluent_kafka())
         registry = FolderRegistry(home / "registry")
@@ -98,11 +90,9 @@ class Served:
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory, running_valkey) -> Iterator[Served]:
+def served(tmp_path_factory, running_valkey, broker) -> Served:
     running_valkey.client.flushdb()
-    system = Served(tmp_path_factory.mktemp("served"), running_valkey.url)
-    yield system
-    system.broker.kill()
+    return Served(tmp_path_factory.mktemp("served"), running_valkey.url, broker)
 
 
 def test_the_ledger_of_a_replayed_stream_is_balanced_and_counts_what_came_twice(served):
