@@ -112,7 +112,7 @@ def airflow_bin() -> Path:
     return venv / "bin"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def dagster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dagster]:
     home = tmp_path_factory.mktemp("dagster")
     behaviour = home / "behaviour"
@@ -142,7 +142,7 @@ def dagster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dagster]:
         yield Dagster(settings, environment, behaviour)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def airflow_environment(dagster: Dagster, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     port, trigger_logs, worker_logs = free_ports(3)
     address = f"http://127.0.0.1:{port}"
@@ -168,7 +168,7 @@ def airflow_environment(dagster: Dagster, tmp_path_factory: pytest.TempPathFacto
     }  # fmt: skip
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def airflow(airflow_bin: Path, airflow_environment: dict[str, str]) -> Iterator[Airflow]:
     """Scheduler, triggerer, DAG processor and API server on SQLite, and the DAG known to them."""
     environment = airflow_environment | {"PATH": f"{airflow_bin}:{os.environ['PATH']}"}
