@@ -17,7 +17,8 @@ def run_tests(pytest_arguments: Sequence[str], *, fast: bool = False, coverage: 
     """Exit status of the first check that fails, else 0. With arguments only pytest runs, with these.
 
     fast: only the tests that start no service and no stream.
-    coverage: measure the branches that the tests take, subprocesses included, and print them by file.
+    coverage: print by file which branches the tests take in their own processes; those of processes that they start
+        (services, the job) are not counted.
     """
     bin_folder = Path(sys.executable).parent
     pytest = [sys.executable, "-m", "pytest"]
