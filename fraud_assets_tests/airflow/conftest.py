@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
@@ -87,11 +88,14 @@ class Airflow:
         self.ask("PATCH", f"dags/{DAG}/dagRuns/{run}/taskInstances/daily_training", json={"new_state": "failed"})
 
     def ask(self, method: str, path: str, **arguments: object) -> dict:
-        token = requests.get(f"{self.address}/auth/token", timeout=30).json()["access_token"]
-        headers = {"Authorization": f"Bearer {token}"}
+        headers = {"Authorization": f"Bearer {self._token}"}
         response = requests.request(method, f"{self.address}/api/v2/{path}", headers=headers, timeout=30, **arguments)
         assert response.ok, response.text
         return response.json()
+
+    @cached_property
+    def _token(self) -> str:
+        return requests.get(f"{self.address}/auth/token", timeout=30).json()["access_token"]
 
 
 @pytest.fixture(scope="session")
