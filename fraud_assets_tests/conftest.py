@@ -29,7 +29,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     The tests of the embedded stack come together: it is there for no longer than they are.
     """
     for item in items:
-        item.add_marker(pytest.mark.xdist_group(_GROUPS.get(_layer(item), str(item.path))))
+        item.add_marker(pytest.mark.xdist_group(_GROUPS.get(_layer(item), str(item.path.relative_to(_HERE)))))
     items.sort(key=lambda item: "stack" in item.fixturenames)
     if hasattr(config, "workerinput"):
         items.sort(key=lambda item: [*_LONGEST_FIRST, _layer(item)].index(_layer(item)))

@@ -78,14 +78,14 @@ class Broker:
             command, environment = broker_command(home), environment | {"JAVA_HOME": str(java_home())}
             self._process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
         self._admin = AdminClient(settings.confluent_kafka())
-        wait_until(lambda: self._topics() is not None, "the broker does not start", 60)
+        wait_until(lambda: self._topics() is not None, "the broker does not start")
 
     def make_topics_anew(self, settings: Settings) -> None:
         """All topics of the system, empty, with as many partitions as the settings say."""
         there = [topic.name for topic in TOPICS if topic.name in self._topics()]
         for gone in self._admin.delete_topics(there).values() if there else ():
             gone.result(30)
-        wait_until(lambda: not set(there) & self._topics(), "the topics are not deleted", 60)
+        wait_until(lambda: not set(there) & self._topics(), "the topics are not deleted")
         create_topics(settings)
 
     def kill(self) -> None:
