@@ -1,7 +1,9 @@
 """What every layer shares."""
 
 import os
+from pathlib import Path
 
+import pytest
 from hypothesis import settings
 
 # The first call compiles (numba), and machines are shared: a slow example is no failure. The same examples every run.
@@ -10,3 +12,28 @@ settings.load_profile("project")
 
 # A JVM of a test ends before what its second compiler makes of the code is worth the work.
 os.environ.setdefault("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1")
+# Threads of one process that wait for each other give the core to the other process.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+_HERE = Path(__file__).parent
+# Tests of a group run in one process, one after the other. Whole systems take memory and ports, so that there is one at
+# a time; the streaming tests share a broker. Of the other layers each file is a group: its tests share what is made for
+# them.
+_GROUPS = {"e2e": "systems", "airflow": "systems", "streaming": "streaming"}
+_LONGEST_FIRST = ("e2e", "airflow", "streaming", "assets", "benchmarks")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Groups for several processes (``-n 2 --dist loadgroup``); what takes longest begins first, beside all others.
+
+    The tests of the embedded stack come together: it is there for no longer than they are.
+    """
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(_GROUPS.get(_layer(item), str(item.path.relative_to(_HERE)))))
+    items.sort(key=lambda item: "stack" in item.fixturenames)
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: [*_LONGEST_FIRST, _layer(item)].index(_layer(item)))
+
+
+def _layer(item: pytest.Item) -> str:
+    return item.path.relative_to(_HERE).parts[0]

@@ -343,11 +343,15 @@ def jars(
 
 
 @app.command(context_settings=_PASS_THROUGH)
-def test(context: typer.Context) -> None:
+def test(
+    context: typer.Context,
+    fast: Annotated[bool, typer.Option("--fast", help="Leave out the tests that start a service or a stream.")] = False,
+    coverage: Annotated[bool, typer.Option("--coverage", help="Print the branches that no test takes.")] = False,
+) -> None:
     """Lint, format check, import directions, then every test; with arguments, pytest with these alone."""
     from fraud_stack.testing import run_tests
 
-    raise typer.Exit(run_tests(context.args))
+    raise typer.Exit(run_tests(context.args, fast=fast, coverage=coverage))
 
 
 def _stack() -> "Stack":

@@ -12,7 +12,7 @@ from fraud_assets.assets.monitoring.live_quality import LEAST_FRAUDS
 from fraud_assets.definitions import build_defs
 from fraud_assets.lake.io_managers import RecordIOManager
 from fraud_assets.lake.offset_log import OffsetLog, TopicRange
-from fraud_assets_tests.assets.conftest import AS_OF_MS, PARTITION, settings_in
+from fraud_assets_tests.assets.conftest import AS_OF_MS, PARTITION
 from fraud_core.decisions.prediction_table import SERVED_COLUMNS
 from fraud_core.features.table import FEATURES
 from fraud_core.labels.known import LABEL_COLUMNS
@@ -76,7 +76,7 @@ def with_verdicts(labels: pl.DataFrame, served: pl.DataFrame) -> pl.DataFrame:
 
 
 @pytest.fixture(scope="module")
-def lake(tmp_path_factory, simulated) -> Settings:
+def lake(tmp_path_factory, settings_in, simulated) -> Settings:
     """Two registered versions: the first logged recall intervals of its test period that nothing can reach."""
     settings = settings_in(tmp_path_factory.mktemp("home"))
     transactions, labels = simulated
@@ -84,8 +84,7 @@ def lake(tmp_path_factory, simulated) -> Settings:
     fill_lake(settings, transactions, with_verdicts(labels, served))
     with OffsetLog(settings.lake / "predictions").append(TopicRange({0: 0}, {0: len(served)})) as folder:
         served.write_parquet(folder / "rows.parquet")
-    mlflow.set_tracking_uri(settings.mlflow_address)
-    experiment = mlflow.create_experiment("live", artifact_location=str(settings.home / "artifacts"))
+    experiment = mlflow.get_experiment_by_name(settings.experiment_name).experiment_id
     client = MlflowClient(settings.mlflow_address)
     client.create_registered_model(settings.model_name)
     for _ in "12":
@@ -152,7 +151,7 @@ def test_labels_in_quarantine_judge_nobody(lake):
     assert materialize(lake)[2] == before
 
 
-def test_a_lake_without_predictions_gives_an_empty_record_and_no_alarm(tmp_path):
+def test_a_lake_without_predictions_gives_an_empty_record_and_no_alarm(tmp_path, settings_in):
     settings = settings_in(tmp_path)
     metadata, check, kept = materialize(settings)
     assert kept.cohorts == ()

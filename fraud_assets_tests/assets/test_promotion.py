@@ -3,7 +3,6 @@
 import json
 
 import dagster as dg
-import mlflow
 import numpy as np
 import polars as pl
 import pytest
@@ -12,8 +11,7 @@ import xgboost as xgb
 from fraud_assets.definitions import build_defs
 from fraud_assets.lake.offset_log import OffsetLog, TopicRange
 from fraud_assets.registry import Registry
-from fraud_assets_tests.assets.conftest import settings_in
-from fraud_assets_tests.assets.test_champion import again
+from fraud_assets_tests.assets.conftest import again, register
 from fraud_core.decisions.prediction_table import SERVED_COLUMNS
 from fraud_core.features.table import FEATURES
 from fraud_core.labels.known import LABEL_COLUMNS
@@ -51,9 +49,7 @@ class World:
     def __init__(self, settings: Settings, model: StoredModel) -> None:
         self.settings = settings
         self.registry = Registry(self.settings, "a test")
-        experiment = mlflow.get_experiment_by_name(self.settings.experiment_name).experiment_id
-        with mlflow.start_run(experiment_id=experiment) as run:
-            again(self.registry, self.registry.register(model, run.info.run_id, {}), model)
+        again(self.registry, register(self.registry, self.settings, model), model)
         self._served = 0
 
     def serve(
@@ -144,11 +140,8 @@ class World:
 
 
 @pytest.fixture(scope="module")
-def with_mlflow(tmp_path_factory) -> Settings:
-    settings = settings_in(tmp_path_factory.mktemp("mlflow"))
-    mlflow.set_tracking_uri(settings.mlflow_address)
-    mlflow.create_experiment(settings.experiment_name, artifact_location=str(settings.home / "artifacts"))
-    return settings
+def with_mlflow(tmp_path_factory, settings_in) -> Settings:
+    return settings_in(tmp_path_factory.mktemp("mlflow"))
 
 
 @pytest.fixture

@@ -1,14 +1,10 @@
 import json
 import logging
 
-import mlflow
 import pytest
-import xgboost as xgb
 
 from fraud_assets.registry import Registry, servable_champion
-from fraud_assets_tests.assets.conftest import settings_in
-from fraud_core.features.table import FEATURES
-from fraud_core.model.fraud_model import FraudModel, ModelCard
+from fraud_assets_tests.assets.conftest import register
 from fraud_core.model.stored import StoredModel
 from fraud_io.folders import Lake
 
@@ -16,29 +12,14 @@ pytestmark = pytest.mark.assets
 
 
 @pytest.fixture(scope="module")
-def model() -> StoredModel:
-    rows = xgb.DMatrix([[float(i + j) for j in range(len(FEATURES))] for i in range(8)], [0, 1] * 4)
-    return StoredModel.of(FraudModel(xgb.train({"max_depth": 2}, rows, 3), ModelCard(0.5, 0.01, (0, 10))))
-
-
-@pytest.fixture(scope="module")
-def settings(tmp_path_factory):
-    settings = settings_in(tmp_path_factory.mktemp("registry"))
-    mlflow.set_tracking_uri(settings.mlflow_address)
-    mlflow.create_experiment(settings.experiment_name, artifact_location=str(settings.home / "artifacts"))
-    return settings
+def settings(tmp_path_factory, settings_in):
+    return settings_in(tmp_path_factory.mktemp("registry"))
 
 
 @pytest.fixture
 def registry(settings, request):
     """A registry of its own model for each test."""
     return Registry(settings.model_copy(update={"model_name": request.node.name}), "a test")
-
-
-def register(registry: Registry, settings, model: StoredModel) -> str:
-    mlflow.set_tracking_uri(settings.mlflow_address)
-    with mlflow.start_run(experiment_id=mlflow.get_experiment_by_name(settings.experiment_name).experiment_id) as run:
-        return registry.register(model, run.info.run_id, {})
 
 
 def test_there_is_no_champion_before_the_first_promotion(registry, settings, model):

@@ -18,7 +18,7 @@ from benchmarks.training.data import fill_lake
 from fraud_assets.definitions import build_defs
 from fraud_assets.lake.offset_log import OffsetLog, TopicRange
 from fraud_assets.registry import Registry
-from fraud_assets_tests.assets.conftest import AS_OF_MS, PARTITION, settings_in
+from fraud_assets_tests.assets.conftest import AS_OF_MS, PARTITION
 from fraud_assets_tests.assets.fake_kafka import FakeKafka
 from fraud_assets_tests.streaming.parts import booster, detector
 from fraud_core.decisions.prediction import Anomaly, Decisions, Scored, encode_predictions
@@ -64,8 +64,10 @@ def arrived() -> tuple[pl.DataFrame, pl.DataFrame]:
 class Lake:
     """A home with transactions, labels, a champion in Production and what it decided since it was trained."""
 
-    def __init__(self, home: Path, champion: FraudModel, transactions: pl.DataFrame, labels: pl.DataFrame) -> None:
-        self.settings = settings_in(home)
+    def __init__(
+        self, settings: Settings, champion: FraudModel, transactions: pl.DataFrame, labels: pl.DataFrame
+    ) -> None:
+        self.settings = settings
         with OffsetLog(self.settings.lake / "labels").append(TopicRange({0: 0}, {0: labels.height})) as folder:
             labels.write_parquet(folder / "rows.parquet")
         ends = dict(transactions.group_by("partition").len().iter_rows())
@@ -81,8 +83,6 @@ class Lake:
 
     def register(self, champion: FraudModel) -> None:
         mlflow.set_tracking_uri(self.settings.mlflow_address)
-        if mlflow.get_experiment_by_name(self.settings.experiment_name) is None:
-            mlflow.create_experiment(self.settings.experiment_name, str(self.settings.home / "artifacts"))
         mlflow.set_experiment(self.settings.experiment_name)
         registry = Registry(self.settings, "test")
         with mlflow.start_run() as run:
@@ -131,19 +131,19 @@ def instance():
 
 
 @pytest.fixture(scope="module")
-def stable(tmp_path_factory, champion, arrived) -> tuple[Lake, pl.DataFrame]:
+def stable(tmp_path_factory, settings_in, champion, arrived) -> tuple[Lake, pl.DataFrame]:
     """A lake, and what was served of traffic that did not change; not read by it yet."""
-    lake = Lake(tmp_path_factory.mktemp("stable"), champion, *arrived)
+    lake = Lake(settings_in(tmp_path_factory.mktemp("stable")), champion, *arrived)
     return lake, lake.serve(arrived[0])
 
 
 @pytest.fixture(scope="module")
-def dear(tmp_path_factory, champion, arrived) -> tuple[Lake, dg.DagsterInstance]:
+def dear(tmp_path_factory, settings_in, champion, arrived) -> tuple[Lake, dg.DagsterInstance]:
     """Payments cost half as much again from the fifth day after the training on; drift has been looked for."""
     is_later = pl.col("event_time_ms") >= AS_OF_MS + 4 * DAY_MS
     amount = (pl.col("amount_cents") * 1.5).cast(pl.Int64)
     rows = arrived[0].with_columns(amount_cents=pl.when(is_later).then(amount).otherwise("amount_cents"))
-    lake = Lake(tmp_path_factory.mktemp("dear"), champion, rows, arrived[1])
+    lake = Lake(settings_in(tmp_path_factory.mktemp("dear")), champion, rows, arrived[1])
     lake.ingest(lake.serve(rows))
     with dg.DagsterInstance.ephemeral() as instance:
         lake.found = lake.materialize(instance, "dead_letters", "drift")["drift"].metadata
@@ -154,7 +154,7 @@ def watched(stable: tuple[Lake, pl.DataFrame], served: pl.DataFrame, home: Path)
     """Another lake beside the stable one's registry, risk table and history, with ``served`` instead."""
     shutil.copytree(stable[0].settings.home, home, dirs_exist_ok=True)
     lake = copy.copy(stable[0])
-    lake.settings = settings_in(home, mlflow_url=stable[0].settings.mlflow_url)
+    lake.settings = stable[0].settings.model_copy(update={"home": home})
     shutil.rmtree(lake.settings.lake / "predictions", ignore_errors=True)
     lake.ingest(served)
     return lake
@@ -232,7 +232,7 @@ def test_a_broken_feature_and_many_dead_letters_fail_their_checks_and_ask_for_no
     assert "repair that first" in tick(lake, instance).skip_message
 
 
-def test_with_no_champion_nothing_is_judged_and_the_sensor_waits(tmp_path, arrived):
+def test_with_no_champion_nothing_is_judged_and_the_sensor_waits(tmp_path, settings_in, arrived):
     settings = settings_in(tmp_path)
     fill_lake(settings, *arrived)
     definitions = build_defs(settings, {"kafka": FakeKafka(settings=settings, topics={})})

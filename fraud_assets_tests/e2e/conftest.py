@@ -66,7 +66,7 @@ def run(environment: dict[str, str], *arguments: str, timeout_s: float = 300) ->
     )
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     home = tmp_path_factory.mktemp("stack")
     ports = dict(zip(PORTS, free_ports(len(PORTS)), strict=True))
