@@ -3,7 +3,7 @@
 import polars as pl
 
 from fraud_core.labels.known import label_transactions
-from fraud_core.payments.transaction import AMOUNT_CENTS
+from fraud_core.payments.money import AMOUNT_CENTS
 from fraud_core.timestamps import DAY_MS
 
 # What lies further back says little about today, and the comparison runs every hour.
