@@ -16,7 +16,7 @@ from fraud_assets.lake.offset_log import TopicRange
 from fraud_assets.resources import KafkaResource, spark_resource
 from fraud_assets_tests.e2e.conftest import ROOT
 from fraud_assets_tests.e2e.secured_kafka import secured_kafka
-from fraud_assets_tests.streaming.services import Job, Valkey, wait_until
+from fraud_assets_tests.services import Job, Valkey, wait_until
 from fraud_core.settings import Settings
 from fraud_core.topics import PREDICTIONS, TRANSACTIONS
 from fraud_io.errors import OperatorError

@@ -12,7 +12,7 @@ from fraud_core.evaluation.report import card_precision_at_k
 from fraud_core.model.roles import CHAMPION
 from fraud_core.monitoring.cbpe import expected_quality
 from fraud_core.monitoring.cohorts import Cohort, LiveQuality, maturities
-from fraud_core.payments.transaction import AMOUNT_CENTS
+from fraud_core.payments.money import AMOUNT_CENTS
 from fraud_core.timestamps import DAY_MS, day_of
 
 LOOKED_BACK_DAYS = 60  # versions that decided nothing since are history

@@ -11,7 +11,7 @@ import polars as pl
 from fraud_core.evaluation.decision_quality import decision_quality, paired_f2
 from fraud_core.features.table import FEATURES
 from fraud_core.model.roles import CHAMPION
-from fraud_core.payments.transaction import AMOUNT_CENTS
+from fraud_core.payments.money import AMOUNT_CENTS
 from fraud_core.promotion.gates import LEAST_FRAUD_CARDS, LEAST_FRAUDS, Verdict
 from fraud_core.timestamps import DAY_MS
 

