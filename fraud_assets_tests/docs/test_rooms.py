@@ -16,7 +16,7 @@ LAYERS = {
 def test_the_drawing_has_the_floors_of_the_contracts():
     drawn = re.findall(r"\w+(?: · \w+)*", PAGE.split("```text")[2].split("```")[0])
     floors = [set(floor.split(" · ")) for floor in drawn]
-    for package in ("fraud_core", "fraud_stack"):
+    for package in ("fraud_core", "streaming", "fraud_stack"):
         wanted = [set(layer.split(" | ")) for layer in LAYERS[package]]
         assert [floor for floor in floors if floor in wanted] == wanted
 
