@@ -248,7 +248,7 @@ def explain(context: typer.Context) -> None:
 
 @app.command(context_settings=_PASS_THROUGH)
 def repair(context: typer.Context) -> None:
-    """Repair a checkpoint of the stream that has a file which is not whole."""
+    """Repair a checkpoint of the stream that has a corrupt file."""
     _run_module("streaming.commands.repair", *context.args)
 
 

@@ -1,6 +1,6 @@
-"""Was what the stream served what training would compute? Both call the same functions; here the proof is by the bit.
+"""Training/serving skew, proven absent to the bit: what the stream decided is what training would compute.
 
-A decision is computed again from where it says it came from: the transactions of its card in its partition up to its
+A decision is computed again from what it names: the transactions of its card in its partition up to its
 offset, the merchant risk table and the model versions it names.
 """
 
@@ -73,8 +73,8 @@ def _set_merchant_risk(values: np.ndarray, placed: pl.DataFrame, tables: Mapping
 def _decisions(
     placed: pl.DataFrame, values: np.ndarray, models: Mapping[str, FraudModel]
 ) -> dict[str, np.ndarray | pl.Series]:
-    score, threshold = _said(placed["model_version"], values, models)
-    shadow_score, shadow_threshold = _said(placed["shadow_model_version"], values, models)
+    score, threshold = _scores(placed["model_version"], values, models)
+    shadow_score, shadow_threshold = _scores(placed["shadow_model_version"], values, models)
     is_challengers = placed["arm"] == "challenger"
     champion = placed.select(pl.when(is_challengers).then("shadow_model_version").otherwise("model_version"))
     anomaly = np.full(len(values), np.nan)
@@ -91,7 +91,7 @@ def _decisions(
     }
 
 
-def _said(versions: pl.Series, values: np.ndarray, models: Mapping[str, FraudModel]) -> tuple[np.ndarray, np.ndarray]:
+def _scores(versions: pl.Series, values: np.ndarray, models: Mapping[str, FraudModel]) -> tuple[np.ndarray, np.ndarray]:
     """Score and threshold of each row by its version; NaN where it names none."""
     score, threshold = np.full((2, len(values)), np.nan)
     for version, rows in _by_version(versions):

@@ -1,7 +1,7 @@
 """Which batches of labels are held, and who released what: an append-only file beside the labels in the lake.
 
-The labels themselves stay where they are. What is held follows from the lines alone, so what a training run could not
-see is told by how many lines there were.
+The labels themselves stay where they are. What is held follows from the lines alone, so the number of lines
+identifies what a training run could not see.
 """
 
 import fcntl
@@ -37,12 +37,12 @@ class QuarantineLog:
         return _released(self._lines())
 
     def blocks_promotion(self) -> str | None:
-        """Why no model may be promoted: one sentence that says what to do. None when nothing is held."""
+        """Why no model may be promoted: one sentence with what to do. None when nothing is held."""
         held = self.held()
         if not held:
             return None
-        told = ", ".join(f"{batch.name} ({batch.reason})" for batch in held)
-        return f"labels are in quarantine, look at ./run labels and release or correct them: {told}"
+        batches = ", ".join(f"{batch.name} ({batch.reason})" for batch in held)
+        return f"labels are in quarantine, look at ./run labels and release or correct them: {batches}"
 
     def hold(self, batches: Sequence[Batch], who: str) -> list[Batch]:
         """Hold those that are not held yet as they are, and not released; the ones that were written."""
