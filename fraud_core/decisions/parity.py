@@ -38,7 +38,7 @@ def differences(
 ) -> pl.DataFrame:
     """DIFFERENCES between ``served`` and what comes out now, a row for each field whose bits differ.
 
-    served : served.SERVED_COLUMNS, each position once. transactions : transaction.COLUMNS, everything that ever arrived
+    served : PREDICTION_COLUMNS, each position once. transactions : transaction.COLUMNS, everything that ever arrived
         of the cards of ``served``. tables, models : all that ``served`` names, by name and version.
     """
     arrived = transactions.sort(_POSITION)
