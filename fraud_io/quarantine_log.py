@@ -1,7 +1,7 @@
 """Which batches of labels are held, and who released what: an append-only file beside the labels in the lake.
 
-The labels themselves stay where they are. What is held follows from the lines alone, so what a training run could not
-see is known from how many lines there were.
+The labels themselves stay where they are. What is held follows from the lines alone, so the number of lines
+identifies what a training run could not see.
 """
 
 from collections.abc import Sequence

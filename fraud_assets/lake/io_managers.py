@@ -108,6 +108,6 @@ class IngestedIOManager(dg.ConfigurableIOManager):
             return without(log.scan(LABEL_COLUMNS).collect(), QuarantineLog(Path(self.lake)).held())
         if name in INGESTED:
             return log.scan(INGESTED[name]).collect()
-        from fraud_core.decisions.prediction_table import SERVED_COLUMNS  # here and not above: the import compiles
+        from fraud_core.decisions.prediction_table import PREDICTION_COLUMNS  # here and not above: the import compiles
 
-        return log.scan(SERVED_COLUMNS).unique("transaction_id", keep="any").collect()
+        return log.scan(PREDICTION_COLUMNS).unique("transaction_id", keep="any").collect()

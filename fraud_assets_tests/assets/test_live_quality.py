@@ -13,7 +13,7 @@ from fraud_assets.definitions import build_defs
 from fraud_assets.lake.io_managers import RecordIOManager
 from fraud_assets.lake.offset_log import OffsetLog, TopicRange
 from fraud_assets_tests.assets.conftest import AS_OF_MS, PARTITION
-from fraud_core.decisions.prediction_table import SERVED_COLUMNS
+from fraud_core.decisions.prediction_table import PREDICTION_COLUMNS
 from fraud_core.features.table import FEATURES
 from fraud_core.labels.known import LABEL_COLUMNS
 from fraud_core.labels.quarantine import Batch
@@ -28,7 +28,7 @@ LIVE_DAYS = 45
 
 
 def scored(transactions: pl.DataFrame, labels: pl.DataFrame, seed: int) -> pl.DataFrame:
-    """SERVED_COLUMNS of the last days: scores that know the frauds fairly well, a second version halfway."""
+    """PREDICTION_COLUMNS of the last days: scores that know the frauds fairly well, a second version halfway."""
     rng = np.random.default_rng(seed)
     live = transactions.filter(pl.col("event_time_ms") >= AS_OF_MS - LIVE_DAYS * DAY_MS)
     frauds = labels.filter("is_fraud").select("transaction_id").unique()
@@ -57,7 +57,7 @@ def scored(transactions: pl.DataFrame, labels: pl.DataFrame, seed: int) -> pl.Da
         merchant_risk_table=pl.lit(None),
         partition="partition",
         offset="offset",
-    ).cast(SERVED_COLUMNS).select(list(SERVED_COLUMNS))  # fmt: skip
+    ).cast(PREDICTION_COLUMNS).select(list(PREDICTION_COLUMNS))  # fmt: skip
 
 
 def with_verdicts(labels: pl.DataFrame, served: pl.DataFrame) -> pl.DataFrame:

@@ -12,7 +12,7 @@ from fraud_assets.definitions import build_defs
 from fraud_assets.lake.offset_log import OffsetLog, TopicRange
 from fraud_assets.registry import Registry
 from fraud_assets_tests.assets.conftest import again, register
-from fraud_core.decisions.prediction_table import SERVED_COLUMNS
+from fraud_core.decisions.prediction_table import PREDICTION_COLUMNS
 from fraud_core.features.table import FEATURES
 from fraud_core.labels.known import LABEL_COLUMNS
 from fraud_core.labels.quarantine import Batch
@@ -84,8 +84,8 @@ class World:
             **dict.fromkeys(FEATURES, 0.0),
             "amount": np.where(is_fraud, 150.0, 50.0),
         }
-        known = {name: columns.get(name, 0.5) for name in SERVED_COLUMNS}
-        self._append("predictions", pl.DataFrame(known, schema=SERVED_COLUMNS, strict=False))
+        known = {name: columns.get(name, 0.5) for name in PREDICTION_COLUMNS}
+        self._append("predictions", pl.DataFrame(known, schema=PREDICTION_COLUMNS, strict=False))
         self._append(
             "labels",
             pl.DataFrame(
@@ -104,8 +104,8 @@ class World:
 
     def advance(self) -> None:
         """The stream goes on to the end of the day: a payment nobody knows anything about yet."""
-        row = dict.fromkeys(SERVED_COLUMNS) | {"transaction_id": "last", "user_id": "u", "event_time_ms": AS_OF_MS}
-        self._append("predictions", pl.DataFrame([row], schema=SERVED_COLUMNS))
+        row = dict.fromkeys(PREDICTION_COLUMNS) | {"transaction_id": "last", "user_id": "u", "event_time_ms": AS_OF_MS}
+        self._append("predictions", pl.DataFrame([row], schema=PREDICTION_COLUMNS))
         self._served += 1
 
     def _append(self, name: str, rows: pl.DataFrame) -> None:

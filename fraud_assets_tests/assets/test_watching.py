@@ -22,7 +22,7 @@ from fraud_assets_tests.assets.conftest import AS_OF_MS, PARTITION
 from fraud_assets_tests.assets.fake_kafka import FakeKafka
 from fraud_assets_tests.streaming.parts import booster, detector
 from fraud_core.decisions.prediction import Anomaly, Decisions, Scored, encode_predictions
-from fraud_core.decisions.prediction_table import SERVED_COLUMNS, decode_predictions
+from fraud_core.decisions.prediction_table import PREDICTION_COLUMNS, decode_predictions
 from fraud_core.features.merchant_risk import MerchantHistory, MerchantRisk, rows_of_table
 from fraud_core.features.table import compute_features
 from fraud_core.labels.known import LABEL_COLUMNS
@@ -90,7 +90,7 @@ class Lake:
         registry.move(version, "Production", "test")
 
     def serve(self, transactions: pl.DataFrame) -> pl.DataFrame:
-        """SERVED_COLUMNS of the days since the training."""
+        """PREDICTION_COLUMNS of the days since the training."""
         parts = [
             (part, compute_features(part, None, self.risk).values)
             for part in transactions.partition_by("partition", maintain_order=True)
@@ -110,7 +110,7 @@ class Lake:
         log = OffsetLog(self.settings.lake / "predictions")
         at = sum(log.position().values())
         with log.append(TopicRange({0: at}, {0: at + served.height})) as folder:
-            served.select(list(SERVED_COLUMNS)).write_parquet(folder / "rows.parquet")
+            served.select(list(PREDICTION_COLUMNS)).write_parquet(folder / "rows.parquet")
 
     def materialize(self, instance: dg.DagsterInstance, *assets: str) -> dict[str, dg.AssetMaterialization]:
         kafka = FakeKafka(settings=self.settings, topics={"transactions_dead_letter": self.dead_letters})

@@ -18,9 +18,9 @@ _LOOKED_AT = pl.col("review_sample") & pl.col("is_reviewed")
 def recall_by_review(rows: pl.DataFrame) -> Estimate | None:
     """Share of all frauds that was flagged. None without frauds, or when nobody looked at a part of what was let pass.
 
-    rows : user_id, is_flagged, is_fraud, is_reported (by others than analysts), is_reviewed (an analyst said what it
-        is), review_sample (Booleans), review_probability.
-    A row of the sample that nobody got round to says nothing: the others of its probability count for it. The interval
+    rows : user_id, is_flagged, is_fraud, is_reported (by others than analysts), is_reviewed (an analyst gave a
+        verdict), review_sample (Booleans), review_probability.
+    A row of the sample that nobody reviewed is not evidence: the others of its probability count for it. The interval
     is what the sampling leaves open; it is wide, because a small sample holds few frauds or none.
     """
     caught = rows.filter("is_flagged", "is_fraud").height

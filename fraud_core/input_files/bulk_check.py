@@ -26,7 +26,7 @@ _TIME = (
 )
 _TIMES = ("timestamp", "label_time")
 
-# What a schema says of a message: ``not`` names properties that no row's message has.
+# Keywords of a message: ``not`` names properties that no row's message has.
 _OF_MESSAGE = {"$schema", "title", "description", "type", "required", "properties", "not"}
 _OF_PROPERTY: dict[str, Callable[[pl.Expr, object], pl.Expr]] = {
     "enum": lambda value, allowed: value.is_in([one for one in allowed if one is not None]),

@@ -46,7 +46,7 @@ def transaction_message(row: Mapping[str, object]) -> bytes:
 
 
 def label_message(row: Mapping[str, object]) -> tuple[bytes, bool]:
-    """JSON of a label, and whether the row says when it became known; without, label_time is the epoch."""
+    """JSON of a label, and whether the row has the time when it became known; without, label_time is the epoch."""
     message = {
         "transaction_id": _id(row.get("transaction_id")),
         "is_fraud": _boolean(row.get("is_fraud")),

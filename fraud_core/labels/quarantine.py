@@ -1,8 +1,8 @@
 """Which labels are not to be believed until a person has looked: floods of false ones, by source and day.
 
 A source's labels of one day are held together. They are compared with the same source's own days before, because what
-is much for one is little for another. A day here is the day they came on, told by the label times around them: a label
-dated back to another day came with those it arrived among.
+is much for one is little for another. A day here is the day they came on, inferred from the label times around
+them: a label dated back to another day came with those it arrived among.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -14,7 +14,7 @@ import polars as pl
 from fraud_core.timestamps import DAY_MS, iso_date
 
 HISTORY_DAYS = 28
-LEAST_HISTORY_DAYS = 7  # before that, nobody knows how much a source says
+LEAST_HISTORY_DAYS = 7  # before that, a source has no usual volume yet
 
 # Measured: docs/operations.md. Generous, because an honest source may well treble: a first model in production gives
 # analysts several times the alerts they had.
@@ -30,7 +30,7 @@ Positions = dict[int, tuple[int, int]]
 
 @dataclass(frozen=True)
 class Batch:
-    """What one source said on one day: ``positions`` hold all its labels of that day, and none of another."""
+    """The labels of one source on one day: ``positions`` hold all its labels of that day, and none of another."""
 
     source: str
     day: str
@@ -61,7 +61,7 @@ class _Counts:
 
 @dataclass(frozen=True)
 class _History:
-    """What a source said in the days before: how many of them there were (up to HISTORY_DAYS), and in all."""
+    """A source's labels of the days before: the number of days (up to HISTORY_DAYS), and the labels in all."""
 
     days: int
     total: _Counts
@@ -143,7 +143,7 @@ def _first_suspicious(came: pl.DataFrame, released: Collection[str]) -> Batch | 
 
 
 def _by_day_and_source(came: pl.DataFrame) -> pl.DataFrame:
-    """day, source and the fields of _Counts; earlier days first, and of a day the source that said most."""
+    """day, source and the fields of _Counts; earlier days first, and of a day the source with the most."""
     contradicts = pl.col("is_fraud") != pl.col("is_fraud").shift().over("transaction_id")
     return (
         came.with_columns(contradicts=contradicts.fill_null(False))

@@ -20,7 +20,7 @@ _K = 100
 
 
 def decisions(served: pl.DataFrame, as_of_ms: int) -> pl.DataFrame:
-    """Of ``served`` (prediction_table.SERVED_COLUMNS) what a model decided in the LOOKED_BACK_DAYS before ``as_of_ms``.
+    """Of ``served`` (PREDICTION_COLUMNS) what a model decided in the LOOKED_BACK_DAYS before ``as_of_ms``.
 
     Returns transaction_id, user_id, event_time_ms, model_version, is_champions, amount_cents, score, is_flagged,
     review_sample, review_probability, in order of arrival: sums of floats depend on it.
@@ -63,7 +63,7 @@ def live_quality(
 ) -> LiveQuality:
     """For each version and each age of ``maturities``, a cohort of the last ``period_days`` that have it.
 
-    served : prediction_table.SERVED_COLUMNS, a transaction once. labels : known.LABEL_COLUMNS, none in quarantine.
+    served : PREDICTION_COLUMNS, a transaction once. labels : known.LABEL_COLUMNS, none in quarantine.
     """
     decided = decisions(served, as_of_ms)
     was_champion_ms = pl.col("event_time_ms").filter("is_champions").max()

@@ -20,7 +20,7 @@ FRESH_DAYS = 14
 
 
 def decisions_of(served: pl.DataFrame, version: str, begin_ms: int, end_ms: int) -> pl.DataFrame:
-    """Rows of ``served`` (prediction_table.SERVED_COLUMNS) that ``version`` decided as the champion, by arrival.
+    """Rows of ``served`` (PREDICTION_COLUMNS) that ``version`` decided as the champion, by arrival.
 
     begin_ms, end_ms : ingest time, [begin, end). Returns transaction_id, user_id, event_time_ms, amount_cents,
     is_flagged and FEATURES, in order of arrival.

@@ -12,7 +12,7 @@ COMPARED_DAYS = 30
 
 
 def served_pairs(served: pl.DataFrame, champion: str, challenger: str) -> pl.DataFrame:
-    """Of ``served`` (prediction_table.SERVED_COLUMNS) the rows that both versions scored, whichever of them decided.
+    """Of ``served`` (PREDICTION_COLUMNS) the rows that both versions scored, whichever of them decided.
 
     Returns transaction_id, user_id, event_time_ms, amount_cents, ``arm`` (whose decision counted: by version, not
     by the role it had then), and for both: champion_score, champion_flagged, challenger_score, challenger_flagged.

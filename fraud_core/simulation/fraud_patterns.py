@@ -151,5 +151,5 @@ def _events(
         merchant=merchant.astype(np.int64),
         amount_cents=charged_cents(amount),
         device=np.full(n, _FOREIGN_DEVICES + rng.integers(10**9)),
-        kind=np.ones(n, np.int8),  # which one is said by whoever draws
+        kind=np.ones(n, np.int8),  # which one: set by the pattern that draws
     )

@@ -1,6 +1,6 @@
 """``python -m streaming.commands.explain TRANSACTION_ID``: recompute a decision and compare it with the served one.
 
-Everything is taken from where the decision says it came from: the user's records of its partition up to its offset, the
+Everything is taken from the places that the decision names: the user's records of its partition up to its offset, the
 merchant risk table and the model versions it names. The recomputation goes through the scorer and the encoder, so equal
 means equal bytes. An id that was sent twice has two decisions; both are explained.
 
@@ -58,7 +58,7 @@ class Explanation:
 class Explainer:
     """Explains decisions with the models in the job's folder, or from the registry when they are not there.
 
-    ``tolerance_ms`` is that of the job's last plan: it says which of the user's earlier records were refused.
+    ``tolerance_ms`` is that of the job's last plan: it determines which of the user's earlier records were refused.
     """
 
     def __init__(self, settings: Settings) -> None:

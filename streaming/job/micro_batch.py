@@ -72,7 +72,7 @@ class MicroBatches:
         self._report(batch_id, len(records), outcomes, time.perf_counter() - began)
 
     def close(self) -> None:
-        """Between two micro-batches, when no other will come."""
+        """Call between two micro-batches, after the last one."""
         if self._lanes is not None:
             self._lanes.close()
 
@@ -105,7 +105,7 @@ class MicroBatches:
         return self._serving
 
     def _serving_of(self, plan: BatchPlan) -> Serving:
-        """What decided the micro-batch that runs again. Raises OperatorError when that is no longer to be had."""
+        """What decided the micro-batch that runs again. Raises OperatorError when that is gone."""
         try:
             champion, challenger = (self._models.get(name, self._stop) for name in (plan.champion, plan.challenger))
             tables = merchant_risk_source.load(self._risk_tables.folder, plan.merchant_risk_tables)

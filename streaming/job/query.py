@@ -118,12 +118,12 @@ class StreamingJob:
                 self._error = OperatorError(self._refusals.no_right(topics)) if may_not_write else error
                 raise
             except Exception as error:
-                # Spark hands on its text only; what to tell the operator depends on its type.
+                # Spark passes on its text only; the message to the operator depends on its type.
                 self._error = error
                 raise
 
     def _await(self, query: StreamingQuery) -> None:
-        """End the job when the stream ends, whyever it does."""
+        """End the job when the stream ends, for whatever reason."""
         try:
             query.awaitTermination()
         except (StreamingQueryException, Py4JError) as error:

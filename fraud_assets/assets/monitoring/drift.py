@@ -164,6 +164,6 @@ def check(alarm: "Alarm | None", refused: pl.DataFrame) -> list[dg.AssetCheckRes
 
 
 def _served(settings: Settings) -> pl.LazyFrame:
-    from fraud_core.decisions.prediction_table import SERVED_COLUMNS  # here and not above: the import compiles
+    from fraud_core.decisions.prediction_table import PREDICTION_COLUMNS  # here and not above: the import compiles
 
-    return OffsetLog(Lake(settings.lake).predictions).scan(SERVED_COLUMNS)
+    return OffsetLog(Lake(settings.lake).predictions).scan(PREDICTION_COLUMNS)

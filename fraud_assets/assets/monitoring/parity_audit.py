@@ -71,19 +71,19 @@ def parity_audit(context: dg.AssetExecutionContext, settings: dg.ResourceParam[S
 
 
 def sample(settings: Settings, seed: int) -> pl.DataFrame:
-    """SERVED_COLUMNS of CARDS cards, drawn by ``seed`` among those of the last day, each position once."""
-    from fraud_core.decisions.prediction_table import SERVED_COLUMNS
+    """PREDICTION_COLUMNS of CARDS cards, drawn by ``seed`` among those of the last day, each position once."""
+    from fraud_core.decisions.prediction_table import PREDICTION_COLUMNS
 
     log = OffsetLog(Lake(settings.lake).predictions)
-    newest_ms = log.scan(SERVED_COLUMNS).select(pl.col("event_time_ms").max()).collect().item() or 0
+    newest_ms = log.scan(PREDICTION_COLUMNS).select(pl.col("event_time_ms").max()).collect().item() or 0
     # A history is complete by partition: where its first record was not the topic's, it takes a month to fill.
     known = _known(settings)
     recent = (
-        log.scan(SERVED_COLUMNS)
+        log.scan(PREDICTION_COLUMNS)
         .filter(pl.col("event_time_ms") > newest_ms - _AUDITED_MS)
         .join(known.lazy(), on="partition")
         .filter(pl.col("offset") < pl.col("end"), pl.col("event_time_ms") >= pl.col("whole_from_ms"))
-        .select(list(SERVED_COLUMNS))
+        .select(list(PREDICTION_COLUMNS))
     )
     cards = recent.select("user_id").unique().collect().sort("user_id")["user_id"]
     drawn = cards.sample(min(CARDS, len(cards)), seed=seed % 2**32)

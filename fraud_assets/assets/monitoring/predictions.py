@@ -28,7 +28,7 @@ def predictions(
     Readers get a transaction once: a micro-batch that was decided twice wrote the same bytes twice. They are for
     judging models, never for training one.
     """
-    from fraud_core.decisions.prediction_table import SERVED_COLUMNS, decode_predictions
+    from fraud_core.decisions.prediction_table import PREDICTION_COLUMNS, decode_predictions
 
     log = OffsetLog(Lake(settings.lake).predictions)
     new = log.pending(*kafka.offsets(PREDICTIONS.name))
@@ -43,7 +43,7 @@ def predictions(
                 context.log.info(f"{number * _CHUNK + len(chunk)} of {len(new)} new predictions")
     else:
         context.log.info("no new predictions since the last run")
-    known = log.scan(SERVED_COLUMNS)
+    known = log.scan(PREDICTION_COLUMNS)
     counts = known.select(rows=pl.len(), flagged=pl.col("prediction").sum(), reviewed=pl.col("review_sample").sum())
     counted = counts.collect().row(0, named=True)
     by_model = known.group_by("model_version").len().sort("model_version", nulls_last=True).collect()

@@ -23,7 +23,7 @@ MODELS = {"1": model(1, 0.3), "2": model(2)}
 
 
 def serve(stream: pl.DataFrame, bounds: list[int], arms: np.ndarray) -> pl.DataFrame:
-    """As the stream does: in micro-batches, each partition with the histories it has; SERVED_COLUMNS."""
+    """As the stream does: in micro-batches, each partition with the histories it has; PREDICTION_COLUMNS."""
     histories: dict[tuple[int, str], bytes] = {}
     served = []
     for begin, end in itertools.pairwise(bounds):

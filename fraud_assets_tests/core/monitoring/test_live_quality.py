@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
-from fraud_core.decisions.prediction_table import SERVED_COLUMNS
+from fraud_core.decisions.prediction_table import PREDICTION_COLUMNS
 from fraud_core.decisions.review import recall_by_review
 from fraud_core.evaluation.decision_quality import Estimate
 from fraud_core.evaluation.intervals import METRICS, card_intervals
@@ -25,7 +25,7 @@ NOW_DAY = 60
 
 
 def served(rows: list[dict]) -> pl.DataFrame:
-    """SERVED_COLUMNS of rows that say what matters to a test; day is the event's."""
+    """PREDICTION_COLUMNS of rows that say what matters to a test; day is the event's."""
     usual = {"user_id": "u", "score": 0.5, "threshold": 0.5, "model_version": "1", "arm": "champion", "amount": 10.0}
     filled = [
         {
@@ -40,7 +40,7 @@ def served(rows: list[dict]) -> pl.DataFrame:
         }
         for number, row in enumerate(rows)
     ]
-    return pl.DataFrame(filled, schema=SERVED_COLUMNS)
+    return pl.DataFrame(filled, schema=PREDICTION_COLUMNS)
 
 
 def labels(*rows: tuple[str, bool, str, float]) -> pl.DataFrame:
