@@ -94,13 +94,13 @@ class DagsterClient:
 
         ``is_alive`` is called at every look and raises when waiting on makes no sense.
         """
-        told = set()
+        reported = set()
         while True:
             is_alive()
             run = self.query(_RUN, id=run_id)["runOrError"]
             for stats in sorted(run["stepStats"], key=lambda stats: stats["endTime"] or 0):
-                if stats["endTime"] and stats["stepKey"] not in told:
-                    told.add(stats["stepKey"])
+                if stats["endTime"] and stats["stepKey"] not in reported:
+                    reported.add(stats["stepKey"])
                     yield Step(stats["stepKey"], stats["status"], stats["endTime"] - stats["startTime"])
             if run["status"] in _FINISHED:
                 break

@@ -9,6 +9,7 @@ from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import polars as pl
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
@@ -17,6 +18,7 @@ from fraud_core import plots
 from fraud_core.backtest.numbers import numbers, pool, pooled_evaluation
 from fraud_core.backtest.result import BacktestResult
 from fraud_core.evaluation.report import BUDGETS, Evaluation, budget_curve
+from fraud_core.payments.money import to_minor_units
 from fraud_core.training.search import TOLERANCE
 
 if TYPE_CHECKING:
@@ -51,7 +53,7 @@ def _figures(
     folds = [fold.evaluation for fold in result.folds] if len(result.folds) > 1 else []
     lows, highs = zip(*(fold.threshold.interval for fold in result.folds), strict=True)
     overall = content["overall"]["pooled_over_folds"]
-    fraud_cents, caught_cents = (round(100 * overall[name]) for name in ("fraud_amount", "caught_amount"))
+    fraud_cents, caught_cents = to_minor_units(np.array([overall["fraud_amount"], overall["caught_amount"]])).tolist()
     shown = {
         "AP": "average_precision",
         "F2": "f2",

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from fraud_core.evaluation.decision_quality import Estimate
 from fraud_core.evaluation.intervals import METRICS
 from fraud_core.monitoring.cbpe import Expected
+from fraud_core.payments.money import to_major_units
 
 _LATER_DAYS = (14, 30)
 _COUNTS = ("transactions", "flagged", "frauds", "caught")
@@ -46,7 +47,7 @@ class Cohort:
     def numbers(self) -> dict[str, float]:
         """Measured and expected figures and their differences, by name; undefined ones are left out."""
         found: dict[str, float | None] = {name: getattr(self, name) for name in _COUNTS}
-        found |= {"value_caught": self.caught_cents / 100, "value_missed": self.missed_cents / 100}
+        found |= {"value_caught": to_major_units(self.caught_cents), "value_missed": to_major_units(self.missed_cents)}
         found["card_precision_100"] = self.card_precision_at_100
         for name in (*METRICS, "recall_by_review"):
             figure = getattr(self, name)

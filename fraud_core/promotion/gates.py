@@ -15,7 +15,7 @@ from fraud_core.evaluation.comparison import paired_gain
 from fraud_core.evaluation.decision_quality import paired_f2
 from fraud_core.evaluation.ranking import Ranking, average_precision
 
-Stage = Literal["None", "Staging", "Production"]
+CandidateStage = Literal["None", "Staging", "Production"]
 
 # The share of the way from a random order (AP = base rate) to a perfect one (AP = 1) that a candidate must reach.
 AP_MARGIN = 0.05
@@ -43,7 +43,7 @@ class GateResult:
 class Promotion:
     """The stage a candidate goes to, and why."""
 
-    stage: Stage
+    stage: CandidateStage
     reason: str
 
 

@@ -16,7 +16,7 @@ from fraud_stack.chaos.faults import FAULTS, Fault
 from fraud_stack.chaos.load import RATE, Load
 from fraud_stack.chaos.report import Struck, to_dict
 from fraud_stack.chaos.system import SERVICES, NotPossibleError, System, checkpoint_disk, take_environment
-from fraud_stack.chaos.verdict import Verdict, reach_verdict
+from fraud_stack.chaos.verdict import ChaosVerdict, reach_verdict
 from fraud_stack.services.memory import MemoryPeak
 from fraud_stack.services.stack import Stack
 from fraud_stack.steps import Steps
@@ -66,7 +66,7 @@ def run_chaos(options: ChaosOptions) -> None:
                 verdict = reach_verdict(settings, load)
         finally:
             stack.down()
-    _tell(steps, struck, verdict)
+    _show(steps, struck, verdict)
     if options.json_file is not None:
         report = to_dict(options.seed, options.minutes, verdict, struck, load, system, memory)
         options.json_file.write_text(json.dumps(report, indent=2) + "\n")
@@ -115,7 +115,7 @@ def _sleep_until(moment: float) -> None:
     time.sleep(max(0.0, moment - time.monotonic()))
 
 
-def _tell(steps: Steps, struck: Sequence[Struck], verdict: Verdict) -> None:
+def _show(steps: Steps, struck: Sequence[Struck], verdict: ChaosVerdict) -> None:
     ledger = verdict.ledger
     steps.show(f"{ledger.produced:,} produced, {ledger.predicted:,} decided, {ledger.dead_lettered:,} dead letters")
     steps.show(f"{ledger.lost} lost, {ledger.duplicates} decided again after a crash")

@@ -18,7 +18,7 @@ from fraud_stack.ledger import Ledger, take_ledger
 
 
 @dataclass(frozen=True)
-class Verdict:
+class ChaosVerdict:
     """features_differing : served predictions of which a feature is not, bit for bit, that of a clean run.
     misjudged : messages that must be refused and were decided, or the other way round.
     without_reason : dead letters that do not say why."""
@@ -35,7 +35,7 @@ class Verdict:
         return self.ledger.is_balanced and self.features_differing == self.misjudged == self.without_reason == 0
 
 
-def reach_verdict(settings: Settings, load: Load) -> Verdict:
+def reach_verdict(settings: Settings, load: Load) -> ChaosVerdict:
     """Once everything is decided, or nothing more comes. Call it when the load is finished."""
     ledger = take_ledger(settings)
     letters, without_reason = set(), 0
@@ -44,7 +44,7 @@ def reach_verdict(settings: Settings, load: Load) -> Verdict:
         letters.add((letter["partition"], letter["offset"]))
         without_reason += not letter["reason"]
     must, may = load.positions["refused"], load.positions["either"]
-    return Verdict(
+    return ChaosVerdict(
         ledger, features_differing(settings), len(letters), len(must - letters | letters - must - may), without_reason
     )
 

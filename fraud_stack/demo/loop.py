@@ -29,7 +29,7 @@ _COMPARISONS = 5
 _DECIDED_AFTER = 40  # payments of the new kind
 _TIMEOUT_S = 900
 _LOOK_S = 0.5
-_TELL_EVERY_S = 10
+_REPORT_EVERY_S = 10
 
 
 class NotTakenOverError(OperatorError):
@@ -137,12 +137,12 @@ class Loop:
 
     def _until(self, what: str, look: Callable[[], object]) -> object:
         """What ``look`` returns once it is true; meanwhile a line now and then."""
-        began = told = time.monotonic()
+        began = reported_at = time.monotonic()
         while not (found := look()):
             self._look()
             now = time.monotonic()
-            if now - told > _TELL_EVERY_S:
-                told = now
+            if now - reported_at > _REPORT_EVERY_S:
+                reported_at = now
                 self._steps.show(self._line())
             if now - began > _TIMEOUT_S:
                 raise OperatorError(

@@ -98,7 +98,7 @@ def run_demo(settings: Settings, options: DemoOptions) -> None:
             "peak_memory_mib": round(memory.peak_mib),
             "urls": {"dagster": settings.dagster_address, "mlflow": settings.mlflow_address},
         }
-        _tell(steps, summary, options)
+        _show(steps, summary, options)
         if not ledger.is_balanced:
             raise OperatorError("the ledger is not balanced: see ./run logs stream")
 
@@ -239,7 +239,7 @@ def _loop_lines(loop: dict) -> list[str]:
     ]
 
 
-def _tell(steps: Steps, summary: dict, options: DemoOptions) -> None:
+def _show(steps: Steps, summary: dict, options: DemoOptions) -> None:
     if options.json_file is not None:
         options.json_file.write_text(json.dumps(summary, indent=2) + "\n")
     model, latency = summary["model"], summary["latency_ms"]

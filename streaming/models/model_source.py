@@ -22,7 +22,7 @@ from streaming.models.model_cache import ModelCache, Models, ServedModel
 log = logging.getLogger(__name__)
 
 
-class Registry(Protocol):
+class RegisteredModels(Protocol):
     """What is asked of a model registry, as ModelRegistry answers it. Methods raise OSError when it does not answer."""
 
     def aliases(self) -> dict[str, str]: ...  # role -> version
@@ -35,7 +35,7 @@ class Registry(Protocol):
 class ModelSource:
     """``current`` holds the models for the next micro-batch."""
 
-    def __init__(self, registry: Registry, cache: Path, poll_s: float) -> None:
+    def __init__(self, registry: RegisteredModels, cache: Path, poll_s: float) -> None:
         self.current = Models()
         self.has_looked = threading.Event()  # set once the registry has answered or failed to
         self._registry = registry

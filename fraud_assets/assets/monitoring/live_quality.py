@@ -50,14 +50,14 @@ def live_quality(
     return dg.MaterializeResult(
         value=quality,
         metadata={
-            **({} if newest is None else told(newest, quality)),
+            **({} if newest is None else cohort_metadata(newest, quality)),
             "recall_by_day": as_markdown(plots.recall_by_day(core.daily(predictions, labels, as_of_ms, delay))),
         },
         check_results=[check(newest, newest and recall_when_tested(registry, newest.model_version))],
     )
 
 
-def told(newest: Cohort, quality: LiveQuality) -> dict[str, object]:
+def cohort_metadata(newest: Cohort, quality: LiveQuality) -> dict[str, object]:
     """Metadata: the numbers of the newest cohort, which Prometheus also gets, and a table of all cohorts as text."""
     rows = pl.DataFrame(
         [
