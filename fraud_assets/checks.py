@@ -1,4 +1,4 @@
-"""How an asset declares and reports its checks. What is checked stands beside the asset."""
+"""How an asset declares and reports its checks. What they check is beside the asset."""
 
 import dagster as dg
 import polars as pl
@@ -9,8 +9,8 @@ def blocking(asset: str, **descriptions: str) -> list[dg.AssetCheckSpec]:
     return [dg.AssetCheckSpec(name, asset=asset, description=d, blocking=True) for name, d in descriptions.items()]
 
 
-def telling(asset: str, **descriptions: str) -> list[dg.AssetCheckSpec]:
-    """Checks of ``asset`` by name that stop nothing when they fail."""
+def non_blocking(asset: str, **descriptions: str) -> list[dg.AssetCheckSpec]:
+    """Checks of ``asset`` by name; when one of them fails, the assets downstream run all the same."""
     return [dg.AssetCheckSpec(name, asset=asset, description=text) for name, text in descriptions.items()]
 
 
@@ -19,7 +19,7 @@ def result(name: str, passed: bool, **figures: object) -> dg.AssetCheckResult:
 
 
 def warning(name: str, passed: bool, **figures: object) -> dg.AssetCheckResult:
-    """The result of a check whose failure is a reason to look, and no error."""
+    """The result of a check whose failure warns and is not an error."""
     return dg.AssetCheckResult(
         check_name=name, passed=bool(passed), severity=dg.AssetCheckSeverity.WARN, metadata=figures
     )

@@ -54,7 +54,7 @@ ASSETS = (
 
 
 def build_defs(settings: Settings, resource_overrides: Mapping[str, object] | None = None) -> dg.Definitions:
-    """Everything Dagster knows of this project. ``resource_overrides`` replaces resources by key."""
+    """Everything Dagster knows about this project. ``resource_overrides`` replaces resources by key."""
     partitions = dg.DailyPartitionsDefinition(settings.partitions_start)
     lake = str(settings.lake)
     return dg.Definitions(

@@ -19,11 +19,11 @@ LEAST_DAYS_BETWEEN_RUNS = 7
 def drift_sensor(job: "UnresolvedAssetJobDefinition") -> dg.SensorDefinition:
     @dg.sensor(job=job, minimum_interval_seconds=60, default_status=dg.DefaultSensorStatus.RUNNING, name="drift_sensor")
     def sensor(context: dg.SensorEvaluationContext, settings: dg.ResourceParam[Settings]) -> dg.SensorResult:
-        """Trains as of the newest judged day when the asset `drift` says that features or the score drift.
+        """Trains as of the newest judged day when the asset `drift` reports that features or the score drift.
 
-        An alarm asks for one run. It has to end, or a new champion to come, before another one does, and not within
-        seven days of the last: days of the data, whose clock may lie behind. A feature that became constant is a fault
-        to repair, and nothing to learn from. The cursor says which champion's alarm was answered and on which day.
+            An alarm asks for one run. Another one follows only after the alarm has ended or a new champion has come,
+        and not within seven days of the last (days of the data, whose clock may lag). A feature that became constant is
+        a fault to repair, not to train on. The cursor holds which champion's alarm was answered and on which day.
         """
         state = {"answered": None, "asked_on": None, **json.loads(context.cursor or "{}")}
 
@@ -32,10 +32,12 @@ def drift_sensor(job: "UnresolvedAssetJobDefinition") -> dg.SensorDefinition:
 
         event = context.instance.get_latest_materialization_event(dg.AssetKey("drift"))
         if event is None or event.asset_materialization is None:
-            return skip("drift has not been looked for yet")
+            return skip("drift has not been computed yet")
         seen = {name: entry.value for name, entry in event.asset_materialization.metadata.items()}
         if seen.get("constant"):
-            return skip(f"{', '.join(seen['constant'])} became constant: repair that first, there is nothing to learn")
+            return skip(
+                f"{', '.join(seen['constant'])} became constant: repair that first, training would learn the fault"
+            )
         if not seen.get("drifting"):
             state["answered"] = None
             return skip("nothing drifts")
@@ -51,7 +53,7 @@ def drift_sensor(job: "UnresolvedAssetJobDefinition") -> dg.SensorDefinition:
         if newest.isoformat() < settings.partitions_start:
             return skip("no day is complete yet")
         state |= {"answered": seen["champion"], "asked_on": newest.isoformat()}
-        # The same alarm has the same key: should the cursor be lost, Dagster does not start its run again.
+        # The same alarm has the same key: if the cursor is lost, Dagster does not start its run again.
         run_key = f"drift-{seen['champion']}-{seen['alarm_since']}"
         request = dg.RunRequest(run_key, partition_key=newest.isoformat())
         return dg.SensorResult(run_requests=[request], cursor=json.dumps(state))

@@ -9,12 +9,13 @@ from fraud_assets.lake.offset_log import OffsetLog
 from fraud_assets.partitions import AS_OF_TAG
 from fraud_assets.resources import end_mlflow_on_run_finished
 from fraud_core.settings import Settings
+from fraud_io.folders import Lake
 
 if TYPE_CHECKING:
     from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 HOUR_UTC = 3
-MONITORING = "monitoring"  # the group of what looks at the models in use
+MONITORING = "monitoring"  # the group of the assets that judge the models in use
 
 
 # One process: with one per step each spends seconds on imports, and the MLflow run is opened again each time.
@@ -53,8 +54,8 @@ def hourly_schedule(job: "UnresolvedAssetJobDefinition", minute: int = 0) -> dg.
         context: dg.ScheduleEvaluationContext, settings: dg.ResourceParam[Settings]
     ) -> dg.RunRequest | dg.SkipReason:
         """Once an hour, once a first daily run has read transactions; the run key is the time."""
-        if not OffsetLog(settings.lake / "transactions").position():
-            return dg.SkipReason("no run has read transactions yet: the first one is not this schedule's to start")
+        if not OffsetLog(Lake(settings.lake).transactions).position():
+            return dg.SkipReason("no run has read transactions yet: this schedule does not start the first one")
         time = context.scheduled_execution_time
         partition = (time - timedelta(days=1)).date().isoformat()
         if partition < settings.partitions_start:
@@ -68,7 +69,7 @@ def hourly_schedule(job: "UnresolvedAssetJobDefinition", minute: int = 0) -> dg.
 def daily_schedule(job: "UnresolvedAssetJobDefinition", settings: Settings) -> dg.ScheduleDefinition:
     """03:00 UTC for the day that has ended; the run key is its date, so a second trigger trains nothing.
 
-    Stopped when Airflow is the one that triggers the job.
+    Stopped when Airflow triggers the job.
     """
     is_owner = settings.scheduler == "dagster"
     return dg.build_schedule_from_partitioned_job(

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from fraud_assets.lake.io_managers import INGESTED
-from fraud_assets.lake.offset_log import OffsetLog, OffsetRange, Offsets
-from fraud_core.labels.quarantine_log import QuarantineLog
+from fraud_assets.lake.offset_log import OffsetLog, Offsets, TopicRange
 from fraud_core.settings import Settings
+from fraud_io.quarantine_log import QuarantineLog
 
 if TYPE_CHECKING:
     from fraud_core.evaluation.report import Evaluation
@@ -37,12 +37,12 @@ def log_dataset(mlflow: Any, frame: pl.DataFrame, asset: str, partition: str, us
 
 
 def log_origin(mlflow: Any, settings: Settings, as_of_ms: int) -> dict[str, Offsets]:
-    """Log what the training set follows from: how far each topic was read, what was in quarantine, the settings, the
+    """Log what the training set is derived from: how far each topic was read, what was in quarantine, the settings, the
     as-of time. Returns the first."""
     logs = {name: OffsetLog(settings.lake / name) for name in INGESTED}
     for name, log in logs.items():
         ranges = log.ranges()
-        mlflow.set_tag(f"kafka_{name}", str(OffsetRange(ranges[0].start, ranges[-1].end)) if ranges else "none")
+        mlflow.set_tag(f"kafka_{name}", str(TopicRange(ranges[0].start, ranges[-1].end)) if ranges else "none")
     ends = {name: log.position() for name, log in logs.items()}
     origin = {"as_of_ms": as_of_ms, "settings": settings.training(), "offsets": ends}
     mlflow.log_dict({**origin, "quarantine_lines": len(QuarantineLog(settings.lake))}, ORIGIN)

@@ -5,7 +5,7 @@ import dagster as dg
 from fraud_core.timestamps import parse_rfc3339_ms
 
 AS_OF_TAG = "fraud/as_of"
-"""On a run between two days: the moment, RFC 3339, that takes the place of the end of the day."""
+"""On a run between two days: the moment, RFC 3339, that replaces the end of the day."""
 
 
 def as_of_ms(context: dg.AssetExecutionContext) -> int:
@@ -17,5 +17,5 @@ def as_of_ms(context: dg.AssetExecutionContext) -> int:
 
 
 def known_ms(context: dg.AssetExecutionContext, newest_event_ms: int | None) -> int:
-    """The moment a run is as of, but not after the newest event: a simulated or replayed stream may lie behind."""
+    """The moment a run is as of, but not after the newest event: a simulated or replayed stream may lag."""
     return as_of_ms(context) if newest_event_ms is None else min(as_of_ms(context), newest_event_ms)

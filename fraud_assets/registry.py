@@ -1,6 +1,6 @@
-"""The model registry: versions, stages and aliases. Every call that names a stage is in this file.
+"""Makes versions in the model registry and moves them. Every call that names a stage is in this file.
 
-MLflow's stages are the lifecycle people know, and deprecated; aliases are what the stream resolves. The two are kept in
+MLflow's stages are the familiar lifecycle, and deprecated; the stream resolves aliases. The two are kept in
 step here: ``challenger`` is the version in Staging, ``champion`` the one in Production. When MLflow drops its stages,
 only this file changes.
 """
@@ -9,17 +9,17 @@ import logging
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Literal
 
-from fraud_assets.lake.io_managers import StoredModel
-from fraud_assets.promotion_log import Write, promotion_log, writing
-from fraud_core.model.digests import digests, require_digests
+from fraud_core.model.digests import digests
+from fraud_core.model.roles import CHALLENGER, CHAMPION
+from fraud_core.model.stored import StoredModel
 from fraud_core.promotion.gates import Trial
 from fraud_core.settings import Settings
 from fraud_core.timestamps import DAY_MS, format_rfc3339_ms, now_ms, parse_rfc3339_ms
-from fraud_io.mlflow_client import fail_fast
+from fraud_io.folders import Lake
+from fraud_io.json_lines import Append, JsonLines
+from fraud_io.model_registry import ModelRegistry
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from fraud_core.model.fraud_model import FraudModel
 
 Stage = Literal["Staging", "Production", "Archived"]
-ALIASES = {"Staging": "challenger", "Production": "champion"}
+ALIASES = {"Staging": CHALLENGER, "Production": CHAMPION}
 _ROLLED_BACK = "rolled_back_since"
 
 
@@ -35,14 +35,11 @@ class Registry:
     """Versions of the model ``settings.model_name``. ``who`` is the actor written to the promotion log."""
 
     def __init__(self, settings: Settings, who: str) -> None:
-        from mlflow import MlflowClient
-
-        fail_fast()
-        self._address = settings.mlflow_address
-        self._client = MlflowClient(self._address)
+        self._reader = ModelRegistry(settings.mlflow_address, settings.model_name)
+        self._client = self._reader.client
         self._name = settings.model_name
         self._who = who
-        self._log = promotion_log(settings)
+        self._log = JsonLines(Lake(settings.lake).promotions)
 
     def version_of(self, run_id: str) -> str | None:
         """The version registered from an MLflow run."""
@@ -52,7 +49,7 @@ class Registry:
     def register(self, model: StoredModel, run_id: str, tags: dict[str, str]) -> str:
         """Log the model to the active MLflow run ``run_id`` and make a version of it, in stage None; its number.
 
-        The version's tags hold the digests of its files: neither ``load`` nor the stream takes others.
+        The version's tags hold the digests of its files: ``load`` and the stream refuse any others.
         """
         import mlflow
         import xgboost
@@ -82,7 +79,7 @@ class Registry:
 
     def metrics(self, version: str) -> dict[str, float]:
         """What the run that a version comes from has logged."""
-        return self._client.get_run(self._client.get_model_version(self._name, version).run_id).data.metrics
+        return self._reader.metrics(version)
 
     def versions(self) -> list[str]:
         """All of them, oldest first."""
@@ -93,11 +90,11 @@ class Registry:
 
     def champion(self) -> str | None:
         """The version in Production."""
-        return self._aliases().get(ALIASES["Production"])
+        return self._reader.aliases().get(CHAMPION)
 
     def challenger(self) -> str | None:
         """The version in Staging."""
-        return self._aliases().get(ALIASES["Staging"])
+        return self._reader.aliases().get(CHALLENGER)
 
     def trial(self, candidate: str) -> Trial | None:
         """What is in Staging, unless it is ``candidate``."""
@@ -111,7 +108,7 @@ class Registry:
         return parse_rfc3339_ms(self._client.get_model_version(self._name, version).tags[since(stage)])
 
     def was_rolled_back(self, version: str) -> bool:
-        """Whether it ever was: from then on only a person promotes it."""
+        """Whether it ever was rolled back: from then on only a person promotes it."""
         return _ROLLED_BACK in self._client.get_model_version(self._name, version).tags
 
     def past_champions(self) -> list[str]:
@@ -128,16 +125,7 @@ class Registry:
 
     def load(self, version: str) -> StoredModel:
         """ValueError when its files are not those that were registered."""
-        import mlflow
-        from mlflow.models import Model
-
-        mlflow.set_tracking_uri(self._address)
-        with TemporaryDirectory() as folder:
-            path = Path(mlflow.artifacts.download_artifacts(f"models:/{self._name}/{version}", dst_path=folder))
-            described = Model.load(path)
-            model = StoredModel((path / described.flavors["xgboost"]["data"]).read_bytes(), described.metadata)
-        require_digests(model.ubj, model.card, self._client.get_model_version(self._name, version).tags)
-        return model
+        return self._reader.load(version, self._reader.entry(version))
 
     def move(self, version: str, to: Stage, why: str, evidence: Mapping[str, float] | None = None) -> None:
         """Put a version into a stage and its alias with it; the version that was there before is archived.
@@ -146,14 +134,15 @@ class Registry:
         was cut short is completed by the next one to the same stage. ValueError when it would leave no version in
         Production.
         """
-        with writing(self._log) as write:
+        # Two that move versions at once could leave two of them in one stage.
+        with self._log.locked() as write:
             if version == self.champion() and to != "Production":
                 raise ValueError(f"version {version} decides: put another one into Production instead")
             in_stage = [str(found.version) for found in self._versions() if found.current_stage == to]
             if self.stage(version) != to:
                 self._transition(write, version, to, why, evidence or {})
             # The alias moves in one step, so the stream never finds none; only then does the old one's stage change.
-            aliases = self._aliases()
+            aliases = self._reader.aliases()
             if to in ALIASES and aliases.get(ALIASES[to]) != version:
                 self._client.set_registered_model_alias(self._name, ALIASES[to], version)
             for stage, alias in ALIASES.items():
@@ -168,7 +157,7 @@ class Registry:
         self._client.set_model_version_tag(self._name, self.champion(), _ROLLED_BACK, format_rfc3339_ms(now_ms()))
         self.move(to, "Production", f"rollback: {why}", evidence)
 
-    def _transition(self, write: Write, version: str, to: Stage, why: str, evidence: Mapping[str, float]) -> None:
+    def _transition(self, write: Append, version: str, to: Stage, why: str, evidence: Mapping[str, float]) -> None:
         entry = {
             "at": format_rfc3339_ms(now_ms()),
             "who": self._who,
@@ -179,19 +168,14 @@ class Registry:
             "why": why,
             "evidence": dict(evidence),
         }
-        # The stage last: a move that is cut short is done again, and none is missing in the log.
+        # The stage last: a move that is cut short is repeated, and none is missing in the log.
         self._client.set_model_version_tag(self._name, version, since(to), entry["at"])
         self._client.set_model_version_tag(self._name, version, f"{to.lower()}_reason", why)
         write(entry)
         with warnings.catch_warnings():
-            # Stages are deprecated in favour of aliases; why they are used all the same stands at the top.
+            # Stages are deprecated in favour of aliases; the module's docstring says why they are used.
             warnings.simplefilter("ignore", FutureWarning)
             self._client.transition_model_version_stage(self._name, version, to)
-
-    def _aliases(self) -> dict[str, str]:
-        if not self._client.search_registered_models(f"name = '{self._name}'"):
-            return {}
-        return {alias: str(version) for alias, version in self._client.get_registered_model(self._name).aliases.items()}
 
     def _versions(self, condition: str | None = None) -> "list[ModelVersion]":
         own = f"name = '{self._name}'"

@@ -1,18 +1,17 @@
 """The services the assets work with: Kafka, Spark, MLflow. Each is reached only when an asset uses it."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import dagster as dg
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import Message
 from dagster_pyspark import LazyPySparkResource
 from pydantic import Field
 
-from fraud_assets.lake.offset_log import OffsetRange, Offsets
+from fraud_assets.lake.offset_log import Offsets, TopicRange
 from fraud_core.settings import Settings
 from fraud_io.folders import ROOT, SPARK_JARS
-from fraud_io.kafka_errors import KafkaRefusals
-from fraud_io.mlflow_client import fail_fast, in_words
+from fraud_io.kafka_reader import TopicReader
+from fraud_io.mlflow_client import errors_in_words, fail_fast
 
 # Dagster sets it on a run that does only what its parent did not finish.
 RESUMED_TAG = "dagster/is_resume_retry"
@@ -21,68 +20,23 @@ RESUMED_TAG = "dagster/is_resume_retry"
 class KafkaResource(dg.ConfigurableResource):
     """Reads offsets and bounded ranges of messages. Never joins a consumer group, never commits, never writes.
 
-    Through librdkafka, which reads every compression a producer may have chosen.
+    Raises OperatorError when there is no such topic or it may not be read, and its KafkaUnavailableError when no broker
+    answers or messages stop coming before the end of their range.
     """
 
     settings: dg.ResourceDependency[Settings]
     timeout_s: float = Field(default=10.0, gt=0, description="per call, and without a new message, in seconds")
 
     def offsets(self, topic: str) -> tuple[Offsets, Offsets]:
-        """First offset kept and next offset to be written, by partition.
-
-        LookupError when there is no such topic or it may not be read, ConnectionError when no broker answers.
-        """
-        with self._consumer() as consumer:
-            known = consumer.list_topics(topic, self.timeout_s).topics[topic]
-            partitions = known.partitions
-            if not partitions:
-                raise LookupError(KafkaRefusals(self.settings).of_topic(topic, known.error))
-            bounds = {
-                partition: consumer.get_watermark_offsets(TopicPartition(topic, partition), self.timeout_s)
-                for partition in sorted(partitions)
-            }
+        """First offset kept and next offset to be written, by partition."""
+        bounds = TopicReader(self.settings, self.timeout_s).bounds(topic)
         return {p: first for p, (first, _) in bounds.items()}, {p: end for p, (_, end) in bounds.items()}
 
-    def messages(self, topic: str, offsets: OffsetRange) -> Iterator[Message]:
-        """The messages of the range, partition by partition. TimeoutError when they stop coming before its end."""
-        with self._consumer() as consumer:
-            for partition, end in offsets.end.items():
-                at = offsets.start[partition]
-                consumer.assign([TopicPartition(topic, partition, at)])
-                while at < end:
-                    message = consumer.poll(self.timeout_s)
-                    if message is None:
-                        raise TimeoutError(
-                            f"Kafka sent nothing of {topic} partition {partition} from offset {at} on for "
-                            f"{self.timeout_s:g} s; {end} was to be reached"
-                        )
-                    if message.error() and message.error().code() == KafkaError._PARTITION_EOF:
-                        break  # the last offsets hold no message: compaction, or the marker of a transaction
-                    if message.error():
-                        raise KafkaException(message.error())
-                    if message.offset() < end:
-                        yield message
-                    at = message.offset() + 1
-
-    @contextmanager
-    def _consumer(self) -> Iterator[Consumer]:
-        refusals = KafkaRefusals(self.settings)
-        consumer = Consumer(
-            {
-                **self.settings.confluent_kafka(),
-                "error_cb": refusals.note,
-                "group.id": "fraud-assets",  # librdkafka wants a name; only subscribing would join the group
-                "enable.auto.commit": False,
-                "enable.partition.eof": True,
-            }
-        )
-        try:
-            yield consumer
-        except KafkaException as error:
-            consumer.poll(0)
-            raise ConnectionError(refusals.of_call(error.args[0])) from error
-        finally:
-            consumer.close()
+    def messages(self, topic: str, offsets: TopicRange) -> Iterator[Message]:
+        """The messages of the range, partition by partition."""
+        reader = TopicReader(self.settings, self.timeout_s)
+        for partition, end in offsets.end.items():
+            yield from reader.read(topic, {partition: (offsets.start[partition], end)})
 
 
 def spark_resource(settings: Settings) -> LazyPySparkResource:
@@ -93,7 +47,7 @@ def spark_resource(settings: Settings) -> LazyPySparkResource:
             "spark.app.name": "fraud-assets",
             "spark.master": "local[2]",
             "spark.driver.memory": settings.spark_memory,
-            # A session that lives for one read: the second compiler and parallel collectors cost more than they save.
+            # The session lives for one read: the second compiler and parallel collectors cost more than they save.
             "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
             "spark.driver.host": "127.0.0.1",
             "spark.driver.bindAddress": "127.0.0.1",
@@ -123,18 +77,15 @@ def mlflow_resource(settings: Settings) -> dg.ResourceDefinition:
         # Here and not above: the import takes seconds, and the code location is loaded in every process.
         import mlflow
         from dagster_mlflow import mlflow_tracking
-        from mlflow.exceptions import MlflowException
 
         fail_fast()
         mlflow.set_tracking_uri(settings.mlflow_address)
         run = context.run
         resumed = run.parent_run_id if run.tags.get(RESUMED_TAG) == "true" else None
-        try:
+        with errors_in_words(settings.mlflow_address):
             experiment = mlflow.set_experiment(settings.experiment_name)
             of_parent = f"tags.dagster_run_id = '{resumed}'"
             begun = mlflow.MlflowClient().search_runs([experiment.experiment_id], of_parent) if resumed else []
-        except MlflowException as error:
-            raise ConnectionError(in_words(error, settings.mlflow_address)) from error
         config = {
             "experiment_name": settings.experiment_name,
             "mlflow_tracking_uri": settings.mlflow_address,
@@ -142,7 +93,7 @@ def mlflow_resource(settings: Settings) -> dg.ResourceDefinition:
             "extra_tags": {"dagster_partition": run.tags.get("dagster/partition", "")},
         }
         yield from mlflow_tracking.resource_fn(context.replace_config(config))
-        # The hook of the job has ended the MLflow run; of assets materialized by hand nobody else does.
+        # The hook of the job has ended the MLflow run; for assets materialized by hand nothing else does.
         mlflow.end_run()
 
     return mlflow

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from fraud_assets.assets.training.training_set import last_training
-from fraud_assets.lake.offset_log import OffsetRange, Offsets
+from fraud_assets.lake.offset_log import Offsets, TopicRange
 from fraud_assets.partitions import AS_OF_TAG
 from fraud_assets.resources import KafkaResource
 from fraud_core.labels.known import decode_feedback
@@ -35,15 +35,15 @@ def feedback_sensor(job: "UnresolvedAssetJobDefinition") -> dg.SensorDefinition:
     def sensor(
         context: dg.SensorEvaluationContext, kafka: KafkaResource, settings: dg.ResourceParam[Settings]
     ) -> dg.SensorResult | dg.SkipReason:
-        """Trains with what is known now once FRAUD_RETRAIN_LABELS labels came that no training has seen.
+        """Trains with what is known now once there are FRAUD_RETRAIN_LABELS labels that no training has seen.
 
-        The first model is left to the schedule or to a person, and within six hours of a training, by whomever, no
-        other is asked for. "Now" is the time of the newest label: a replayed or simulated stream has a clock of its
-        own. Looks at the topic only: it joins no consumer group and commits nothing.
+            It leaves the first model to the schedule or a person, and asks for nothing within six hours of any
+        training. "Now" is the time of the newest label: a replayed or simulated stream has a clock of its own. Looks at
+        the topic only: it joins no consumer group and commits nothing.
         """
         trained = last_training(context.instance)
         if trained is None:
-            return dg.SkipReason(f"no run of {job.name} has trained yet: the first one is not this sensor's to start")
+            return dg.SkipReason(f"no run of {job.name} has trained yet: this sensor does not start the first one")
         _, end = kafka.offsets(FEEDBACK.name)
         asked: Offsets = {int(partition): offset for partition, offset in json.loads(context.cursor or "{}").items()}
         new = sum(max(0, end[p] - max(trained.labels.get(p, 0), asked.get(p, 0))) for p in end)
@@ -72,7 +72,7 @@ def run_key(cursor: str) -> str:
 
 def _newest_label_ms(kafka: KafkaResource, end: Offsets) -> int:
     """The label time of the newest labels, at most the present; the present when they cannot be read."""
-    last = OffsetRange({p: max(0, offset - 1) for p, offset in end.items()}, end)
+    last = TopicRange({p: max(0, offset - 1) for p, offset in end.items()}, end)
     messages = list(kafka.messages(FEEDBACK.name, last))
     labels, _ = decode_feedback([m.value() for m in messages], [m.partition() for m in messages], [0] * len(messages))
     return min(labels["label_time_ms"].max() or now_ms(), now_ms())

@@ -1,4 +1,4 @@
-"""How an asset tells a verdict about the models in use: the same entries and one check, whatever was judged."""
+"""How an asset reports a verdict about the models in use: always the same entries and one check."""
 
 import dagster as dg
 
@@ -7,7 +7,7 @@ from fraud_core.promotion.gates import Verdict
 
 
 def entries(verdict: Verdict) -> dict[str, object]:
-    """Metadata: what it asks for, why, and the numbers behind that."""
+    """Metadata: the action it asks for, why, and the numbers behind that."""
     reasons = dg.MetadataValue.md("\n".join(f"- {reason}" for reason in verdict.reasons))
     return {"verdict": verdict.action, "reasons": reasons, **verdict.figures}
 

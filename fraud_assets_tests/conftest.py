@@ -1,8 +1,13 @@
 """What every layer shares."""
 
 import os
+from collections.abc import Iterator
+from pathlib import Path
 
+import pytest
 from hypothesis import settings
+
+from fraud_assets_tests.services import Broker, Valkey
 
 # The first call compiles (numba), and machines are shared: a slow example is no failure. The same examples every run.
 settings.register_profile("project", deadline=None, max_examples=60, derandomize=True)
@@ -10,3 +15,50 @@ settings.load_profile("project")
 
 # A JVM of a test ends before what its second compiler makes of the code is worth the work.
 os.environ.setdefault("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1")
+# Threads of one process that wait for each other give the core to the other process.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+_HERE = Path(__file__).parent
+# Tests of a group run in one process, one after the other. Whole systems take memory and ports, so that there is one at
+# a time; others share a broker. Of the other layers each file is a group: its tests share what is made for
+# them.
+_GROUPS = {"e2e": "systems", "airflow": "systems", "streaming": "broker", "io": "broker"}
+_LONGEST_FIRST = ("e2e", "airflow", "streaming", "io", "assets", "benchmarks")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Groups for several processes (``-n 2 --dist loadgroup``); what takes longest begins first, beside all others.
+
+    The tests of the embedded stack come together: it is there for no longer than they are.
+    """
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(_GROUPS.get(_layer(item), str(item.path.relative_to(_HERE)))))
+    items.sort(key=lambda item: "stack" in item.fixturenames)
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: [*_LONGEST_FIRST, _layer(item)].index(_layer(item)))
+
+
+def _layer(item: pytest.Item) -> str:
+    return item.path.relative_to(_HERE).parts[0]
+
+
+@pytest.fixture(scope="session")
+def running_valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
+    server = Valkey(tmp_path_factory.mktemp("valkey"))
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def valkey(running_valkey: Valkey) -> Valkey:
+    """An empty store."""
+    running_valkey.client.flushdb()
+    return running_valkey
+
+
+@pytest.fixture(scope="session")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    """One for all tests that need nothing else of a stack. Without topics: ``broker.make_topics_anew``."""
+    running = Broker(tmp_path_factory.mktemp("broker"))
+    yield running
+    running.kill()

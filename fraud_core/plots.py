@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
+from fraud_core.payments.money import to_major_units
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -133,9 +135,9 @@ def alert_budget(budgets: pl.DataFrame, alerts_a_day: float) -> "Figure":
 def value_caught(budgets: pl.DataFrame, fraud_cents: int, alerts_a_day: float, caught_cents: int) -> "Figure":
     """Money against budget, and the point (alerts a day, money) that the threshold reached."""
     figure, axes = _figure("Money caught", "transactions looked into a day", "amount of fraud")
-    axes.plot(budgets["k"], budgets["caught_cents"] / 100, color=GENUINE, label="most suspicious first")
-    axes.plot(alerts_a_day, caught_cents / 100, "o", color=FRAUD, label="the threshold")
-    axes.axhline(fraud_cents / 100, color=NEUTRAL, linestyle=":", label="all fraud")
+    axes.plot(budgets["k"], to_major_units(budgets["caught_cents"]), color=GENUINE, label="most suspicious first")
+    axes.plot(alerts_a_day, to_major_units(caught_cents), "o", color=FRAUD, label="the threshold")
+    axes.axhline(to_major_units(fraud_cents), color=NEUTRAL, linestyle=":", label="all fraud")
     axes.yaxis.set_major_formatter("{x:,.0f}")
     axes.set_ylim(bottom=0)
     axes.legend(frameon=False)

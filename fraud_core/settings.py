@@ -5,6 +5,7 @@ windows do not: they are part of the model and live beside the code that uses th
 """
 
 import re
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
@@ -19,7 +20,8 @@ from fraud_core.payments.pseudonyms import Pseudonyms
 class Settings(BaseSettings):
     """Where things are and how they are tuned. Each field ``x`` is set by the environment variable ``FRAUD_X``."""
 
-    model_config = SettingsConfigDict(env_prefix="FRAUD_", frozen=True)
+    # An error with a traceback does not show what was set: it may be a secret.
+    model_config = SettingsConfigDict(env_prefix="FRAUD_", frozen=True, hide_input_in_errors=True)
 
     home: Path = Field(Path("var"), description="folder of all state: broker log, lake, checkpoints, service databases")
     host: str = Field("127.0.0.1", description="address the embedded services listen on")
@@ -192,10 +194,13 @@ class Settings(BaseSettings):
         if self.kafka_sasl_mechanism is None:
             return None
         module = "plain.PlainLoginModule" if self.kafka_sasl_mechanism == "PLAIN" else "scram.ScramLoginModule"
-        return (
-            f"org.apache.kafka.common.security.{module} required "
-            f'username="{self.kafka_username}" password="{self._password}";'
-        )
+        given = {"username": self.kafka_username, "password": self._password}
+        options = [f"{name}={_quoted(value)}" for name, value in given.items() if value is not None]
+        return f"{' '.join([f'org.apache.kafka.common.security.{module} required', *options])};"
+
+    def __repr_args__(self) -> Iterator[tuple[str | None, object]]:
+        for name, value in super().__repr_args__():
+            yield name, without_password(value) if isinstance(value, str) else value
 
 
 def without_password(address: str) -> str:
@@ -216,6 +221,13 @@ def describe(error: ValidationError) -> str:
 
 def _is_secret(field: FieldInfo) -> bool:
     return "SecretStr" in str(field.annotation)
+
+
+def _quoted(text: str) -> str:
+    """As Java's StreamTokenizer reads it, which takes a login configuration apart."""
+    for character, escaped in (("\\", r"\\"), ('"', r"\""), ("\n", r"\n"), ("\r", r"\r")):
+        text = text.replace(character, escaped)
+    return f'"{text}"'
 
 
 def _without_none(options: dict[str, str | None]) -> dict[str, str]:

@@ -1,15 +1,18 @@
 """What to do when Kafka says no, in one sentence. Knows errors by librdkafka's names for them, no client library."""
 
 import logging
+from collections.abc import Mapping
 from typing import Protocol
 
 from fraud_core.settings import Settings
+from fraud_io.errors import OperatorError
 
 # For clients whose user gets one sentence: librdkafka itself would tell twenty times a second that a broker is down.
 QUIET = logging.getLogger("librdkafka")
 QUIET.addHandler(logging.NullHandler())
 QUIET.propagate = False
 
+NO_TOPIC = ("UNKNOWN_TOPIC_OR_PART", "_UNKNOWN_TOPIC", "_UNKNOWN_PARTITION")
 NO_RIGHT = ("TOPIC_AUTHORIZATION_FAILED", "CLUSTER_AUTHORIZATION_FAILED", "GROUP_AUTHORIZATION_FAILED")
 
 _LOGIN = "FRAUD_KAFKA_USERNAME, FRAUD_KAFKA_PASSWORD, FRAUD_KAFKA_SASL_MECHANISM and FRAUD_KAFKA_SECURITY_PROTOCOL"
@@ -27,6 +30,10 @@ class KafkaError(Protocol):
     def str(self) -> str: ...
 
 
+class KafkaUnavailableError(OperatorError):
+    """No broker lets us in or answers in time. Unlike other errors of an operator it may pass by itself."""
+
+
 class KafkaRefusals:
     """Puts a client's errors into words. librdkafka tells why a broker refuses a connection on the side: ``note`` is
     the client's error_cb, and what a call then raises says only that no broker was reached."""
@@ -34,16 +41,22 @@ class KafkaRefusals:
     def __init__(self, settings: Settings) -> None:
         self._at = f"Kafka at {settings.bootstrap_servers}"
         self._user = settings.kafka_username or "a client without a name"
-        self._noted: list[str] = []
+        self._noted: str | None = None
 
     def note(self, error: KafkaError) -> None:
         if error.name() in _AT_THE_DOOR:
-            self._noted.append(error.name())
+            self._noted = error.name()
 
     @property
     def at_the_door(self) -> str | None:
         """Why no broker lets this client in, when one has said so."""
-        return f"{self._at} {_AT_THE_DOOR[self._noted[-1]]}" if self._noted else None
+        return f"{self._at} {_AT_THE_DOOR[self._noted]}" if self._noted else None
+
+    def raised_by(self, error: KafkaError, topic: str) -> OperatorError:
+        """What to raise when a call about a topic failed, or its records came with an error."""
+        if error.name() in (*NO_RIGHT, *NO_TOPIC):
+            return OperatorError(self.of_topic(topic, error))
+        return KafkaUnavailableError(self.of_call(error))
 
     def of_call(self, error: KafkaError) -> str:
         """Why a call failed."""
@@ -57,6 +70,11 @@ class KafkaRefusals:
         if error is not None and error.name() in NO_RIGHT:
             return self.no_right(topic)
         return f"{self._at} has no topic {topic}: ./run up creates it"
+
+    def of_silence(self, topic: str, position: Mapping[int, int], ends: Mapping[int, int], seconds: float) -> str:
+        """Why reading a topic was given up. position, ends : where each partition is, and was to be read to."""
+        left = ", ".join(f"partition {at} is read to {offset} of {ends[at]}" for at, offset in position.items())
+        return f"{self._at} sent nothing of {topic} for {seconds:g} s ({left}): see ./run status"
 
     def no_right(self, topic: str) -> str:
         return (

@@ -1,8 +1,11 @@
-"""The one way this package makes a Kafka producer: idempotent, acknowledged by all replicas."""
+"""The one way to make a Kafka producer: idempotent, acknowledged by all replicas."""
 
 import logging
+from collections.abc import Mapping
 
 from confluent_kafka import Producer
+
+from fraud_io.kafka_errors import QUIET
 
 _COMMON = {
     "enable.idempotence": True,
@@ -14,6 +17,7 @@ _COMMON = {
 }
 
 
-def make_producer(options: dict[str, object], log: logging.Logger) -> Producer:
-    """``options``: librdkafka's, where the brokers are among them (Settings.confluent_kafka)."""
+def make_producer(options: Mapping[str, object], log: logging.Logger = QUIET) -> Producer:
+    """``options``: librdkafka's, where the brokers are among them (Settings.confluent_kafka). ``log``: who is told of
+    brokers that are down; nobody unless asked."""
     return Producer({**_COMMON, **options}, logger=log)

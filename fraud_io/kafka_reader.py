@@ -1,78 +1,156 @@
-"""Reads a topic from a command: bounded by its present end, outside any consumer group, nothing committed."""
+"""Reads topics outside any consumer group: nobody is rebalanced, no offset is committed, nothing is written."""
 
 from collections.abc import Iterator, Mapping
+from typing import Self
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from fraud_core.settings import Settings
 from fraud_io.errors import OperatorError
-from fraud_io.kafka_errors import QUIET, KafkaRefusals
+from fraud_io.kafka_errors import QUIET, KafkaRefusals, KafkaUnavailableError
 
-_TIMEOUT_S = 15.0
+_MOST_AT_ONCE = 20_000
+_POLL_S = 0.2
+
+Ranges = dict[int, tuple[int, int]]
+"""Offsets [start, end) by partition."""
+
+
+def consumer(settings: Settings, refusals: KafkaRefusals, **options: object) -> Consumer:
+    """A client to ``assign`` partitions to. ``options``: librdkafka's, beside the connection settings.
+
+    It logs nothing; ``refusals`` learns why a broker lets it not in.
+    """
+    reading = {
+        "group.id": "fraud-reader",  # librdkafka wants a name; only subscribing would join the group
+        "enable.auto.commit": False,
+        # Retention may overtake a reader. librdkafka's default is to go on behind the last record.
+        "auto.offset.reset": "earliest",
+        "error_cb": refusals.note,
+    }
+    return Consumer({**settings.confluent_kafka(), **reading, **options}, logger=QUIET)
 
 
 class TopicReader:
-    """Raises OperatorError when the brokers do not answer or the topic is missing."""
+    """Raises OperatorError when a topic is missing or may not be read, and its KafkaUnavailableError when no broker
+    answers within ``timeout_s``. Keeps its connection from call to call."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, timeout_s: float = 15.0) -> None:
         self._settings = settings
+        self._timeout_s = timeout_s
         self._refusals = KafkaRefusals(settings)
+        self._asking = consumer(settings, self._refusals)
 
-    def bounds(self, topic: str) -> dict[int, tuple[int, int]]:
-        """First and end offset of each partition."""
-        reader = self._consumer()
-        try:
-            known = reader.list_topics(topic, timeout=_TIMEOUT_S).topics[topic]
-            if known.error is not None:
-                raise OperatorError(self._refusals.of_topic(topic, known.error))
-            places = [TopicPartition(topic, partition) for partition in known.partitions]
-            return {at.partition: reader.get_watermark_offsets(at, timeout=_TIMEOUT_S) for at in places}
-        except KafkaException as error:
-            reader.poll(0)
-            raise OperatorError(self._refusals.of_call(error.args[0])) from error
-        finally:
-            reader.close()
+    def bounds(self, topic: str) -> Ranges:
+        """First and end offset of each partition, in their order."""
+        return _bounds(self._asking, self._refusals, topic, self._timeout_s)
 
-    def since(self, topic: str, time_ms: int) -> dict[int, tuple[int, int]]:
+    def beyond(self, topic: str, begin: Mapping[int, int]) -> Ranges:
+        """As ``bounds``, from the offset that ``begin`` has for a partition."""
+        return {at: (max(start, begin.get(at, start)), end) for at, (start, end) in self.bounds(topic).items()}
+
+    def since(self, topic: str, time_ms: int) -> Ranges:
         """Of each partition the offset of the first record with this record time or a later one, and the end."""
-        bounds = self.bounds(topic)
-        reader = self._consumer()
+        ends = {partition: end for partition, (_, end) in self.bounds(topic).items()}
         try:
-            wanted = [TopicPartition(topic, partition, time_ms) for partition in bounds]
-            found = reader.offsets_for_times(wanted, timeout=_TIMEOUT_S)
-        finally:
-            reader.close()
-        ends = {partition: end for partition, (_, end) in bounds.items()}
+            wanted = [TopicPartition(topic, partition, time_ms) for partition in ends]
+            found = self._asking.offsets_for_times(wanted, timeout=self._timeout_s)
+        except KafkaException as error:
+            self._asking.poll(0)
+            raise self._refusals.raised_by(error.args[0], topic) from error
+        for at in found:
+            if at.error is not None:
+                raise self._refusals.raised_by(at.error, topic)
         # Less than 0: no record is that young.
-        first = {at.partition: at.offset if at.offset >= 0 else ends[at.partition] for at in found}
-        return {partition: (first[partition], end) for partition, end in ends.items()}
+        return {at.partition: (at.offset if at.offset >= 0 else ends[at.partition], ends[at.partition]) for at in found}
 
-    def read(self, topic: str, ranges: Mapping[int, tuple[int, int]]) -> Iterator[Message]:
-        """The records with offsets [start, end) of each partition, as far as they are in the topic."""
+    def read(self, topic: str, ranges: Mapping[int, tuple[int, int]] | None = None) -> Iterator[Message]:
+        """The records of ``ranges`` that the topic has now, in order of their offsets within a partition; None: all.
+
+        Offsets without a record (markers of transactions, gaps of compaction and retention) are passed over.
+        KafkaUnavailableError when nothing comes for ``timeout_s`` before the ends.
+        """
+        for batch in self.batches(topic, ranges):
+            yield from batch
+
+    def batches(self, topic: str, ranges: Mapping[int, tuple[int, int]] | None = None) -> Iterator[list[Message]]:
+        """As ``read``, in lists. An empty one: nothing came for a moment, and a caller may stop waiting."""
         bounds = self.bounds(topic)
-        begin = {at: max(start, bounds[at][0]) for at, (start, _) in ranges.items() if at in bounds}
-        remaining = {at: min(ranges[at][1], bounds[at][1]) for at in begin}
-        remaining = {at: end for at, end in remaining.items() if begin[at] < end}
-        reader = self._consumer()
+        wanted = {at: span for at, span in (bounds if ranges is None else ranges).items() if at in bounds}
+        ends = {at: min(end, bounds[at][1]) for at, (_, end) in wanted.items()}
+        position = {at: max(start, bounds[at][0]) for at, (start, _) in wanted.items()}
+        position = {at: start for at, start in position.items() if start < ends[at]}
+        # The end of a partition is told by the fetch after the last record: let the broker answer it at once.
+        options = {"enable.partition.eof": True, "fetch.wait.max.ms": 10}
+        reader = consumer(self._settings, self._refusals, **options)
+        silent_s = 0.0
         try:
-            reader.assign([TopicPartition(topic, at, begin[at]) for at in remaining])
-            while remaining:
-                for message in reader.consume(10_000, timeout=0.2):
-                    end = remaining.get(message.partition())
-                    error = message.error()
+            reader.assign([TopicPartition(topic, at, start) for at, start in position.items()])
+            while position:
+                silent_s += _POLL_S
+                found = []
+                for message in reader.consume(_MOST_AT_ONCE, _POLL_S):
+                    error, at, offset = message.error(), message.partition(), message.offset()
                     if error is not None and error.code() != KafkaError._PARTITION_EOF:
-                        raise KafkaException(error)
-                    if end is not None and message.offset() >= end - 1:
-                        del remaining[message.partition()]
-                    if error is None and end is not None and message.offset() < end:
-                        yield message
+                        raise self._refusals.raised_by(error, topic)
+                    if at not in position:
+                        continue
+                    if error is None and offset < ends[at]:
+                        found.append(message)
+                    # At the end of a partition it is the offset of the next record.
+                    after = offset if error is not None else offset + 1
+                    if after > position[at]:
+                        position[at], silent_s = after, 0.0
+                    if after >= ends[at]:
+                        del position[at]
+                yield found
+                if silent_s >= self._timeout_s and position:
+                    raise KafkaUnavailableError(self._refusals.of_silence(topic, position, ends, self._timeout_s))
         finally:
             reader.close()
 
-    def _consumer(self) -> Consumer:
-        # The end of a partition is told by the fetch after the last record: let the broker answer it at once.
-        kafka = {**self._settings.confluent_kafka(), "error_cb": self._refusals.note, "fetch.wait.max.ms": 10}
-        return Consumer(
-            {**kafka, "group.id": "fraud-reader", "enable.auto.commit": False, "enable.partition.eof": True},
-            logger=QUIET,
+
+class Tail:
+    """What comes into topics from now on. A context manager.
+
+    Raises OperatorError when a topic is missing or may not be read, and its KafkaUnavailableError when no broker
+    answers within ``timeout_s``.
+    """
+
+    def __init__(self, settings: Settings, *topics: str, timeout_s: float = 15.0) -> None:
+        self._refusals = KafkaRefusals(settings)
+        self._reader = consumer(settings, self._refusals)
+        ends = {topic: _bounds(self._reader, self._refusals, topic, timeout_s) for topic in topics}
+        self._reader.assign(
+            [TopicPartition(topic, at, end) for topic, bounds in ends.items() for at, (_, end) in bounds.items()]
         )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._reader.close()
+
+    def take(self, timeout_s: float) -> list[Message]:
+        """What comes within ``timeout_s``; of brokers that are down nothing comes. Raises OperatorError when a topic
+        cannot be read any more."""
+        messages = self._reader.consume(_MOST_AT_ONCE, timeout_s)
+        failed = next((message for message in messages if message.error() is not None), None)
+        if failed is not None:
+            raise self._refusals.raised_by(failed.error(), failed.topic())
+        return messages
+
+
+def _bounds(client: Consumer, refusals: KafkaRefusals, topic: str, timeout_s: float) -> Ranges:
+    try:
+        known = client.list_topics(topic, timeout=timeout_s).topics[topic]
+        if known.error is not None:
+            raise OperatorError(refusals.of_topic(topic, known.error))
+        places = [TopicPartition(topic, partition) for partition in sorted(known.partitions)]
+        return {at.partition: client.get_watermark_offsets(at, timeout=timeout_s) for at in places}
+    except KafkaException as error:
+        client.poll(0)  # refusals learn why
+        raise refusals.raised_by(error.args[0], topic) from error

@@ -1,8 +1,20 @@
 """How MLflow's client behaves in every process of ours that uses it, and what its errors mean."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import requests
+
+from fraud_core.settings import without_password
+
+
+class MlflowError(ConnectionError):
+    """MLflow does not answer, or refuses what was asked, in one sentence."""
+
+
+class NotInMlflowError(MlflowError):
+    """It answers, and has nothing of that name."""
 
 
 def fail_fast() -> None:
@@ -17,8 +29,19 @@ def fail_fast() -> None:
     )
 
 
-def in_words(error: Exception, address: str) -> str:
-    """What an MlflowException means, in one sentence. address : of the server."""
-    if isinstance(error.__context__, requests.RequestException):
-        return f"MLflow at {address} does not answer: start it with ./run up, or set FRAUD_MLFLOW_URL"
-    return f"MLflow at {address} refuses: {str(error).splitlines()[0]}"
+@contextmanager
+def errors_in_words(address: str) -> Iterator[None]:
+    """Raises MlflowError for what MLflow's client raises in the block. address : of the server.
+
+    Imports MLflow, which takes seconds.
+    """
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except MlflowException as error:
+        at = f"MLflow at {without_password(address)}"
+        if isinstance(error.__context__, requests.RequestException):
+            raise MlflowError(f"{at} does not answer: start it with ./run up, or set FRAUD_MLFLOW_URL") from error
+        kind = NotInMlflowError if error.error_code == "RESOURCE_DOES_NOT_EXIST" else MlflowError
+        raise kind(f"{at} refuses: {str(error).splitlines()[0]}") from error

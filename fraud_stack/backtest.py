@@ -1,4 +1,4 @@
-"""``./run backtest``: somebody's files in, a trained and judged model's report out."""
+"""``./run backtest``: files of your own in, the report of a trained and judged model out."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -13,13 +13,14 @@ import polars as pl
 
 from fraud_core.backtest.load import load
 from fraud_core.backtest.periods import Protocol, make_folds
-from fraud_core.backtest.report import write_report
+from fraud_core.backtest.report import make_report
 from fraud_core.backtest.result import BacktestResult
 from fraud_core.backtest.run import run_backtest
 from fraud_core.input_files.errors import InputFileError
 from fraud_core.settings import Settings
 from fraud_core.timestamps import SECOND_MS, iso_date, now_ms
 from fraud_io.errors import OperatorError
+from fraud_io.files import replacing, write_atomically
 from fraud_stack.steps import Steps
 
 _LINE_EVERY_S = 2.0
@@ -57,8 +58,11 @@ def run_and_report(options: BacktestOptions) -> None:
     except (InputFileError, ValueError) as error:
         raise OperatorError(str(error)) from error
     with steps.step("report", "Write the report"):
-        predictions(result).write_parquet(options.out / "predictions.parquet")
-        write_report(result, options.out)
+        with replacing(options.out / "predictions.parquet") as new:
+            predictions(result).write_parquet(new)
+        report = make_report(result)
+        write_atomically(options.out / "report.json", report.json)
+        write_atomically(options.out / "report.html", report.html)
     for line in summary(result):
         steps.show(line)
     steps.show(f"Report: {options.out / 'report.html'}")
@@ -86,7 +90,7 @@ def _backtest(options: BacktestOptions, settings: Settings, steps: Steps) -> Bac
         step_days=options.step,
     )
     folds = make_folds(protocol, loaded.transactions["event_time_ms"])
-    options.out.mkdir(parents=True, exist_ok=True)  # before the work: it may not be writable
+    options.out.mkdir(parents=True, exist_ok=True)  # before the work, in case it is not writable
     title = f"Train and judge on {loaded.transactions.height:,} transactions"
     with steps.step("backtest", title), _live(steps, 0.0) as show:
         result = run_backtest(

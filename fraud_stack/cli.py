@@ -26,9 +26,23 @@ _DATE = {"formats": ["%Y-%m-%d"], "metavar": "YYYY-MM-DD"}
 _PASS_THROUGH = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
 
 
+def _print_version(is_asked: bool) -> None:
+    """The version of pyproject.toml, which is written nowhere else."""
+    if is_asked:
+        import tomllib
+
+        from fraud_io.folders import ROOT
+
+        print(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"])
+        raise typer.Exit
+
+
 @app.callback()
 def options(
     debug: Annotated[bool, typer.Option(help="Show the traceback of an error.", envvar="FRAUD_DEBUG")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
 ) -> None:
     _state["debug"] = debug
 
@@ -131,7 +145,7 @@ def replay(context: typer.Context) -> None:
 def _days(text: str) -> int:
     number = text.removesuffix("d")
     if not number.isascii() or not number.isdecimal():
-        raise typer.BadParameter(f"{text!r} is no number of days: write 7d")
+        raise typer.BadParameter(f"{text!r} is not a number of days: write 7d")
     return int(number)
 
 
@@ -195,7 +209,7 @@ def backtest(
 
 @app.command(context_settings=_PASS_THROUGH)
 def reproduce(context: typer.Context) -> None:
-    """Train a logged model again from its MLflow run and compare it to the bit (--help says how)."""
+    """Train a logged model again from its MLflow run and compare the two bit for bit (--help says how)."""
     _run_module("fraud_assets.commands.reproduce", *context.args)
 
 
@@ -212,7 +226,7 @@ def promote(
 def rollback(
     reason: Annotated[str, typer.Option(help="Why; it is written to the promotion log.")] = "asked for by command",
 ) -> None:
-    """Put the version that was in Production before back there. Nothing but ./run promote brings this one back."""
+    """Put the previous version back into Production. Only ./run promote brings the present one back."""
     _run_module("fraud_assets.commands.champion", "rollback", "--reason", reason)
 
 
@@ -242,13 +256,13 @@ def dead_letters(context: typer.Context) -> None:
 
 @app.command(context_settings=_PASS_THROUGH)
 def explain(context: typer.Context) -> None:
-    """Recompute one decision from the topic and compare it with what was served, to the bit."""
+    """Recompute one decision from the topic and compare it with what was served, bit for bit."""
     _run_module("streaming.commands.explain", *context.args)
 
 
 @app.command(context_settings=_PASS_THROUGH)
 def repair(context: typer.Context) -> None:
-    """Repair a checkpoint of the stream that has a file which is not whole."""
+    """Repair a checkpoint of the stream that has a corrupt file."""
     _run_module("streaming.commands.repair", *context.args)
 
 
@@ -329,11 +343,15 @@ def jars(
 
 
 @app.command(context_settings=_PASS_THROUGH)
-def test(context: typer.Context) -> None:
+def test(
+    context: typer.Context,
+    fast: Annotated[bool, typer.Option("--fast", help="Leave out the tests that start a service or a stream.")] = False,
+    coverage: Annotated[bool, typer.Option("--coverage", help="Print the branches that no test takes.")] = False,
+) -> None:
     """Lint, format check, import directions, then every test; with arguments, pytest with these alone."""
     from fraud_stack.testing import run_tests
 
-    raise typer.Exit(run_tests(context.args))
+    raise typer.Exit(run_tests(context.args, fast=fast, coverage=coverage))
 
 
 def _stack() -> "Stack":

@@ -1,8 +1,8 @@
 """The ledger of the stream: every record of ``transactions`` ends in one decision, a prediction or a dead letter.
 
-Delivery is at least once, so a decision may be there twice. That is harmless with the same bytes (the record's value;
-headers say when it was made and differ) and an error with others. What is decided is a *position* (partition, offset):
-a transaction_id that was sent twice is two positions and two decisions, and counted on its own.
+Delivery is at least once, so a decision may be published twice. That is harmless with the same bytes (of the value;
+headers hold times and differ) and an error with different ones. What is decided is a *position* (partition, offset): a
+transaction_id that was sent twice is two positions and two decisions, and counted on its own.
 
 Memory: 21 bytes a transaction (digest of its decision 8, digest of its id 8, latency 4, state 1), whatever the size of
 the records.
@@ -21,9 +21,9 @@ from fraud_core.settings import Settings
 from fraud_core.timestamps import parse_rfc3339_ms
 from fraud_core.topics import DEAD_LETTER, FEEDBACK, PREDICTIONS, TRANSACTIONS
 from fraud_io.errors import OperatorError
-from fraud_stack.records import end_offsets, read
+from fraud_io.kafka_reader import TopicReader
 
-_PATIENCE_S = 20.0  # so long without any new decision: what is still open is lost
+_PATIENCE_S = 20.0  # without any new decision for so long, what is still open is lost
 _LOOK_AGAIN_S = 0.5
 _SHOWN_RANGES = 20
 _PRODUCED, _PREDICTED, _REFUSED, _REPEATED, _DIFFERS = (1 << bit for bit in range(5))
@@ -44,8 +44,8 @@ class Ledger:
 
     produced : records it holds. predicted, dead_lettered : those with a prediction, with a dead letter.
     lost : those with neither; ``lost_positions`` are the first of them, at most 20 ranges.
-    duplicates : those decided more than once, of which duplicates_same always with the same bytes, and
-    duplicates_differing not. ids_sent_twice : transaction_ids decided at more than one position.
+    duplicates : those decided more than once, duplicates_same of them always with the same bytes, duplicates_differing
+    not. ids_sent_twice : transaction_ids decided at more than one position.
     labels : records of fraud_feedback.
     latency_ms : p50, p95, p99 and max from the record time of a transaction to that of its first prediction.
     """
@@ -108,7 +108,7 @@ class Books:
         return int(np.count_nonzero(self._is_lost()))
 
     def close(self, labels: int) -> Ledger:
-        """The ledger. Sorts what the books hold: nothing can be added afterwards."""
+        """The ledger. Sorts the books in place: nothing can be added afterwards."""
         is_produced = self._has(_PRODUCED)
         repeated = int(np.count_nonzero(self._has(_REPEATED)))
         differing = int(np.count_nonzero(self._has(_DIFFERS)))
@@ -175,24 +175,26 @@ class Books:
 
 
 def take_ledger(settings: Settings, while_waiting: Callable[[], None] = lambda: None) -> Ledger:
-    """Read the four topics from their beginning. The books are those of the transactions that are there now; decisions
-    on them are waited for as long as any come. ``while_waiting`` is called then, and may raise to end it.
+    """Read the four topics from their beginning. The books cover the transactions that are there now; it waits for
+    decisions on them as long as any come. ``while_waiting`` is called then, and may raise to end it.
 
-    Raises OperatorError when a topic is missing or holds something that is no decision.
+    Raises OperatorError when a topic is missing or holds a record that is not a decision.
     """
-    books = Books(end_offsets(settings, TRANSACTIONS.name))
-    for message in read(settings, TRANSACTIONS.name):
+    reader = TopicReader(settings)
+    present = reader.bounds(TRANSACTIONS.name)
+    books = Books(present)
+    for message in reader.read(TRANSACTIONS.name, present):
         books.add_transaction(message.partition(), message.offset())
     begin: dict[str, dict[int, int]] = {PREDICTIONS.name: {}, DEAD_LETTER.name: {}}
     last_came = time.monotonic()
     while True:
         for topic, behind in begin.items():
-            for message in read(settings, topic, behind):
+            for message in reader.read(topic, reader.beyond(topic, behind)):
                 _enter(books, message)
                 behind[message.partition()] = message.offset() + 1
                 last_came = time.monotonic()
         if books.lost == 0 or time.monotonic() - last_came > _PATIENCE_S:
-            return books.close(labels=sum(1 for _ in read(settings, FEEDBACK.name)))
+            return books.close(labels=sum(1 for _ in reader.read(FEEDBACK.name)))
         while_waiting()
         time.sleep(_LOOK_AGAIN_S)
 
@@ -206,7 +208,7 @@ def _enter(books: Books, message: Message) -> None:
     except (orjson.JSONDecodeError, KeyError, TypeError, ValueError) as error:
         raise OperatorError(
             f"{message.topic()} partition {message.partition()} offset {message.offset()} is not a decision of the "
-            f"stream ({type(error).__name__}): something else writes to this topic"
+            f"stream ({type(error).__name__}): another program writes to this topic"
         ) from error
 
 

@@ -8,7 +8,7 @@ from fraud_stack.services.kafka import create_topics
 
 
 def prepare(settings: Settings) -> None:
-    """Create what is missing; what is there stays as it is. OperatorError when Kafka or the store refuses."""
+    """Create what is missing; existing ones stay as they are. OperatorError when Kafka or the store refuses."""
     create_topics(settings)
     artifacts = urlparse(settings.mlflow_artifacts or "")
     if artifacts.scheme == "s3":

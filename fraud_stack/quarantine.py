@@ -1,4 +1,4 @@
-"""``./run labels``: what is in quarantine, and how a person lets it out."""
+"""``./run labels``: what is in quarantine, and how a person releases it."""
 
 import getpass
 from typing import Annotated
@@ -22,7 +22,7 @@ def show(context: typer.Context) -> None:
 @app.command()
 def release(
     name: Annotated[str, typer.Argument(metavar="BATCH|SOURCE", help="A batch as ./run labels names it, or a source.")],
-    reason: Annotated[str, typer.Option(help="Why they can be believed; it is written down.")],
+    reason: Annotated[str, typer.Option(help="Why they can be trusted; it is logged.")],
 ) -> None:
     """Let labels count from now on; they are not held again. Who, when and why is appended to the quarantine's log."""
     from fraud_io.errors import OperatorError
@@ -36,7 +36,7 @@ def release(
 
 
 def _log():
-    from fraud_core.labels.quarantine_log import QuarantineLog
     from fraud_core.settings import Settings
+    from fraud_io.quarantine_log import QuarantineLog
 
     return QuarantineLog(Settings().lake)

@@ -1,4 +1,4 @@
-"""The secrets of a deployment: ``.env.example`` names them by placeholders, ``.env`` holds real ones."""
+"""The secrets of a deployment: ``.env.example`` holds placeholders for them, ``.env`` the real ones."""
 
 import secrets
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ def names(example: str) -> list[str]:
 
 
 def filled(example: str) -> str:
-    """The example with a random secret for each placeholder, and no longer for development."""
+    """The example with a random secret for each placeholder, and FRAUD_ENVIRONMENT=production."""
     secret = set(names(example))
     lines = []
     for line in example.splitlines():

@@ -1,4 +1,4 @@
-"""Telling, on the terminal, what is being done, what came of it and how long it took."""
+"""Progress on the terminal: what is being done, its result and how long it took."""
 
 import sys
 import time
@@ -12,7 +12,7 @@ class Steps:
     """Numbered steps. ``seconds`` keeps how long each took, by name, in order."""
 
     def __init__(self, console: Console | None = None) -> None:
-        # Without a terminal rich would still wrap at 80 columns: plain lines stay whole.
+        # Without a terminal rich would still wrap at 80 columns; plain lines are not wrapped.
         self.console = console or Console(soft_wrap=not sys.stdout.isatty(), highlight=False)
         self.seconds: dict[str, float] = {}
 

@@ -1,4 +1,4 @@
-"""What a running streaming job says of itself, from its Prometheus endpoint."""
+"""The state of a running streaming job, from its Prometheus endpoint."""
 
 import time
 

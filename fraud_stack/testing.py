@@ -1,4 +1,4 @@
-"""``./run test``: lint, format, import directions and every test, in the order of how soon they fail."""
+"""``./run test``: lint, format, import directions and the tests, in the order of how soon they fail."""
 
 import subprocess
 import sys
@@ -8,19 +8,32 @@ from pathlib import Path
 from fraud_io.folders import ROOT
 from fraud_stack.services import jars
 
+# One long group of end-to-end tests (they share a stack) beside everything else.
+_IN_TWO_PROCESSES = ("-n", "2", "--dist", "loadgroup", "--no-loadscope-reorder")
+_COVERAGE = ("--cov", "--cov-report", "term:skip-covered")
 
-def run_tests(pytest_arguments: Sequence[str]) -> int:
-    """Exit status of the first check that fails, else 0. With arguments only pytest runs, with these."""
+
+def run_tests(pytest_arguments: Sequence[str], *, fast: bool = False, coverage: bool = False) -> int:
+    """Exit status of the first check that fails, else 0. With arguments only pytest runs, with these.
+
+    fast: only the tests that start no service and no stream.
+    coverage: print by file which branches the tests take in their own processes; those of processes that they start
+        (services, the job) are not counted.
+    """
     bin_folder = Path(sys.executable).parent
-    pytest = [sys.executable, "-m", "pytest", *pytest_arguments]
-    checks = [
-        [bin_folder / "ruff", "check"],
-        [bin_folder / "ruff", "format", "--check"],
-        [sys.executable, bin_folder / "lint-imports"],
-        pytest,
-    ]
+    pytest = [sys.executable, "-m", "pytest"]
+    if pytest_arguments:
+        checks = [[*pytest, *pytest_arguments]]
+    else:
+        fast_ones = ("-m", "not streaming and not e2e") if fast else ()
+        checks = [
+            [bin_folder / "ruff", "check"],
+            [bin_folder / "ruff", "format", "--check"],
+            [sys.executable, bin_folder / "lint-imports"],
+            [*pytest, *_IN_TWO_PROCESSES, *fast_ones, *(_COVERAGE if coverage else ())],
+        ]
     jars.fetch(print)
-    for check in [pytest] if pytest_arguments else checks:
+    for check in checks:
         print(f"$ {' '.join(str(word) for word in check)}", flush=True)
         status = subprocess.run(check, cwd=ROOT).returncode
         if status:

@@ -47,7 +47,7 @@ def report_refused(roles: dict[str, str]) -> None:
 class LatencyHistogram(Collector):
     """Seconds from the record time of a transaction to the acknowledgement of its prediction.
 
-    Counts a whole micro-batch in one step: prometheus_client's Histogram takes a microsecond per observation, which is
+    Counts a micro-batch in one step: prometheus_client's Histogram takes a microsecond per observation, which is
     a twentieth of what scoring a transaction costs.
     """
 

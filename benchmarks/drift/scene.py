@@ -6,18 +6,15 @@ import numpy as np
 import polars as pl
 
 from fraud_core.features.merchant_risk import MerchantHistory
-from fraud_core.features.table import FEATURES, compute_features
-from fraud_core.model.anomaly import fit_anomaly_detector
-from fraud_core.model.calibration import calibrate
-from fraud_core.model.fraud_model import FraudModel, ModelCard
-from fraud_core.model.threshold import choose_threshold
+from fraud_core.features.table import compute_features
+from fraud_core.model.fraud_model import FraudModel
 from fraud_core.settings import Settings
 from fraud_core.simulation.arrived import arrived
 from fraud_core.simulation.fraud_patterns import KINDS, Rates
 from fraud_core.simulation.simulator import Simulator
 from fraud_core.timestamps import DAY_MS
-from fraud_core.training.balancing import balance
-from fraud_core.training.search import DEFAULTS, refit
+from fraud_core.training import recipe
+from fraud_core.training.search import DEFAULTS
 from fraud_core.training.training_set import build_training_set, time_split
 
 FIRST_DAY = 20_454  # 2026-01-01
@@ -61,12 +58,5 @@ def train(payments: Payments, as_of_day: int, settings: Settings) -> FraudModel:
     as_of_ms = (FIRST_DAY + as_of_day) * DAY_MS
     known = payments.rows.filter(pl.col("event_time_ms") < as_of_ms)
     rows = build_training_set(known, payments.labels, as_of_ms, settings)
-    train, validation = (rows.filter(pl.col("split") == part) for part in ("train", "validation"))
-    booster = refit(balance(train, FEATURES, 0.0, settings.seed), FEATURES, DEFAULTS, settings.seed)
-    card = ModelCard(1.0, float(train["is_fraud"].mean()), time_split(as_of_ms, settings).train)
-    is_fraud, cards = validation["is_fraud"].to_numpy(), validation["user_id"]
-    raw = FraudModel(booster, card).raw_score(validation.select(FEATURES).to_numpy())
-    calibration = calibrate(is_fraud, raw, cards)
-    threshold = choose_threshold(is_fraud, calibration.apply(raw), cards, seed=settings.seed).value
-    card = ModelCard(threshold, card.base_rate, card.training_window, calibration=calibration)
-    return FraudModel.with_detector(booster, card, fit_anomaly_detector(train, settings.anomaly_share, settings.seed))
+    window = time_split(as_of_ms, settings).train
+    return recipe.train(rows, window, settings, smote_ratio=0.0, params=DEFAULTS).model

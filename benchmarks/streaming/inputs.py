@@ -12,20 +12,20 @@ import polars as pl
 from xgboost import XGBClassifier
 
 from fraud_core.features.merchant_risk import MerchantHistory, newest_effective_times
-from fraud_core.features.table import FEATURES
-from fraud_core.model.anomaly import fit_anomaly_detector
 from fraud_core.model.digests import digests
-from fraud_core.model.fraud_model import FraudModel, ModelCard
-from fraud_core.model.threshold import choose_threshold
+from fraud_core.model.fraud_model import FraudModel
+from fraud_core.model.stored import StoredModel
 from fraud_core.payments.transaction import encode_transaction
 from fraud_core.settings import Settings
 from fraud_core.simulation.arrived import arrived
 from fraud_core.simulation.simulator import Simulator
 from fraud_core.timestamps import DAY_MS
-from fraud_core.training.balancing import balance
-from fraud_core.training.search import DEFAULTS, refit
-from fraud_core.training.training_set import build_training_set
-from streaming.models.model_cache import Entry, ModelCache
+from fraud_core.training import recipe
+from fraud_core.training.search import DEFAULTS
+from fraud_core.training.training_set import build_training_set, time_split
+from fraud_io.folders import Lake
+from fraud_io.model_registry import Entry
+from streaming.models.model_cache import ModelCache
 
 CHAMPION, CHALLENGER = "1", "2"
 TREES = {CHAMPION: 300, CHALLENGER: 200}
@@ -60,20 +60,15 @@ class Inputs:
         as_of_ms = self._end_day * DAY_MS
         labels = self._labels.filter(pl.col("label_time_ms") < as_of_ms)
         rows = build_training_set(self._transactions, labels, as_of_ms, settings)
-        train, validation = (rows.filter(pl.col("split") == split) for split in ("train", "validation"))
-        unbalanced = balance(train, FEATURES, 0.0, _SEED)
+        window = time_split(as_of_ms, settings).train
         for version, trees in TREES.items():
-            booster = refit(unbalanced, FEATURES, DEFAULTS | {"n_estimators": trees}, _SEED + int(version))
-            scores = booster.inplace_predict(validation.select(FEATURES).to_numpy()).astype(float)
-            is_fraud = validation["is_fraud"].to_numpy()
-            threshold = choose_threshold(is_fraud, scores, validation["user_id"], resamples=2).value
-            window = (train["event_time_ms"].min(), train["event_time_ms"].max() + 1)
-            card = ModelCard(threshold, float(train["is_fraud"].mean()), window)
-            detector = fit_anomaly_detector(train, settings.anomaly_share, settings.seed)
-            _keep(version, FraudModel.with_detector(booster, card, detector), ModelCache(settings.model_cache))
+            seeded = settings.model_copy(update={"seed": _SEED + int(version)})
+            params = DEFAULTS | {"n_estimators": trees}
+            model = recipe.train(rows, window, seeded, smote_ratio=0.0, params=params).model
+            _keep(version, model, ModelCache(settings.model_cache))
         _pickle_classifier(settings.model_cache / CHAMPION / "model.ubj", folder / "model.pkl")
         history = MerchantHistory(self._transactions, labels, settings.label_delay_days)
-        _publish(history, as_of_ms, settings.lake / "merchant_risk")
+        _publish(history, as_of_ms, Lake(settings.lake).merchant_risk)
 
 
 def _encode(transactions: pl.DataFrame) -> Iterator[Record]:
@@ -83,13 +78,8 @@ def _encode(transactions: pl.DataFrame) -> Iterator[Record]:
 
 
 def _keep(version: str, model: FraudModel, cache: ModelCache) -> None:
-    trees, card = bytes(model.booster.save_raw("ubj")), model.card.to_dict()
-
-    def download(file: Path) -> dict:
-        file.write_bytes(trees)
-        return card
-
-    cache.add(version, Entry("benchmark", digests(trees, card)), download)
+    stored = StoredModel.of(model)
+    cache.add(version, Entry("benchmark", digests(stored.ubj, stored.card)), stored)
 
 
 def _pickle_classifier(model: Path, file: Path) -> None:

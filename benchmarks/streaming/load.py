@@ -5,20 +5,16 @@ from collections.abc import Iterator
 from itertools import islice
 
 import numpy as np
-from confluent_kafka import Consumer, TopicPartition
 
 from benchmarks.streaming.inputs import Record
 from benchmarks.streaming.scene import Scene
-from fraud_core.settings import Settings
 from fraud_core.timestamps import now_ms
 from fraud_core.topics import PREDICTIONS, TRANSACTIONS
-from fraud_io.kafka_errors import QUIET
 from fraud_io.kafka_producer import make_producer
-from fraud_stack.records import consumer, read
+from fraud_io.kafka_reader import TopicReader
 
 _TICK_S = 0.001
 _LOOK_S = 0.05
-_TIMEOUT_S = 15.0
 _WARM_S = 120.0
 _ID = b'"transaction_id":"'
 _NO_MODEL = b'"score":null'
@@ -32,8 +28,8 @@ class Load:
         self._traffic = traffic
         kafka = scene.settings.confluent_kafka()
         options = {"linger.ms": 1, "queue.buffering.max.messages": 1_000_000, "queue.buffering.max.kbytes": 1_000_000}
-        self._producer = make_producer({**kafka, **options}, QUIET)
-        self._observer = consumer(scene.settings)
+        self._producer = make_producer({**kafka, **options})
+        self._reader = TopicReader(scene.settings)
         self._sent = 0
 
     def warm_up(self, records: int) -> None:
@@ -45,8 +41,8 @@ class Load:
             self.burst(some)
             if self.wait(_WARM_S) is None:
                 raise RuntimeError(f"not everything is answered within {_WARM_S:.0f} s, although nothing else is sent")
-        newest = {partition: end - 1 for partition, end in self.answered().items() if end > 0}
-        if any(_NO_MODEL in message.value() for message in read(self._scene.settings, PREDICTIONS.name, newest)):
+        newest = {partition: (end - 1, end) for partition, end in self.answered().items() if end > 0}
+        if any(_NO_MODEL in message.value() for message in self._reader.read(PREDICTIONS.name, newest)):
             raise RuntimeError("payments are answered, but not by a model")
 
     def burst(self, records: int) -> None:
@@ -80,32 +76,26 @@ class Load:
 
     def answered(self) -> dict[int, int]:
         """End offset of each partition of the predictions."""
-        return _ends(self._observer, PREDICTIONS.name)
+        return self._ends(PREDICTIONS.name)
 
     def latencies_ms(
         self, since_ms: int, transactions_from: dict[int, int], predictions_from: dict[int, int]
     ) -> np.ndarray:
         """(n,) int64, record time of the transaction to record time of its prediction, for every transaction sent since
         then that has one. The offsets say where to begin reading."""
-        sent = dict(_times(self._scene.settings, TRANSACTIONS.name, transactions_from))
-        answered = dict(_times(self._scene.settings, PREDICTIONS.name, predictions_from))
+        sent = dict(self._times(TRANSACTIONS.name, transactions_from))
+        answered = dict(self._times(PREDICTIONS.name, predictions_from))
         pairs = ((at, answered.get(name)) for name, at in sent.items() if at >= since_ms)
         return np.array([then - at for at, then in pairs if then is not None], dtype=np.int64)
 
     def position(self) -> tuple[int, dict[int, int], dict[int, int]]:
         """Now, as ``latencies_ms`` takes it."""
-        return now_ms(), _ends(self._observer, TRANSACTIONS.name), self.answered()
+        return now_ms(), self._ends(TRANSACTIONS.name), self.answered()
 
+    def _ends(self, topic: str) -> dict[int, int]:
+        return {partition: end for partition, (_, end) in self._reader.bounds(topic).items()}
 
-def _ends(observer: Consumer, topic: str) -> dict[int, int]:
-    partitions = observer.list_topics(topic, timeout=_TIMEOUT_S).topics[topic].partitions
-    return {
-        partition: observer.get_watermark_offsets(TopicPartition(topic, partition), timeout=_TIMEOUT_S)[1]
-        for partition in partitions
-    }
-
-
-def _times(settings: Settings, topic: str, start: dict[int, int]) -> Iterator[tuple[bytes, int]]:
-    """Transaction id and record time in ms of every record from the offsets ``start`` to the present end."""
-    for message in read(settings, topic, start):
-        yield message.value().partition(_ID)[2].partition(b'"')[0], message.timestamp()[1]
+    def _times(self, topic: str, begin: dict[int, int]) -> Iterator[tuple[bytes, int]]:
+        """Transaction id and record time in ms of every record from the offsets ``begin`` to the present end."""
+        for message in self._reader.read(topic, self._reader.beyond(topic, begin)):
+            yield message.value().partition(_ID)[2].partition(b'"')[0], message.timestamp()[1]

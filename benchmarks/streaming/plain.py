@@ -8,12 +8,15 @@ import signal
 import threading
 
 import pyarrow as pa
-from confluent_kafka import Consumer, Message, TopicPartition
+from confluent_kafka import Message, TopicPartition
 
 from benchmarks.streaming.inputs import CHALLENGER, CHAMPION
 from fraud_core.settings import Settings
 from fraud_core.timestamps import SECOND_MS, format_rfc3339_ms, now_ms
 from fraud_core.topics import DEAD_LETTER, PREDICTIONS, TRANSACTIONS
+from fraud_io.folders import Lake
+from fraud_io.kafka_errors import KafkaRefusals
+from fraud_io.kafka_reader import consumer
 from streaming.job.scorer import SCHEMA, Scorer, Serving
 from streaming.job.sink import KafkaSink
 from streaming.job.warm_up import warm_up
@@ -29,7 +32,7 @@ _WAIT_S = 0.005
 def serving(settings: Settings) -> Serving:
     """Both models and the risk tables that lie in FRAUD_HOME."""
     models = ModelCache(settings.model_cache).models(CHAMPION, CHALLENGER)
-    folder = settings.lake / "merchant_risk"
+    folder = Lake(settings.lake).merchant_risk
     tables = merchant_risk_source.load(folder, merchant_risk_source.newest(folder))
     return Serving(models, tables, settings.future_tolerance_s * SECOND_MS, review_share=settings.review_share)
 
@@ -43,10 +46,10 @@ def main() -> None:
     scorer = Scorer(store, TRANSACTIONS.name)
     sink = KafkaSink(settings.confluent_kafka(), stop)
     ends = dict.fromkeys(range(settings.partitions), 0)
-    consumer = Consumer({**settings.confluent_kafka(), "group.id": "plain", "enable.auto.commit": False})
-    consumer.assign([TopicPartition(TRANSACTIONS.name, partition, 0) for partition in ends])
+    reader = consumer(settings, KafkaRefusals(settings))
+    reader.assign([TopicPartition(TRANSACTIONS.name, partition, 0) for partition in ends])
     while not stop.is_set():
-        messages = consumer.consume(_MOST, timeout=_WAIT_S)
+        messages = reader.consume(_MOST, timeout=_WAIT_S)
         if not messages:
             continue
         begins, ends = ends, ends | {message.partition(): message.offset() + 1 for message in messages}

@@ -22,7 +22,7 @@ from fraud_stack.services.java import java_home
 from fraud_stack.services.ports import PORTS, free_ports
 from fraud_stack.services.processes import mark, memory_mib, with_children
 from fraud_stack.services.stack import Stack
-from streaming.job.batch_plan import BatchPlan, PlanLog
+from streaming.job.batch_plan import PLANS, BatchPlan, PlanLog
 
 Contender = Literal["job", "plain", "usual"]
 
@@ -87,7 +87,7 @@ def scene(contender: Contender, inputs: Path, folder: Path, own: Mapping[str, st
         _set_topic(settings, PREDICTIONS.name, "message.timestamp.type", "LogAppendTime")
         if contender == "job":
             # The job serves the models of its last plan until a registry answers.
-            PlanLog(settings.checkpoint / "plans").write(0, BatchPlan(CHAMPION, CHALLENGER))
+            PlanLog(settings.checkpoint / PLANS).write(0, BatchPlan(CHAMPION, CHALLENGER))
         with (home / "contender.log").open("w") as log:
             command = [sys.executable, "-m", CONTENDERS[contender]]
             process = subprocess.Popen(
@@ -104,7 +104,7 @@ def second_job(first: Scene, inputs: Path, home: Path, own: Mapping[str, str]) -
     shutil.copytree(inputs, home)
     spark_ui, metrics = free_ports(2)
     settings = first.settings.model_copy(update={"home": home, "spark_ui_port": spark_ui, "metrics_port": metrics})
-    PlanLog(settings.checkpoint / "plans").write(0, BatchPlan(CHAMPION, CHALLENGER))
+    PlanLog(settings.checkpoint / PLANS).write(0, BatchPlan(CHAMPION, CHALLENGER))
     with (home / "contender.log").open("w") as log:
         command = [sys.executable, "-m", CONTENDERS["job"]]
         environment = _environment(settings) | own

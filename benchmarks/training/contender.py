@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks.training.meter import Meter
+from fraud_io.folders import Lake
 
 
 def usual(home: Path, candidates: int, meter: Meter) -> dict:
@@ -25,8 +26,8 @@ def usual(home: Path, candidates: int, meter: Meter) -> dict:
 
     settings = settings_in(home)
     with meter.step("read"):
-        transactions = OffsetLog(settings.lake / "transactions").scan(COLUMNS).sort("offset").collect()
-        frauds = OffsetLog(settings.lake / "labels").scan(LABEL_COLUMNS).collect()["transaction_id"]
+        transactions = OffsetLog(Lake(settings.lake).transactions).scan(COLUMNS).sort("offset").collect()
+        frauds = OffsetLog(Lake(settings.lake).labels).scan(LABEL_COLUMNS).collect()["transaction_id"]
         is_fraud = transactions.select(pl.col("transaction_id").is_in(frauds.implode())).to_series().to_numpy()
     later = time_split(AS_OF_MS, settings).test
     delay_days = settings.label_delay_days

@@ -6,8 +6,9 @@ import numpy as np
 import polars as pl
 
 from benchmarks.handbook import Handbook, handbook
-from fraud_assets.lake.offset_log import OffsetLog, OffsetRange
+from fraud_assets.lake.offset_log import OffsetLog, TopicRange
 from fraud_core.labels.known import LABEL_COLUMNS
+from fraud_core.payments.money import AMOUNT_CENTS
 from fraud_core.payments.transaction import COLUMNS
 from fraud_core.settings import Settings
 from fraud_core.timestamps import DAY_MS
@@ -34,7 +35,7 @@ def arrivals(sizes: Handbook) -> tuple[pl.DataFrame, pl.DataFrame]:
     arrival = {"partition": pl.lit(0, pl.Int32), "offset": pl.int_range(pl.len(), dtype=pl.Int64)}
     rows = handbook(sizes).with_columns(
         event_time_ms=pl.col("timestamp").str.to_datetime("%Y-%m-%dT%H:%M:%SZ", time_unit="ms").cast(pl.Int64),
-        amount_cents=(pl.col("amount") * 100).round().cast(pl.Int64),
+        amount_cents=AMOUNT_CENTS,
         **arrival,
     )
     known = {name: pl.lit(None, kind).alias(name) for name, kind in COLUMNS.items() if name not in rows.columns}
@@ -52,5 +53,5 @@ def arrivals(sizes: Handbook) -> tuple[pl.DataFrame, pl.DataFrame]:
 
 def fill_lake(settings: Settings, transactions: pl.DataFrame, labels: pl.DataFrame) -> None:
     for name, rows in (("transactions", transactions), ("labels", labels)):
-        with OffsetLog(settings.lake / name).append(OffsetRange({0: 0}, {0: rows.height})) as staging:
+        with OffsetLog(settings.lake / name).append(TopicRange({0: 0}, {0: rows.height})) as staging:
             rows.write_parquet(staging / "rows.parquet")

@@ -14,6 +14,7 @@ from sklearn.model_selection import GridSearchCV, ParameterSampler, train_test_s
 from xgboost import XGBClassifier
 
 from benchmarks.training.meter import Meter
+from fraud_core.payments.money import to_major_units
 from fraud_core.timestamps import DAY_MS
 
 CANDIDATES = 20
@@ -42,7 +43,7 @@ class Usual:
 def usual_features(transactions: pl.DataFrame, is_fraud: np.ndarray, delay_days: int) -> pd.DataFrame:
     """One row per transaction, in its order. transactions : user_id, merchant_id, event_time_ms, amount_cents."""
     rows = transactions.select("user_id", "merchant_id").to_pandas()
-    rows["amount"] = transactions["amount_cents"].to_numpy() / 100
+    rows["amount"] = to_major_units(transactions["amount_cents"].to_numpy())
     rows["time"] = pd.to_datetime(transactions["event_time_ms"].to_numpy(), unit="ms")
     rows["fraud"] = is_fraud.astype(float)
     features = pd.DataFrame({"amount": rows["amount"], "hour": rows["time"].dt.hour, "day": rows["time"].dt.dayofweek})

@@ -1,6 +1,6 @@
 """``python -m fraud_assets.commands.bootstrap_model --seed N``: a small real model in Production within seconds.
 
-For stacks that need a model at once and no history: chaos runs. It is trained on simulated payments whose truth is
+For stacks that need a model at once, without a history: chaos runs. It is trained on simulated payments whose truth is
 known without waiting for labels, so it says nothing about how good the trained ones are; those come from the assets.
 """
 
@@ -10,15 +10,16 @@ import numpy as np
 import polars as pl
 import xgboost as xgb
 
-from fraud_assets.lake.io_managers import StoredModel
 from fraud_assets.registry import Registry
 from fraud_core.features.merchant_risk import MerchantRisk
 from fraud_core.features.table import FEATURES, compute_features
 from fraud_core.model.fraud_model import FraudModel, ModelCard
+from fraud_core.model.stored import StoredModel
 from fraud_core.payments.transaction import decode_transactions, encode_transaction
 from fraud_core.settings import Settings
 from fraud_core.simulation.simulator import Simulator
 from fraud_core.timestamps import DAY_MS
+from fraud_io.mlflow_client import fail_fast
 
 _CUSTOMERS = 300
 _FIRST_DAY, _DAYS = 20_000, 20
@@ -57,6 +58,7 @@ def main() -> None:
 
     import mlflow
 
+    fail_fast()
     mlflow.set_tracking_uri(settings.mlflow_address)
     mlflow.set_experiment(settings.experiment_name)
     registry = Registry(settings, "simulated_model")

@@ -1,5 +1,5 @@
 """``python -m fraud_assets.commands.champion promote VERSION --reason TEXT`` and ``… rollback --reason TEXT``: a person
-changes the version in Production. What is refused here is refused to the monitoring job as well.
+changes the version in Production. What is refused here is also refused to the monitoring job.
 
 The stream follows at its next look at the registry. Exit status: 0 done, 1 refused or not possible.
 """
@@ -9,12 +9,10 @@ import getpass
 import sys
 from collections.abc import Mapping
 
-from mlflow.exceptions import MlflowException
-
 from fraud_assets.registry import Registry
-from fraud_core.labels.quarantine_log import QuarantineLog
 from fraud_core.settings import Settings
-from fraud_io.mlflow_client import in_words
+from fraud_io.mlflow_client import MlflowError, errors_in_words
+from fraud_io.quarantine_log import QuarantineLog
 
 
 class RefusedError(Exception):
@@ -49,7 +47,7 @@ def promote(
 def roll_back(registry: Registry, why: str, evidence: Mapping[str, float] | None = None) -> tuple[str, str]:
     """Put the last champion that can be served back into Production; returns the version before and the one after.
 
-    RefusedError when there is none. Versions that the stream would refuse are passed over.
+    RefusedError when there is none. Versions that the stream would refuse are skipped.
     """
     before = registry.champion()
     if before is None:
@@ -76,16 +74,14 @@ def main() -> int:
     call = parser.parse_args()
     settings = Settings()
     try:
-        registry = Registry(settings, f"{getpass.getuser()} by command")
-        if call.command == "promote":
-            before, after = promote(settings, registry, call.version, call.reason), call.version
-        else:
-            before, after = roll_back(registry, call.reason)
-    except RefusedError as refusal:
-        print(f"fraud: {refusal}", file=sys.stderr)
-        return 1
-    except MlflowException as error:
-        print(f"fraud: {in_words(error, settings.mlflow_address)}", file=sys.stderr)
+        with errors_in_words(settings.mlflow_address):
+            registry = Registry(settings, f"{getpass.getuser()} by command")
+            if call.command == "promote":
+                before, after = promote(settings, registry, call.version, call.reason), call.version
+            else:
+                before, after = roll_back(registry, call.reason)
+    except (RefusedError, MlflowError) as error:
+        print(f"fraud: {error}", file=sys.stderr)
         return 1
     print(f"Version {after} is in Production{f' instead of {before}' if before else ''}; see ./run status")
     return 0

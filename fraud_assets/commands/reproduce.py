@@ -1,4 +1,4 @@
-"""``python -m fraud_assets.commands.reproduce RUN_ID``: make a logged model again and compare it, to the bit.
+"""``python -m fraud_assets.commands.reproduce RUN_ID``: train a logged model again and compare the two bit for bit.
 
 From the MLflow run come the offsets, the settings and the parameters; from the lake the rows. Everything else is
 computed again: training set, balanced set, trees, calibration, threshold, test metrics. Only the search is not
@@ -10,36 +10,30 @@ import sys
 from collections.abc import Iterator
 
 import mlflow
-import numpy as np
 import polars as pl
 from mlflow.entities import Run
-from mlflow.exceptions import MlflowException
 
-from fraud_assets.lake.io_managers import INGESTED, StoredModel
+from fraud_assets.lake.io_managers import INGESTED
 from fraud_assets.lake.offset_log import OffsetLog
 from fraud_assets.lineage import ORIGIN, digest, metrics_of
 from fraud_assets.registry import Registry
 from fraud_core.evaluation.report import evaluate
 from fraud_core.features.table import FEATURES
 from fraud_core.labels.quarantine import without
-from fraud_core.labels.quarantine_log import QuarantineLog
-from fraud_core.model.anomaly import fit_anomaly_detector
-from fraud_core.model.calibration import calibrate
-from fraud_core.model.fraud_model import FraudModel, ModelCard
-from fraud_core.model.threshold import choose_threshold
+from fraud_core.model.stored import StoredModel
 from fraud_core.settings import Settings
-from fraud_core.training.balancing import balance
-from fraud_core.training.search import refit
-from fraud_core.training.training_set import build_training_set
-from fraud_io.mlflow_client import fail_fast, in_words
+from fraud_core.training.recipe import train
+from fraud_core.training.training_set import build_training_set, time_split
+from fraud_io.mlflow_client import MlflowError, errors_in_words, fail_fast
+from fraud_io.quarantine_log import QuarantineLog
 
 
 class NotReproducibleError(Exception):
-    """What the run was made from is not there any more, in one sentence."""
+    """What the run was made from is gone; the message says what, in one sentence."""
 
 
 def compare(run: Run, settings: Settings) -> Iterator[tuple[str, object, object]]:
-    """What was logged and what comes out now, one after the other: name, logged, now."""
+    """What was logged and what comes out now, in turn: name, logged, now."""
     origin = mlflow.artifacts.load_dict(f"{run.info.artifact_uri}/{ORIGIN}")
     then = Settings(**{**settings.model_dump(), **origin["settings"]})
     logged = _model(run, settings)
@@ -52,23 +46,16 @@ def compare(run: Run, settings: Settings) -> Iterator[tuple[str, object, object]
     digests = {used.dataset.name: used.dataset.digest for used in run.inputs.dataset_inputs}
     yield "training set", digests["training_set"], digest(rows)
 
-    train = rows.filter(pl.col("split") == "train")
-    balanced = balance(train, FEATURES, float(run.data.params["smote_ratio"]), then.seed)
-    yield "balanced training set", digests["balanced_training_set"], digest(balanced)
-    booster = refit(balanced, FEATURES, logged.card["params"], then.seed)
-    detector = fit_anomaly_detector(balanced.filter(~pl.col("is_synthetic")), then.anomaly_share, then.seed)
-    now = StoredModel.of(FraudModel.with_detector(booster, ModelCard.from_dict(logged.card), detector))
+    ratio, window = float(run.data.params["smote_ratio"]), time_split(origin["as_of_ms"], then).train
+    trained = train(rows, window, then, smote_ratio=ratio, params=logged.card["params"])
+    now = StoredModel.of(trained.model)
+    yield "balanced training set", digests["balanced_training_set"], digest(trained.balanced)
     yield "trees and anomaly detector", logged.ubj, now.ubj
-
-    validation, test = (rows.filter(pl.col("split") == split) for split in ("validation", "test"))
-    raw = now.open().raw_score(_matrix(validation))
-    is_fraud = validation["is_fraud"].to_numpy()
-    calibration = calibrate(is_fraud, raw, validation["user_id"])
-    yield "calibration", logged.card["calibration"], calibration.to_dict()
-    threshold = choose_threshold(is_fraud, calibration.apply(raw), validation["user_id"], seed=then.seed)
-    yield "threshold", logged.card["threshold"], threshold.value
-    scores = now.completed(calibration, threshold.value).open().score(_matrix(test))
-    metrics = metrics_of(evaluate(test, scores, threshold.value), "test")
+    yield "calibration", logged.card["calibration"], now.card["calibration"]
+    yield "threshold", logged.card["threshold"], now.card["threshold"]
+    test = rows.filter(pl.col("split") == "test")
+    scores = trained.model.score(test.select(FEATURES).to_numpy())
+    metrics = metrics_of(evaluate(test, scores, trained.threshold.value), "test")
     yield "test metrics", {name: run.data.metrics.get(name) for name in metrics}, metrics
 
 
@@ -102,10 +89,6 @@ def _ingested(settings: Settings, name: str, ends: dict[str, int]) -> pl.DataFra
     )
 
 
-def _matrix(rows: pl.DataFrame) -> np.ndarray:
-    return rows.select(FEATURES).to_numpy()
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(prog="./run reproduce", description=__doc__.split(": ", 1)[1])
     parser.add_argument("run_id", metavar="RUN_ID", help="of MLflow: the daily run shows it, and so does each version")
@@ -114,15 +97,16 @@ def main() -> int:
     mlflow.set_tracking_uri(settings.mlflow_address)
     try:
         differing = []
-        for name, logged, now in compare(mlflow.get_run(run_id), settings):
-            print(f"   {name:26} {'equal' if logged == now else 'DIFFERS'}", flush=True)
-            if logged != now:
-                differing.append(name)
+        with errors_in_words(settings.mlflow_address):
+            for name, logged, now in compare(mlflow.get_run(run_id), settings):
+                print(f"   {name:26} {'equal' if logged == now else 'DIFFERS'}", flush=True)
+                if logged != now:
+                    differing.append(name)
     except NotReproducibleError as error:
         print(f"fraud: run {run_id} cannot be made again: {error}", file=sys.stderr)
         return 2
-    except MlflowException as error:
-        print(f"fraud: run {run_id} cannot be read: {in_words(error, settings.mlflow_address)}", file=sys.stderr)
+    except MlflowError as error:
+        print(f"fraud: run {run_id} cannot be read: {error}", file=sys.stderr)
         return 2
     if differing:
         print(f"fraud: run {run_id} does not reproduce: {', '.join(differing)}", file=sys.stderr)

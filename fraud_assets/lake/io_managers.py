@@ -1,10 +1,9 @@
-"""Where the values between assets lie: one file (or folder) per asset and partition below the lake. No pickles."""
+"""Where the values between assets are stored: one file (or folder) per asset and partition below the lake. No
+pickles."""
 
-import shutil
 from abc import abstractmethod
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import dagster as dg
 import orjson
@@ -14,49 +13,17 @@ from pydantic import TypeAdapter
 from fraud_assets.lake.offset_log import OffsetLog
 from fraud_core.labels.known import LABEL_COLUMNS
 from fraud_core.labels.quarantine import without
-from fraud_core.labels.quarantine_log import QuarantineLog
+from fraud_core.model.stored import StoredModel
 from fraud_core.payments.transaction import COLUMNS
-
-if TYPE_CHECKING:
-    from xgboost import Booster
-
-    from fraud_core.model.calibration import Calibration
-    from fraud_core.model.fraud_model import FraudModel
+from fraud_io.files import replacing
+from fraud_io.quarantine_log import QuarantineLog
 
 INGESTED = {"transactions": COLUMNS, "labels": LABEL_COLUMNS}
 """What training reads from Kafka, into an OffsetLog each, and with which columns."""
 
 
-@dataclass(frozen=True)
-class StoredModel:
-    """A model as it is kept: trees in XGBoost's UBJ format, and its ModelCard in JSON types."""
-
-    ubj: bytes
-    card: dict
-
-    @classmethod
-    def of(cls, model: "FraudModel") -> "StoredModel":
-        return cls(bytes(model.booster.save_raw("ubj")), model.card.to_dict())
-
-    def completed(self, calibration: "Calibration", threshold: float) -> "StoredModel":
-        """The same trees with what was chosen on validation."""
-        return replace(self, card={**self.card, "calibration": calibration.to_dict(), "threshold": threshold})
-
-    def booster(self) -> "Booster":
-        # Here and not above: the import takes seconds, and the code location is loaded in every process.
-        from xgboost import Booster
-
-        return Booster(model_file=bytearray(self.ubj))
-
-    def open(self) -> "FraudModel":
-        """ValueError when it was made for other features than this code computes."""
-        from fraud_core.model.fraud_model import FraudModel, ModelCard
-
-        return FraudModel(self.booster(), ModelCard.from_dict(self.card))
-
-
 class PartitionFileIOManager(dg.ConfigurableIOManager):
-    """Keeps a value at ``<lake>/<asset>/<partition><suffix>``. A value is there completely or not at all."""
+    """Keeps a value at ``<lake>/<asset>/<partition><suffix>``. Writes are atomic."""
 
     lake: str
     suffix: ClassVar[str]
@@ -69,12 +36,9 @@ class PartitionFileIOManager(dg.ConfigurableIOManager):
 
     def handle_output(self, context: dg.OutputContext, obj: object) -> None:
         path = self._path(context)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        new = path.with_name(f".{path.name}-{context.run_id}")
-        self.write(obj, new)
-        if path.is_dir():
-            shutil.rmtree(path)  # a folder cannot be replaced by a rename as a file can
-        new.replace(path)
+        # Not durably: what a power cut takes is made again from the OffsetLogs.
+        with replacing(path) as new:
+            self.write(obj, new)
         context.add_output_metadata({"path": dg.MetadataValue.path(path)})
 
     def load_input(self, context: dg.InputContext) -> object:
@@ -128,8 +92,8 @@ class RecordIOManager(PartitionFileIOManager):
 class IngestedIOManager(dg.ConfigurableIOManager):
     """Hands out all that an asset has read from Kafka so far into its OffsetLog; it writes that itself.
 
-    Whatever the partition, all of it: which rows count as of a day is decided by their times, in the core. Only labels
-    in quarantine are held back, from everybody.
+    All of it for any partition: the core decides by their times which rows count as of a day. Only labels in
+    quarantine are held back.
     """
 
     lake: str
@@ -144,6 +108,6 @@ class IngestedIOManager(dg.ConfigurableIOManager):
             return without(log.scan(LABEL_COLUMNS).collect(), QuarantineLog(Path(self.lake)).held())
         if name in INGESTED:
             return log.scan(INGESTED[name]).collect()
-        from fraud_core.decisions.prediction_table import SERVED_COLUMNS  # here and not above: the import compiles
+        from fraud_core.decisions.prediction_table import PREDICTION_COLUMNS  # here and not above: the import compiles
 
-        return log.scan(SERVED_COLUMNS).unique("transaction_id", keep="any").collect()
+        return log.scan(PREDICTION_COLUMNS).unique("transaction_id", keep="any").collect()

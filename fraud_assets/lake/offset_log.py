@@ -1,19 +1,19 @@
 """What was read from a Kafka topic: one folder of Parquet files for each range of offsets, written once.
 
 A range starts where the one before ended. Its folder is filled under a hidden name and renamed when it is complete, so
-a run that dies leaves nothing behind that counts, and the next one reads the same offsets again. The name is where the
-range starts: of two runs that read from the same position the second cannot finish, so no row is there twice.
+a run that dies leaves nothing that counts, and the next one reads the same offsets again. The name is where the range
+starts: of two runs that read from the same position the second cannot finish, so no row is stored twice.
 """
 
 import json
-import shutil
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import polars as pl
+
+from fraud_io.files import adding_durably
 
 Offsets = dict[int, int]
 """Partition to the offset of the next record."""
@@ -22,7 +22,7 @@ _RANGE = "_offsets.json"
 
 
 @dataclass(frozen=True)
-class OffsetRange:
+class TopicRange:
     """Records from ``start`` (inclusive) to ``end`` (exclusive) of each partition of a topic."""
 
     start: Offsets
@@ -41,7 +41,7 @@ class OffsetLog:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def ranges(self) -> list[OffsetRange]:
+    def ranges(self) -> list[TopicRange]:
         """All complete ranges, oldest first."""
         return [_read(folder) for folder in self._complete()]
 
@@ -50,8 +50,8 @@ class OffsetLog:
         complete = self._complete()
         return _read(complete[-1]).end if complete else {}
 
-    def pending(self, beginning: Offsets, end: Offsets) -> OffsetRange:
-        """What was not read yet of a topic that holds ``beginning`` to ``end``.
+    def pending(self, beginning: Offsets, end: Offsets) -> TopicRange:
+        """The part not read yet of a topic that holds ``beginning`` to ``end``.
 
         ValueError when the topic ends before what was read: it is another topic of the same name.
         """
@@ -62,26 +62,22 @@ class OffsetLog:
                     f"partition {partition} ends at offset {end.get(partition, 0)}, but {self._folder} already holds "
                     f"records up to {offset}: the topic was made anew. Move that folder away to read it from the start."
                 )
-        return OffsetRange({p: max(position.get(p, 0), beginning[p]) for p in sorted(end)}, dict(sorted(end.items())))
+        return TopicRange({p: max(position.get(p, 0), beginning[p]) for p in sorted(end)}, dict(sorted(end.items())))
 
     @contextmanager
-    def append(self, offsets: OffsetRange) -> Iterator[Path]:
+    def append(self, offsets: TopicRange) -> Iterator[Path]:
         """Gives an empty folder for the Parquet files of ``offsets``, which counts once the block ends without error.
 
-        FileExistsError when another run was faster; then nothing is added.
+        FileExistsError when another run was faster; nothing is added then.
         """
         name = f"{sum(offsets.start.values()):020}"
-        staging = self._folder / f".{name}-{uuid.uuid4().hex}"
-        staging.mkdir(parents=True)
         try:
-            yield staging
-            (staging / _RANGE).write_text(json.dumps(asdict(offsets)))
-            try:
-                staging.rename(self._folder / name)
-            except OSError as error:
-                raise FileExistsError(f"another run has read {offsets} into {self._folder / name}") from error
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
+            # Durably: the topic may have dropped the records by the time a power cut is noticed.
+            with adding_durably(self._folder / name) as staging:
+                yield staging
+                (staging / _RANGE).write_text(json.dumps(asdict(offsets)))
+        except FileExistsError as error:
+            raise FileExistsError(f"another run has read {offsets} into {self._folder / name}") from error
 
     def scan(self, columns: dict[str, pl.DataType]) -> pl.LazyFrame:
         """Everything read so far, in no particular order."""
@@ -94,6 +90,6 @@ class OffsetLog:
         return sorted(file.parent for file in self._folder.glob(f"[0-9]*/{_RANGE}"))
 
 
-def _read(folder: Path) -> OffsetRange:
+def _read(folder: Path) -> TopicRange:
     stored = json.loads((folder / _RANGE).read_text())
-    return OffsetRange(*({int(p): offset for p, offset in stored[side].items()} for side in ("start", "end")))
+    return TopicRange(*({int(p): offset for p, offset in stored[side].items()} for side in ("start", "end")))

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
@@ -87,11 +88,14 @@ class Airflow:
         self.ask("PATCH", f"dags/{DAG}/dagRuns/{run}/taskInstances/daily_training", json={"new_state": "failed"})
 
     def ask(self, method: str, path: str, **arguments: object) -> dict:
-        token = requests.get(f"{self.address}/auth/token", timeout=30).json()["access_token"]
-        headers = {"Authorization": f"Bearer {token}"}
+        headers = {"Authorization": f"Bearer {self._token}"}
         response = requests.request(method, f"{self.address}/api/v2/{path}", headers=headers, timeout=30, **arguments)
         assert response.ok, response.text
         return response.json()
+
+    @cached_property
+    def _token(self) -> str:
+        return requests.get(f"{self.address}/auth/token", timeout=30).json()["access_token"]
 
 
 @pytest.fixture(scope="session")
@@ -112,7 +116,7 @@ def airflow_bin() -> Path:
     return venv / "bin"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def dagster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dagster]:
     home = tmp_path_factory.mktemp("dagster")
     behaviour = home / "behaviour"
@@ -142,7 +146,7 @@ def dagster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dagster]:
         yield Dagster(settings, environment, behaviour)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def airflow_environment(dagster: Dagster, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     port, trigger_logs, worker_logs = free_ports(3)
     address = f"http://127.0.0.1:{port}"
@@ -168,7 +172,7 @@ def airflow_environment(dagster: Dagster, tmp_path_factory: pytest.TempPathFacto
     }  # fmt: skip
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def airflow(airflow_bin: Path, airflow_environment: dict[str, str]) -> Iterator[Airflow]:
     """Scheduler, triggerer, DAG processor and API server on SQLite, and the DAG known to them."""
     environment = airflow_environment | {"PATH": f"{airflow_bin}:{os.environ['PATH']}"}

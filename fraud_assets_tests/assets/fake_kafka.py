@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from fraud_assets.lake.offset_log import OffsetRange, Offsets
+from fraud_assets.lake.offset_log import Offsets, TopicRange
 from fraud_assets.resources import KafkaResource
 
 
@@ -26,6 +26,6 @@ class FakeKafka(KafkaResource):
     def offsets(self, topic: str) -> tuple[Offsets, Offsets]:
         return {0: 0}, {0: len(self.topics[topic])}
 
-    def messages(self, topic: str, offsets: OffsetRange) -> Iterator[FakeMessage]:
+    def messages(self, topic: str, offsets: TopicRange) -> Iterator[FakeMessage]:
         for offset in range(offsets.start[0], offsets.end[0]):
             yield FakeMessage(self.topics[topic][offset], offset)

@@ -1,17 +1,19 @@
 import polars as pl
 import pytest
+from sklearn.metrics import average_precision_score
 
 from fraud_assets.assets.evaluation import decision_threshold, evaluation
 from fraud_assets.assets.registry import registered_model
 from fraud_assets.assets.training import balanced_training_set, training_set, tuned_model
-from fraud_assets.lake.io_managers import StoredModel
 from fraud_assets_tests.assets.conftest import AS_OF_MS
 from fraud_core.features.table import FEATURES
 from fraud_core.model.fraud_model import FraudModel, ModelCard
+from fraud_core.model.stored import StoredModel
 from fraud_core.model.threshold import Threshold
 from fraud_core.promotion.gates import GateResult
 from fraud_core.settings import Settings
 from fraud_core.timestamps import DAY_MS
+from fraud_core.training import recipe
 from fraud_core.training.balancing import balance
 from fraud_core.training.search import DEFAULTS, refit
 from fraud_core.training.training_set import build_training_set
@@ -112,18 +114,36 @@ def grown(balanced) -> StoredModel:
     return StoredModel.of(FraudModel(booster, ModelCard(0.5, 0.01, (0, 10), params=params)))
 
 
+def test_the_gain_of_smote_is_that_over_the_same_trees_without_the_synthetic_rows(rows, balanced, grown):
+    real = balanced.filter(~pl.col("is_synthetic"))
+    validation = rows.filter(split="validation")
+    without = recipe.grow_trees(real, grown.card["params"], Settings(seed=1))
+    expected = {
+        "with": average_precision_score(validation["is_fraud"], recipe.raw_scores(grown.open(), validation)),
+        "without": average_precision_score(
+            validation["is_fraud"], without.inplace_predict(validation.select(FEATURES).to_numpy())
+        ),
+    }
+    gain = evaluation.smote_gain(grown, balanced, rows, Settings(seed=1))
+    assert {"with": gain.value, "without": gain.other} == pytest.approx(expected, abs=1e-12)
+    assert gain.value != gain.other
+    assert gain.low < gain.high
+    nothing = evaluation.smote_gain(grown, real, rows, Settings(seed=1))
+    assert (nothing.value, nothing.low, nothing.high) == (nothing.other, 0.0, 0.0)
+
+
 def test_a_registered_model_that_comes_out_again_passes(balanced, grown):
-    assert failed(registered_model.check(grown, grown, balanced, seed=1)) == set()
+    assert failed(registered_model.check(grown, grown, balanced, Settings(seed=1))) == set()
 
 
 def test_a_registered_model_of_another_seed_or_other_rows_fails(balanced, grown):
-    assert failed(registered_model.check(grown, grown, balanced, seed=2)) == {"reproduces"}
-    assert failed(registered_model.check(grown, grown, balanced.tail(-1000), seed=1)) == {"reproduces"}
+    assert failed(registered_model.check(grown, grown, balanced, Settings(seed=2))) == {"reproduces"}
+    assert failed(registered_model.check(grown, grown, balanced.tail(-1000), Settings(seed=1))) == {"reproduces"}
 
 
 def test_another_model_than_the_evaluated_one_in_the_registry_fails(balanced, grown):
     other = StoredModel(grown.ubj + b"x", grown.card)
-    assert failed(registered_model.check(other, grown, balanced, seed=1)) == {"is_what_was_evaluated"}
+    assert failed(registered_model.check(other, grown, balanced, Settings(seed=1))) == {"is_what_was_evaluated"}
 
 
 def test_a_model_no_better_than_chance_fails_and_blocks():

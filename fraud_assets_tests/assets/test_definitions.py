@@ -8,7 +8,7 @@ import pytest
 
 from fraud_assets.assets.monitoring import drift, parity_audit
 from fraud_assets.definitions import build_defs
-from fraud_assets.lake.offset_log import OffsetLog, OffsetRange
+from fraud_assets.lake.offset_log import OffsetLog, TopicRange
 from fraud_assets.partitions import AS_OF_TAG
 from fraud_core.settings import Settings
 
@@ -134,7 +134,7 @@ def test_every_hour_a_run_publishes_merchant_risk_as_of_that_hour_once_there_are
     settings = Settings(home=tmp_path)
     hour = datetime(2026, 5, 10, 14, tzinfo=UTC)
     assert _hourly(settings, hour).skip_message.startswith("no run has read transactions yet")
-    with OffsetLog(settings.lake / "transactions").append(OffsetRange({0: 0}, {0: 1})):
+    with OffsetLog(settings.lake / "transactions").append(TopicRange({0: 0}, {0: 1})):
         pass
     [request] = _hourly(settings, hour).run_requests
     assert (request.run_key, request.partition_key) == ("2026-05-10T14:00:00+00:00", "2026-05-09")

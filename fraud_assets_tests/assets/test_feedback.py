@@ -11,16 +11,17 @@ from hypothesis import strategies as st
 from fraud_assets.assets.ingestion import labels as labels_asset
 from fraud_assets.definitions import build_defs
 from fraud_assets.lake.io_managers import IngestedIOManager
-from fraud_assets.lake.offset_log import OffsetLog, OffsetRange
+from fraud_assets.lake.offset_log import OffsetLog, TopicRange
 from fraud_assets_tests.assets.conftest import PARTITION
 from fraud_assets_tests.assets.fake_kafka import FakeKafka
 from fraud_core.labels.feedback_rules import RULES
 from fraud_core.labels.known import LABEL_COLUMNS, encode_feedback
-from fraud_core.labels.quarantine_log import QuarantineLog
 from fraud_core.settings import Settings
 from fraud_core.simulation.arrived import arrived
 from fraud_core.simulation.simulator import Simulator
 from fraud_core.timestamps import DAY_MS, HOUR_MS, SECOND_MS
+from fraud_io.kafka_errors import KafkaUnavailableError
+from fraud_io.quarantine_log import QuarantineLog
 
 pytestmark = pytest.mark.assets
 
@@ -47,10 +48,10 @@ class DyingKafka(FakeKafka):
 
     sends: int
 
-    def messages(self, topic: str, offsets: OffsetRange):
+    def messages(self, topic: str, offsets: TopicRange):
         for number, message in enumerate(super().messages(topic, offsets)):
             if number == self.sends:
-                raise TimeoutError("Kafka sent nothing")
+                raise KafkaUnavailableError("Kafka sent nothing")
             yield message
 
 
@@ -137,7 +138,7 @@ def simulated() -> tuple[pl.DataFrame, list[str]]:
 def lake(tmp_path, simulated) -> Settings:
     home = Settings(home=tmp_path)
     transactions, _ = simulated
-    with OffsetLog(home.lake / "transactions").append(OffsetRange({0: 0}, {0: len(transactions)})) as folder:
+    with OffsetLog(home.lake / "transactions").append(TopicRange({0: 0}, {0: len(transactions)})) as folder:
         transactions.write_parquet(folder / "rows.parquet")
     return home
 

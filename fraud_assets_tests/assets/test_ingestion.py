@@ -16,6 +16,7 @@ from fraud_core.features.table import FEATURES
 from fraud_core.labels.known import LABEL_COLUMNS, encode_feedback
 from fraud_core.payments.transaction import COLUMNS, encode_transaction
 from fraud_core.settings import Settings
+from fraud_io.kafka_errors import KafkaUnavailableError
 
 pytestmark = pytest.mark.assets
 
@@ -117,7 +118,7 @@ def test_without_new_transactions_the_asset_succeeds_and_starts_no_spark(tmp_pat
 def test_a_dead_broker_is_named_with_what_to_do():
     kafka = KafkaResource(settings=Settings(kafka_port=1), timeout_s=1)
     with pytest.raises(
-        ConnectionError, match=r"Kafka at 127.0.0.1:1 does not answer .*: start the stack with ./run up"
+        KafkaUnavailableError, match=r"Kafka at 127.0.0.1:1 does not answer .*: start the stack with ./run up"
     ):
         kafka.offsets("transactions")
 

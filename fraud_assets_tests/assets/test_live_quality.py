@@ -11,16 +11,16 @@ from benchmarks.training.data import fill_lake
 from fraud_assets.assets.monitoring.live_quality import LEAST_FRAUDS
 from fraud_assets.definitions import build_defs
 from fraud_assets.lake.io_managers import RecordIOManager
-from fraud_assets.lake.offset_log import OffsetLog, OffsetRange
-from fraud_assets_tests.assets.conftest import AS_OF_MS, PARTITION, settings_in
-from fraud_core.decisions.prediction_table import SERVED_COLUMNS
+from fraud_assets.lake.offset_log import OffsetLog, TopicRange
+from fraud_assets_tests.assets.conftest import AS_OF_MS, PARTITION
+from fraud_core.decisions.prediction_table import PREDICTION_COLUMNS
 from fraud_core.features.table import FEATURES
 from fraud_core.labels.known import LABEL_COLUMNS
 from fraud_core.labels.quarantine import Batch
-from fraud_core.labels.quarantine_log import QuarantineLog
 from fraud_core.monitoring.cohorts import LiveQuality
 from fraud_core.settings import Settings
 from fraud_core.timestamps import DAY_MS
+from fraud_io.quarantine_log import QuarantineLog
 
 pytestmark = pytest.mark.assets
 
@@ -28,7 +28,7 @@ LIVE_DAYS = 45
 
 
 def scored(transactions: pl.DataFrame, labels: pl.DataFrame, seed: int) -> pl.DataFrame:
-    """SERVED_COLUMNS of the last days: scores that know the frauds fairly well, a second version halfway."""
+    """PREDICTION_COLUMNS of the last days: scores that know the frauds fairly well, a second version halfway."""
     rng = np.random.default_rng(seed)
     live = transactions.filter(pl.col("event_time_ms") >= AS_OF_MS - LIVE_DAYS * DAY_MS)
     frauds = labels.filter("is_fraud").select("transaction_id").unique()
@@ -57,7 +57,7 @@ def scored(transactions: pl.DataFrame, labels: pl.DataFrame, seed: int) -> pl.Da
         merchant_risk_table=pl.lit(None),
         partition="partition",
         offset="offset",
-    ).cast(SERVED_COLUMNS).select(list(SERVED_COLUMNS))  # fmt: skip
+    ).cast(PREDICTION_COLUMNS).select(list(PREDICTION_COLUMNS))  # fmt: skip
 
 
 def with_verdicts(labels: pl.DataFrame, served: pl.DataFrame) -> pl.DataFrame:
@@ -76,16 +76,15 @@ def with_verdicts(labels: pl.DataFrame, served: pl.DataFrame) -> pl.DataFrame:
 
 
 @pytest.fixture(scope="module")
-def lake(tmp_path_factory, simulated) -> Settings:
+def lake(tmp_path_factory, settings_in, simulated) -> Settings:
     """Two registered versions: the first logged recall intervals of its test period that nothing can reach."""
     settings = settings_in(tmp_path_factory.mktemp("home"))
     transactions, labels = simulated
     served = scored(transactions, labels, seed=1)
     fill_lake(settings, transactions, with_verdicts(labels, served))
-    with OffsetLog(settings.lake / "predictions").append(OffsetRange({0: 0}, {0: len(served)})) as folder:
+    with OffsetLog(settings.lake / "predictions").append(TopicRange({0: 0}, {0: len(served)})) as folder:
         served.write_parquet(folder / "rows.parquet")
-    mlflow.set_tracking_uri(settings.mlflow_address)
-    experiment = mlflow.create_experiment("live", artifact_location=str(settings.home / "artifacts"))
+    experiment = mlflow.get_experiment_by_name(settings.experiment_name).experiment_id
     client = MlflowClient(settings.mlflow_address)
     client.create_registered_model(settings.model_name)
     for _ in "12":
@@ -152,7 +151,7 @@ def test_labels_in_quarantine_judge_nobody(lake):
     assert materialize(lake)[2] == before
 
 
-def test_a_lake_without_predictions_gives_an_empty_record_and_no_alarm(tmp_path):
+def test_a_lake_without_predictions_gives_an_empty_record_and_no_alarm(tmp_path, settings_in):
     settings = settings_in(tmp_path)
     metadata, check, kept = materialize(settings)
     assert kept.cohorts == ()

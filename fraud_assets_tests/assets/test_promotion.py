@@ -3,27 +3,25 @@
 import json
 
 import dagster as dg
-import mlflow
 import numpy as np
 import polars as pl
 import pytest
 import xgboost as xgb
 
 from fraud_assets.definitions import build_defs
-from fraud_assets.lake.io_managers import StoredModel
-from fraud_assets.lake.offset_log import OffsetLog, OffsetRange
-from fraud_assets.promotion_log import promotion_log
+from fraud_assets.lake.offset_log import OffsetLog, TopicRange
 from fraud_assets.registry import Registry
-from fraud_assets_tests.assets.conftest import settings_in
-from fraud_assets_tests.assets.test_champion import again
-from fraud_core.decisions.prediction_table import SERVED_COLUMNS
+from fraud_assets_tests.assets.conftest import again, register
+from fraud_core.decisions.prediction_table import PREDICTION_COLUMNS
 from fraud_core.features.table import FEATURES
 from fraud_core.labels.known import LABEL_COLUMNS
 from fraud_core.labels.quarantine import Batch
-from fraud_core.labels.quarantine_log import QuarantineLog
 from fraud_core.model.fraud_model import FraudModel, ModelCard
+from fraud_core.model.stored import StoredModel
 from fraud_core.settings import Settings
 from fraud_core.timestamps import DAY_MS
+from fraud_io.folders import Lake
+from fraud_io.quarantine_log import QuarantineLog
 
 pytestmark = pytest.mark.assets
 
@@ -51,9 +49,7 @@ class World:
     def __init__(self, settings: Settings, model: StoredModel) -> None:
         self.settings = settings
         self.registry = Registry(self.settings, "a test")
-        experiment = mlflow.get_experiment_by_name(self.settings.experiment_name).experiment_id
-        with mlflow.start_run(experiment_id=experiment) as run:
-            again(self.registry, self.registry.register(model, run.info.run_id, {}), model)
+        again(self.registry, register(self.registry, self.settings, model), model)
         self._served = 0
 
     def serve(
@@ -88,8 +84,8 @@ class World:
             **dict.fromkeys(FEATURES, 0.0),
             "amount": np.where(is_fraud, 150.0, 50.0),
         }
-        known = {name: columns.get(name, 0.5) for name in SERVED_COLUMNS}
-        self._append("predictions", pl.DataFrame(known, schema=SERVED_COLUMNS, strict=False))
+        known = {name: columns.get(name, 0.5) for name in PREDICTION_COLUMNS}
+        self._append("predictions", pl.DataFrame(known, schema=PREDICTION_COLUMNS, strict=False))
         self._append(
             "labels",
             pl.DataFrame(
@@ -108,13 +104,13 @@ class World:
 
     def advance(self) -> None:
         """The stream goes on to the end of the day: a payment nobody knows anything about yet."""
-        row = dict.fromkeys(SERVED_COLUMNS) | {"transaction_id": "last", "user_id": "u", "event_time_ms": AS_OF_MS}
-        self._append("predictions", pl.DataFrame([row], schema=SERVED_COLUMNS))
+        row = dict.fromkeys(PREDICTION_COLUMNS) | {"transaction_id": "last", "user_id": "u", "event_time_ms": AS_OF_MS}
+        self._append("predictions", pl.DataFrame([row], schema=PREDICTION_COLUMNS))
         self._served += 1
 
     def _append(self, name: str, rows: pl.DataFrame) -> None:
         with OffsetLog(self.settings.lake / name).append(
-            OffsetRange({0: self._served}, {0: self._served + rows.height})
+            TopicRange({0: self._served}, {0: self._served + rows.height})
         ) as folder:
             rows.write_parquet(folder / "rows.parquet")
 
@@ -140,15 +136,12 @@ class World:
         return {version: self.registry.stage(version) for version in self.registry.versions()}
 
     def last_move(self) -> dict:
-        return json.loads(promotion_log(self.settings).read_text().splitlines()[-2])
+        return json.loads(Lake(self.settings.lake).promotions.read_text().splitlines()[-2])
 
 
 @pytest.fixture(scope="module")
-def with_mlflow(tmp_path_factory) -> Settings:
-    settings = settings_in(tmp_path_factory.mktemp("mlflow"))
-    mlflow.set_tracking_uri(settings.mlflow_address)
-    mlflow.create_experiment(settings.experiment_name, artifact_location=str(settings.home / "artifacts"))
-    return settings
+def with_mlflow(tmp_path_factory, settings_in) -> Settings:
+    return settings_in(tmp_path_factory.mktemp("mlflow"))
 
 
 @pytest.fixture

@@ -1,44 +1,25 @@
 import json
 import logging
 
-import mlflow
 import pytest
-import xgboost as xgb
 
-from fraud_assets.lake.io_managers import StoredModel
-from fraud_assets.promotion_log import promotion_log
 from fraud_assets.registry import Registry, servable_champion
-from fraud_assets_tests.assets.conftest import settings_in
-from fraud_core.features.table import FEATURES
-from fraud_core.model.fraud_model import FraudModel, ModelCard
+from fraud_assets_tests.assets.conftest import register
+from fraud_core.model.stored import StoredModel
+from fraud_io.folders import Lake
 
 pytestmark = pytest.mark.assets
 
 
 @pytest.fixture(scope="module")
-def model() -> StoredModel:
-    rows = xgb.DMatrix([[float(i + j) for j in range(len(FEATURES))] for i in range(8)], [0, 1] * 4)
-    return StoredModel.of(FraudModel(xgb.train({"max_depth": 2}, rows, 3), ModelCard(0.5, 0.01, (0, 10))))
-
-
-@pytest.fixture(scope="module")
-def settings(tmp_path_factory):
-    settings = settings_in(tmp_path_factory.mktemp("registry"))
-    mlflow.set_tracking_uri(settings.mlflow_address)
-    mlflow.create_experiment(settings.experiment_name, artifact_location=str(settings.home / "artifacts"))
-    return settings
+def settings(tmp_path_factory, settings_in):
+    return settings_in(tmp_path_factory.mktemp("registry"))
 
 
 @pytest.fixture
 def registry(settings, request):
     """A registry of its own model for each test."""
     return Registry(settings.model_copy(update={"model_name": request.node.name}), "a test")
-
-
-def register(registry: Registry, settings, model: StoredModel) -> str:
-    mlflow.set_tracking_uri(settings.mlflow_address)
-    with mlflow.start_run(experiment_id=mlflow.get_experiment_by_name(settings.experiment_name).experiment_id) as run:
-        return registry.register(model, run.info.run_id, {})
 
 
 def test_there_is_no_champion_before_the_first_promotion(registry, settings, model):
@@ -49,14 +30,14 @@ def test_there_is_no_champion_before_the_first_promotion(registry, settings, mod
 
 
 def test_a_new_champion_archives_the_old_one_and_every_move_is_logged(registry, settings, model):
-    lines_before = promotion_log(settings).read_text() if promotion_log(settings).exists() else ""
+    lines_before = Lake(settings.lake).promotions.read_text() if Lake(settings.lake).promotions.exists() else ""
     first, second = (register(registry, settings, model) for _ in range(2))
     for version in (first, second):
         registry.move(version, "Staging", "good")
         registry.move(version, "Production", "better")
     assert (registry.stage(first), registry.stage(second), registry.champion()) == ("Archived", "Production", second)
-    assert registry._aliases() == {"champion": second}
-    text = promotion_log(settings).read_text()
+    assert registry._reader.aliases() == {"champion": second}
+    text = Lake(settings.lake).promotions.read_text()
     assert text.startswith(lines_before)
     moves = [json.loads(line) for line in text.removeprefix(lines_before).splitlines()]
     assert [(move["version"], move["from"], move["to"]) for move in moves] == [
@@ -71,9 +52,9 @@ def test_a_new_champion_archives_the_old_one_and_every_move_is_logged(registry, 
 def test_a_move_to_the_stage_a_version_is_in_changes_and_logs_nothing(registry, settings, model):
     version = register(registry, settings, model)
     registry.move(version, "Staging", "good")
-    before = promotion_log(settings).read_text()
+    before = Lake(settings.lake).promotions.read_text()
     registry.move(version, "Staging", "again")
-    assert promotion_log(settings).read_text() == before
+    assert Lake(settings.lake).promotions.read_text() == before
 
 
 def test_a_model_comes_back_from_the_registry_as_it_went_in(registry, settings, model):

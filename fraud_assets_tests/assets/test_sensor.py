@@ -51,7 +51,7 @@ def train(instance: dg.DagsterInstance, labels: int, as_of_ms: int = NOW_MS - DA
 def test_the_first_model_is_not_the_sensors_to_train(settings, instance):
     asked = tick(settings, instance, labels=10 * ENOUGH)
     assert not asked.run_requests
-    assert "the first one is not this sensor's" in asked.skip_message
+    assert "this sensor does not start the first one" in asked.skip_message
 
 
 def test_too_few_new_labels_train_nothing_and_leave_the_cursor(settings, instance):

@@ -16,18 +16,18 @@ import pytest
 
 from benchmarks.training.data import fill_lake
 from fraud_assets.definitions import build_defs
-from fraud_assets.lake.io_managers import StoredModel
-from fraud_assets.lake.offset_log import OffsetLog, OffsetRange
+from fraud_assets.lake.offset_log import OffsetLog, TopicRange
 from fraud_assets.registry import Registry
-from fraud_assets_tests.assets.conftest import AS_OF_MS, PARTITION, settings_in
+from fraud_assets_tests.assets.conftest import AS_OF_MS, PARTITION
 from fraud_assets_tests.assets.fake_kafka import FakeKafka
 from fraud_assets_tests.streaming.parts import booster, detector
 from fraud_core.decisions.prediction import Anomaly, Decisions, Scored, encode_predictions
-from fraud_core.decisions.prediction_table import SERVED_COLUMNS, decode_predictions
+from fraud_core.decisions.prediction_table import PREDICTION_COLUMNS, decode_predictions
 from fraud_core.features.merchant_risk import MerchantHistory, MerchantRisk, rows_of_table
 from fraud_core.features.table import compute_features
 from fraud_core.labels.known import LABEL_COLUMNS
 from fraud_core.model.fraud_model import FraudModel, ModelCard
+from fraud_core.model.stored import StoredModel
 from fraud_core.payments.dead_letter import encode_dead_letter
 from fraud_core.payments.transaction import COLUMNS
 from fraud_core.settings import Settings
@@ -64,12 +64,14 @@ def arrived() -> tuple[pl.DataFrame, pl.DataFrame]:
 class Lake:
     """A home with transactions, labels, a champion in Production and what it decided since it was trained."""
 
-    def __init__(self, home: Path, champion: FraudModel, transactions: pl.DataFrame, labels: pl.DataFrame) -> None:
-        self.settings = settings_in(home)
-        with OffsetLog(self.settings.lake / "labels").append(OffsetRange({0: 0}, {0: labels.height})) as folder:
+    def __init__(
+        self, settings: Settings, champion: FraudModel, transactions: pl.DataFrame, labels: pl.DataFrame
+    ) -> None:
+        self.settings = settings
+        with OffsetLog(self.settings.lake / "labels").append(TopicRange({0: 0}, {0: labels.height})) as folder:
             labels.write_parquet(folder / "rows.parquet")
         ends = dict(transactions.group_by("partition").len().iter_rows())
-        with OffsetLog(self.settings.lake / "transactions").append(OffsetRange(dict.fromkeys(ends, 0), ends)) as folder:
+        with OffsetLog(self.settings.lake / "transactions").append(TopicRange(dict.fromkeys(ends, 0), ends)) as folder:
             transactions.write_parquet(folder / "rows.parquet")
         self.register(champion)
         table = MerchantHistory(transactions, labels, 7).table(AS_OF_MS)
@@ -81,8 +83,6 @@ class Lake:
 
     def register(self, champion: FraudModel) -> None:
         mlflow.set_tracking_uri(self.settings.mlflow_address)
-        if mlflow.get_experiment_by_name(self.settings.experiment_name) is None:
-            mlflow.create_experiment(self.settings.experiment_name, str(self.settings.home / "artifacts"))
         mlflow.set_experiment(self.settings.experiment_name)
         registry = Registry(self.settings, "test")
         with mlflow.start_run() as run:
@@ -90,7 +90,7 @@ class Lake:
         registry.move(version, "Production", "test")
 
     def serve(self, transactions: pl.DataFrame) -> pl.DataFrame:
-        """SERVED_COLUMNS of the days since the training."""
+        """PREDICTION_COLUMNS of the days since the training."""
         parts = [
             (part, compute_features(part, None, self.risk).values)
             for part in transactions.partition_by("partition", maintain_order=True)
@@ -109,8 +109,8 @@ class Lake:
     def ingest(self, served: pl.DataFrame) -> None:
         log = OffsetLog(self.settings.lake / "predictions")
         at = sum(log.position().values())
-        with log.append(OffsetRange({0: at}, {0: at + served.height})) as folder:
-            served.select(list(SERVED_COLUMNS)).write_parquet(folder / "rows.parquet")
+        with log.append(TopicRange({0: at}, {0: at + served.height})) as folder:
+            served.select(list(PREDICTION_COLUMNS)).write_parquet(folder / "rows.parquet")
 
     def materialize(self, instance: dg.DagsterInstance, *assets: str) -> dict[str, dg.AssetMaterialization]:
         kafka = FakeKafka(settings=self.settings, topics={"transactions_dead_letter": self.dead_letters})
@@ -131,19 +131,19 @@ def instance():
 
 
 @pytest.fixture(scope="module")
-def stable(tmp_path_factory, champion, arrived) -> tuple[Lake, pl.DataFrame]:
+def stable(tmp_path_factory, settings_in, champion, arrived) -> tuple[Lake, pl.DataFrame]:
     """A lake, and what was served of traffic that did not change; not read by it yet."""
-    lake = Lake(tmp_path_factory.mktemp("stable"), champion, *arrived)
+    lake = Lake(settings_in(tmp_path_factory.mktemp("stable")), champion, *arrived)
     return lake, lake.serve(arrived[0])
 
 
 @pytest.fixture(scope="module")
-def dear(tmp_path_factory, champion, arrived) -> tuple[Lake, dg.DagsterInstance]:
+def dear(tmp_path_factory, settings_in, champion, arrived) -> tuple[Lake, dg.DagsterInstance]:
     """Payments cost half as much again from the fifth day after the training on; drift has been looked for."""
     is_later = pl.col("event_time_ms") >= AS_OF_MS + 4 * DAY_MS
     amount = (pl.col("amount_cents") * 1.5).cast(pl.Int64)
     rows = arrived[0].with_columns(amount_cents=pl.when(is_later).then(amount).otherwise("amount_cents"))
-    lake = Lake(tmp_path_factory.mktemp("dear"), champion, rows, arrived[1])
+    lake = Lake(settings_in(tmp_path_factory.mktemp("dear")), champion, rows, arrived[1])
     lake.ingest(lake.serve(rows))
     with dg.DagsterInstance.ephemeral() as instance:
         lake.found = lake.materialize(instance, "dead_letters", "drift")["drift"].metadata
@@ -154,7 +154,7 @@ def watched(stable: tuple[Lake, pl.DataFrame], served: pl.DataFrame, home: Path)
     """Another lake beside the stable one's registry, risk table and history, with ``served`` instead."""
     shutil.copytree(stable[0].settings.home, home, dirs_exist_ok=True)
     lake = copy.copy(stable[0])
-    lake.settings = settings_in(home, mlflow_url=stable[0].settings.mlflow_url)
+    lake.settings = stable[0].settings.model_copy(update={"home": home})
     shutil.rmtree(lake.settings.lake / "predictions", ignore_errors=True)
     lake.ingest(served)
     return lake
@@ -232,13 +232,13 @@ def test_a_broken_feature_and_many_dead_letters_fail_their_checks_and_ask_for_no
     assert "repair that first" in tick(lake, instance).skip_message
 
 
-def test_with_no_champion_nothing_is_judged_and_the_sensor_waits(tmp_path, arrived):
+def test_with_no_champion_nothing_is_judged_and_the_sensor_waits(tmp_path, settings_in, arrived):
     settings = settings_in(tmp_path)
     fill_lake(settings, *arrived)
     definitions = build_defs(settings, {"kafka": FakeKafka(settings=settings, topics={})})
     job = definitions.resolve_job_def("monitoring")
     with dg.DagsterInstance.ephemeral() as instance:
-        assert "not been looked for yet" in evaluate(definitions, settings, instance, None).skip_message
+        assert "not been computed yet" in evaluate(definitions, settings, instance, None).skip_message
         selected = [dg.AssetKey("drift")]
         assert job.execute_in_process(partition_key=PARTITION, asset_selection=selected, instance=instance).success
         assert evaluate(definitions, settings, instance, None).skip_message == "nothing drifts"

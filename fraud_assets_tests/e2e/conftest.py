@@ -16,7 +16,7 @@ from confluent_kafka import Message
 from fraud_assets_tests.e2e.prometheus import Prometheus, scraping
 from fraud_core.settings import Settings
 from fraud_core.topics import Topic
-from fraud_stack.records import read
+from fraud_io.kafka_reader import TopicReader
 from fraud_stack.services.ports import PORTS, free_ports
 
 ROOT = Path(__file__).parents[2]
@@ -55,7 +55,9 @@ class Stack:
 
     def read(self, topic: Topic) -> list[Message]:
         """All records of a topic, partition by partition in offset order."""
-        return sorted(read(self.settings, topic.name), key=lambda record: (record.partition(), record.offset()))
+        return sorted(
+            TopicReader(self.settings).read(topic.name), key=lambda record: (record.partition(), record.offset())
+        )
 
 
 def run(environment: dict[str, str], *arguments: str, timeout_s: float = 300) -> subprocess.CompletedProcess[str]:
@@ -64,7 +66,7 @@ def run(environment: dict[str, str], *arguments: str, timeout_s: float = 300) ->
     )
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     home = tmp_path_factory.mktemp("stack")
     ports = dict(zip(PORTS, free_ports(len(PORTS)), strict=True))

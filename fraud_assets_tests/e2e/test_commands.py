@@ -9,6 +9,7 @@ import pytest
 from fraud_assets_tests.e2e.conftest import run
 from fraud_core.simulation.state import Simulation
 from fraud_core.timestamps import DAY_MS, now_ms
+from fraud_io.simulation_folder import SimulationFolder
 from fraud_stack.services.ports import free_ports
 from fraud_stack.services.processes import stack_processes
 
@@ -65,7 +66,7 @@ def test_a_folder_that_cannot_be_written_gets_one_sentence(environment, tmp_path
 
 
 def test_a_history_that_leaves_the_loop_no_room_gets_one_sentence(environment):
-    Simulation(100, 7, now_ms() // DAY_MS).save(Path(environment["FRAUD_HOME"]))
+    SimulationFolder(Path(environment["FRAUD_HOME"])).save(Simulation(100, 7, now_ms() // DAY_MS))
     assert "set FRAUD_HOME to a new folder" in refusal(environment, "demo", "--loop")
 
 

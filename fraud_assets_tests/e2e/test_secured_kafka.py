@@ -12,15 +12,15 @@ import pytest
 from confluent_kafka import Message
 
 from fraud_assets.assets.ingestion.transactions import read_range
-from fraud_assets.lake.offset_log import OffsetRange
+from fraud_assets.lake.offset_log import TopicRange
 from fraud_assets.resources import KafkaResource, spark_resource
 from fraud_assets_tests.e2e.conftest import ROOT
 from fraud_assets_tests.e2e.secured_kafka import secured_kafka
-from fraud_assets_tests.streaming.conftest import Valkey
-from fraud_assets_tests.streaming.job.test_job import Job, wait_until
+from fraud_assets_tests.services import Job, Valkey, wait_until
 from fraud_core.settings import Settings
 from fraud_core.topics import PREDICTIONS, TRANSACTIONS
 from fraud_io.errors import OperatorError
+from fraud_io.kafka_errors import KafkaUnavailableError
 from fraud_io.kafka_reader import TopicReader
 from fraud_stack.ledger import take_ledger
 from fraud_stack.services.kafka import create_topics
@@ -57,7 +57,7 @@ class Clients:
         }
 
     def produce(self, user: str, home: Path, **others: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "streaming.commands.simulate", "live", "--rate", "200", "--minutes", "0.05"]
+        command = [sys.executable, "-m", "streaming.commands.simulate", "live", "--rate", "200", "--minutes", "0.2"]
         environment = self.environment(user, home, **others)
         return subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=120)
 
@@ -98,11 +98,11 @@ def test_producer_job_and_dagster_work_with_the_same_settings_and_no_id_of_a_car
 
     kafka = KafkaResource(settings=settings)
     first, end = kafka.offsets(TRANSACTIONS.name)
-    assert [message.value() for message in kafka.messages(TRANSACTIONS.name, OffsetRange(first, end))] == [
+    assert [message.value() for message in kafka.messages(TRANSACTIONS.name, TopicRange(first, end))] == [
         message.value() for message in sent
     ]
     spark = spark_resource(settings)
-    counts = read_range(spark, settings, OffsetRange(first, end), tmp_path / "read")
+    counts = read_range(spark, settings, TopicRange(first, end), tmp_path / "read")
     spark.spark_session.stop()
     assert counts == {"accepted": len(sent), "refused": 0}
 
@@ -117,7 +117,7 @@ def test_a_user_without_rights_is_told_what_to_do_by_each_of_them(clients, tmp_p
     assert job.process.wait(timeout=120) == 2
     assert f"does not let stranger use the topic {TRANSACTIONS.name}: {RIGHTS}" in job.log.read_text()
 
-    with pytest.raises(LookupError, match=RIGHTS):
+    with pytest.raises(OperatorError, match=RIGHTS):
         KafkaResource(settings=stranger).offsets(TRANSACTIONS.name)
     with pytest.raises(OperatorError, match=RIGHTS):
         create_topics(stranger)
@@ -134,11 +134,9 @@ def test_a_user_without_rights_is_told_what_to_do_by_each_of_them(clients, tmp_p
 )
 def test_a_wrong_password_and_an_unknown_authority_are_told_apart(clients, wrong, setting):
     settings = Settings(**clients.users["fraud"].model_dump() | wrong)
-    with pytest.raises(ConnectionError, match=setting):
+    with pytest.raises(KafkaUnavailableError, match=setting):
         KafkaResource(settings=settings, timeout_s=2.0).offsets(TRANSACTIONS.name)
 
 
 def everything(settings: Settings, topic: str) -> list[Message]:
-    reader = TopicReader(settings)
-    found = reader.read(topic, reader.bounds(topic))
-    return sorted(found, key=lambda message: (message.partition(), message.offset()))
+    return sorted(TopicReader(settings).read(topic), key=lambda message: (message.partition(), message.offset()))

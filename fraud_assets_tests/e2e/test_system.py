@@ -1,16 +1,19 @@
 """The system as a whole, on real Kafka, Spark, Valkey, MLflow and Dagster."""
 
+import base64
 import json
+import time
 import urllib.request
 from collections import defaultdict
+from datetime import UTC, datetime, timedelta
 from itertools import groupby
 
 import mlflow
 import numpy as np
 import psutil
 import pytest
+from kafka import KafkaProducer
 
-from fraud_assets.promotion_log import promotion_log
 from fraud_assets.registry import Registry
 from fraud_assets_tests.e2e.conftest import Stack
 from fraud_core.features.merchant_risk import MERCHANT_FEATURES, MerchantRisk
@@ -19,6 +22,7 @@ from fraud_core.payments.transaction import decode_transactions
 from fraud_core.schema import validator
 from fraud_core.timestamps import parse_rfc3339_ms
 from fraud_core.topics import DEAD_LETTER, FEEDBACK, PREDICTIONS, TRANSACTIONS
+from fraud_io.folders import Lake
 from streaming.models.merchant_risk_source import load
 
 pytestmark = pytest.mark.e2e
@@ -91,9 +95,14 @@ def test_served_features_equal_a_recomputation_from_the_topic_to_the_bit(stack: 
 
 
 def test_somebody_elses_file_goes_through_the_same_topics_and_bad_rows_are_reported(stack: Stack, tmp_path):
+    # Of yesterday, whenever this runs: neither in the future nor beyond what topics and features keep.
+    at = datetime.now(UTC).replace(microsecond=0, tzinfo=None) - timedelta(days=1)
     rows = ["transaction_id,user_id,merchant_id,amount,currency,timestamp"]
-    rows += [f"own-{i},card-{i % 3},shop-{i % 2},{10 + i}.50,EUR,2026-10-01T10:00:{i:02}Z" for i in range(20)]
-    rows += ["own-bad,card-1,shop-1,-3,EUR,2026-10-01T10:01:00Z", "own-naive,card-1,shop-1,3,EUR,2026-10-01T10:01:00"]
+    rows += [
+        f"own-{i},card-{i % 3},shop-{i % 2},{10 + i}.50,EUR,{(at + timedelta(seconds=i)).isoformat()}Z"
+        for i in range(20)
+    ]
+    rows += [f"own-bad,card-1,shop-1,-3,EUR,{at.isoformat()}Z", f"own-naive,card-1,shop-1,3,EUR,{at.isoformat()}"]
     transactions, labels = tmp_path / "own.csv", tmp_path / "labels.csv"
     transactions.write_text("\n".join(rows))
     labels.write_text("transaction_id,is_fraud\nown-3,1\n")
@@ -107,10 +116,7 @@ def test_somebody_elses_file_goes_through_the_same_topics_and_bad_rows_are_repor
 
 
 def test_a_message_nobody_can_read_ends_in_the_dead_letter_topic_with_its_bytes(stack: Stack):
-    import base64
-
-    from kafka import KafkaProducer
-
+    # Not ours: a client of another library, as a source of payments may be.
     producer = KafkaProducer(**stack.settings.kafka_python())
     sent = producer.send(TRANSACTIONS.name, key=b"u", value=b'{"amount": NaN').get(timeout=30)
     producer.close()
@@ -150,7 +156,7 @@ def test_the_stream_follows_a_promotion_and_a_rollback_by_command_without_a_rest
     for record in predictions:
         by_micro_batch[dict(record.headers())["scored_at"]].add(_version(record))
     assert all(len(versions) == 1 for versions in by_micro_batch.values())
-    moves = [json.loads(line) for line in promotion_log(stack.settings).read_text().splitlines()]
+    moves = [json.loads(line) for line in Lake(stack.settings.lake).promotions.read_text().splitlines()]
     asked_ms = max(
         parse_rfc3339_ms(move["at"]) for move in moves if (move["version"], move["to"]) == (second, "Production")
     )
@@ -194,8 +200,6 @@ def _belongs_to(process: psutil.Process, stack: Stack) -> bool:
 
 
 def _wait_for(condition, timeout_s: float = 60):
-    import time
-
     deadline = time.monotonic() + timeout_s
     while not (result := condition()):
         assert time.monotonic() < deadline, "nothing came within a minute"

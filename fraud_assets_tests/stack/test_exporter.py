@@ -1,8 +1,11 @@
 """The exporter's translation of Dagster's answers, and what it says when nobody answers. The rest is in e2e."""
 
+import socket
+
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
+from fraud_core.settings import Settings
 from fraud_stack.exporter.dagster_metrics import DagsterCollector, asset_metrics, check_metrics, job_metrics
 from fraud_stack.exporter.kafka_metrics import KafkaCollector
 from fraud_stack.exporter.mlflow_metrics import MlflowCollector
@@ -91,11 +94,18 @@ def test_a_job_that_never_ended_so_has_a_count_and_no_time():
     }
 
 
+def test_a_dagster_that_takes_longer_than_a_scrape_may_is_down():
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        registry = CollectorRegistry()
+        registry.register(DagsterCollector(f"http://127.0.0.1:{silent.getsockname()[1]}", timeout_s=0.1))
+        assert "fraud_dagster_up 0.0" in generate_latest(registry).decode().splitlines()
+
+
 def test_what_does_not_answer_is_down_and_leaves_no_old_figures():
     nobody = f"127.0.0.1:{free_ports(1)[0]}"
     registry = CollectorRegistry()
     registry.register(DagsterCollector(f"http://{nobody}"))
     registry.register(MlflowCollector(f"http://{nobody}"))
-    registry.register(KafkaCollector({"bootstrap.servers": nobody, "log_level": "0"}, ["transactions"]))
+    registry.register(KafkaCollector(Settings(kafka_bootstrap_servers=nobody), ["transactions"]))
     said = [line for line in generate_latest(registry).decode().splitlines() if not line.startswith("#")]
     assert said == ["fraud_dagster_up 0.0", "fraud_mlflow_up 0.0", "fraud_kafka_up 0.0"]

@@ -1,7 +1,6 @@
 """What the streaming tests build their streams from: records, small models, a registry, a checkpoint, a sink."""
 
 import json
-import shutil
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -16,9 +15,10 @@ from fraud_core.features.table import FEATURE_HASH, FEATURES
 from fraud_core.model.anomaly import AnomalyDetector, fit_anomaly_detector
 from fraud_core.model.digests import digests
 from fraud_core.model.fraud_model import FraudModel, ModelCard
+from fraud_core.model.stored import StoredModel
 from fraud_core.payments.transaction import encode_transaction
+from fraud_io.model_registry import Entry
 from streaming.job.scorer import SCHEMA
-from streaming.models.model_cache import Entry
 from streaming.state.checkpoint import OffsetRange
 
 
@@ -127,11 +127,11 @@ class FolderRegistry:
         self._answer()
         return Entry(f"run of {version} in {self._folder}", json.loads((self._folder / f"{version}.json").read_text()))
 
-    def download(self, version: str, trees: Path) -> dict:
+    def load(self, version: str, entry: Entry) -> StoredModel:
         self._answer()
         self.downloads += 1
-        shutil.copy(self._folder / version / "model.ubj", trees)
-        return json.loads((self._folder / version / "card.json").read_text())
+        folder = self._folder / version
+        return StoredModel((folder / "model.ubj").read_bytes(), json.loads((folder / "card.json").read_text()))
 
     def _answer(self) -> None:
         if not self.is_up:

@@ -1,4 +1,4 @@
-"""What each step of a backtest costs: seconds of the clock and of CPU, the search's worker processes included."""
+"""What each step of a backtest costs: wall and CPU seconds, worker processes included."""
 
 import os
 import time
@@ -25,7 +25,7 @@ class Cost:
 
 
 def _cpu_seconds() -> float:
-    """Of this process, its living children, and those that have ended."""
+    """Of this process and its children, running or ended."""
     own = os.times()
     living = 0.0
     for child in psutil.Process().children(recursive=True):

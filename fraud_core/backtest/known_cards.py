@@ -1,4 +1,4 @@
-"""Cards whose fraud was known before: a bank blocks them, so finding more fraud on them is worth nothing."""
+"""Cards already known to be compromised: a bank blocks them, so finding more fraud on them is worth nothing."""
 
 import polars as pl
 
@@ -10,12 +10,12 @@ from fraud_core.timestamps import DAY_MS
 def has_known_fraud(
     test: pl.DataFrame, arrived: pl.DataFrame, labels: pl.DataFrame, fold: Fold, label_delay_days: int
 ) -> pl.Series:
-    """Boolean for each test row: whether the fraud of its card was known on that day.
+    """Boolean for each test row: whether a fraud of its card was known on that day.
 
-    For each day of the test (UTC): cards with a fraud from the start of validation up to a label delay before the day
-    begins, by event time, that is labelled fraud by then. Where labels come exactly a label delay after their
-    transactions and validation is a week, these are the cards that the handbook's protocol with a training week leaves
-    out, however long the training is.
+    For each test day (UTC): cards with a fraud that happened between the start of validation and a label delay before
+    the day, and that was labelled by then. Where labels arrive exactly one label delay after their transactions and
+    validation is a week, these are the cards that the handbook's protocol with a training week excludes, however long
+    the training is.
 
     test, arrived (everything) : user_id, transaction_id, event_time_ms.
     """

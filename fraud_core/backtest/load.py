@@ -1,7 +1,7 @@
-"""Somebody's files as the columns a training run works on: checked like the stream's messages, counted where not good.
+"""The user's files as the columns of a training run: validated like the stream's messages, invalid rows counted.
 
-Files are read by chunks; what is held is the columns alone: 220 bytes a transaction with its label, 290 while they
-are put in order (measured on 10.8 million from Parquet).
+Files are read in chunks; only the columns are held: 220 bytes per transaction with its label, 290 while sorting
+(measured on 10.8 million from Parquet).
 """
 
 from collections.abc import Callable, Iterator
@@ -21,16 +21,14 @@ from fraud_core.labels.known import LABEL_COLUMNS
 from fraud_core.payments.transaction import COLUMNS, OPTIONAL
 from fraud_core.timestamps import DAY_MS
 
-Progress = Callable[[str], None]
-
 _CONTENT = [name for name in COLUMNS if name not in ("partition", "offset", "ingest_time_ms", "transaction_id")]
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """transactions : transaction.COLUMNS in order of event time. labels : labels.LABEL_COLUMNS, of these alone.
+    """transactions : transaction.COLUMNS in order of event time. labels : known.LABEL_COLUMNS, of these alone.
 
-    warnings : sentences with their counts. columns_used : optional columns the files had.
+    warnings : sentences with their counts. columns_used : optional columns that the files have.
     """
 
     transactions: pl.DataFrame
@@ -39,8 +37,10 @@ class Loaded:
     columns_used: tuple[str, ...]
 
 
-def load(transactions: Path, labels: Path, *, label_delay_days: int, now_ms: int, progress: Progress) -> Loaded:
-    """Both files, or folders of files. InputFileError when one cannot be used or holds no row that can."""
+def load(
+    transactions: Path, labels: Path, *, label_delay_days: int, now_ms: int, progress: Callable[[str], None]
+) -> Loaded:
+    """Both files, or folders of files. InputFileError when a file is unusable or has no usable row."""
     files, _ = checked_files(transactions, messages.REQUIRED_TRANSACTION_COLUMNS, messages.TRANSACTION_COLUMNS)
     label_files, _ = checked_files(labels, messages.REQUIRED_LABEL_COLUMNS, messages.LABEL_COLUMNS)
     refused, refused_labels = Refused(), Refused()
@@ -54,7 +54,9 @@ def load(transactions: Path, labels: Path, *, label_delay_days: int, now_ms: int
     return Loaded(arrived, known, {why: count for why, count in warnings.items() if count}, columns_used)
 
 
-def _transaction_chunks(files: list[Path], refused: Refused, now_ms: int, progress: Progress) -> Iterator[pl.DataFrame]:
+def _transaction_chunks(
+    files: list[Path], refused: Refused, now_ms: int, progress: Callable[[str], None]
+) -> Iterator[pl.DataFrame]:
     columns, read = ["offset", "transaction_id", *_CONTENT], 0
     for file in files:
         for chunk in chunks_of(file, messages.TRANSACTION_COLUMNS):
@@ -68,7 +70,7 @@ def _transaction_chunks(files: list[Path], refused: Refused, now_ms: int, progre
             progress(f"{read:,} transactions read")
 
 
-def _label_chunks(files: list[Path], refused: Refused, progress: Progress) -> Iterator[pl.DataFrame]:
+def _label_chunks(files: list[Path], refused: Refused, progress: Callable[[str], None]) -> Iterator[pl.DataFrame]:
     columns, read = ["transaction_id", "is_fraud", "source", "label_time_ms", "offset"], 0
     for file in files:
         for chunk in chunks_of(file, messages.LABEL_COLUMNS):
@@ -92,7 +94,7 @@ def _concat(chunks: Iterator[pl.DataFrame], path: Path, what: str, refused: Refu
 
 
 def _in_arrival_order(rows: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, int]]:
-    """transaction.COLUMNS as if each had arrived when it happened, each transaction_id once: its first."""
+    """transaction.COLUMNS as if each had arrived when it happened; of each transaction_id, the first."""
     rows = rows.sort("event_time_ms", maintain_order=True)
     is_first = rows["transaction_id"].is_first_distinct()
     warnings = {}
@@ -112,7 +114,7 @@ def _in_arrival_order(rows: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, int]]
 
 
 def _usable(labels: pl.DataFrame, transactions: pl.DataFrame, delay_days: int) -> tuple[pl.DataFrame, dict[str, int]]:
-    """labels.LABEL_COLUMNS; a label without a time is known ``delay_days`` after its transaction."""
+    """known.LABEL_COLUMNS; a label without a time is known ``delay_days`` after its transaction."""
     joined = labels.join(
         transactions.select("transaction_id", "event_time_ms"), on="transaction_id", how="left", maintain_order="left"
     )

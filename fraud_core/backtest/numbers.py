@@ -1,6 +1,6 @@
 """The numbers of a backtest as plain JSON types, with what each means; nothing is drawn here.
 
-Folds are summed up in two ways: ``mean_over_folds``, as published results are, and ``pooled_over_folds``, all scored
+Folds are summarised in two ways: ``mean_over_folds``, as published results are, and ``pooled_over_folds``, all scored
 rows at once, each with its own fold's threshold.
 """
 
@@ -12,6 +12,7 @@ import polars as pl
 
 from fraud_core.backtest.result import BacktestResult, FoldResult
 from fraud_core.evaluation.report import Evaluation, evaluate
+from fraud_core.payments.money import to_major_units
 from fraud_core.timestamps import DAY_MS, iso_date
 
 JSON_POINTS = 100
@@ -72,8 +73,8 @@ def measures(evaluation: Evaluation, rows: pl.DataFrame, days: float) -> dict[st
     """The metrics of ``evaluation`` and, from its scored rows, money and alerts a day."""
     frauds = rows.filter("is_fraud")
     return evaluation.metrics() | {
-        "fraud_amount": frauds["amount_cents"].sum() / 100,
-        "caught_amount": frauds.filter("is_flagged")["amount_cents"].sum() / 100,
+        "fraud_amount": to_major_units(frauds["amount_cents"].sum()),
+        "caught_amount": to_major_units(frauds.filter("is_flagged")["amount_cents"].sum()),
         "alerts_a_day": rows["is_flagged"].sum() / days,
     }
 

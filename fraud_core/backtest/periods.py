@@ -1,7 +1,7 @@
-"""Which days a backtest trains on, which it chooses by, and which it is judged on: the daily run's, in the past.
+"""Which days a backtest trains, validates and tests on: a daily run's, in the past.
 
-The test stands for the days after the training: a model trained on ``test_start`` knows the labels that were there on
-that day, which are complete only for what is a label delay older.
+The test period is the days after the training: a model trained on ``test_start`` knows the labels of that day, which
+are mature only for payments at least a label delay older.
 """
 
 from dataclasses import dataclass
@@ -9,15 +9,15 @@ from dataclasses import dataclass
 import polars as pl
 
 from fraud_core.timestamps import DAY_MS, iso_date
-from fraud_core.training.split import Interval, TimeSplit
+from fraud_core.training.split import Period, TimeSplit
 
 
 @dataclass(frozen=True)
 class Protocol:
     """The first fold, and how the others follow. Times are UTC midnights in ms, ends are exclusive.
 
-    train_days : from the start of training to train_end, validation and gap included; what the data do not reach back
-        to is not used. Fold k is moved by ``k * step_days``.
+    train_days : from the start of training to train_end, validation and gap included; cut where the data begin.
+    step_days : fold k (0, 1, ...) starts ``k * step_days`` later.
     """
 
     train_end_ms: int
@@ -32,7 +32,7 @@ class Protocol:
 
 @dataclass(frozen=True)
 class Fold:
-    """as_of_ms : the day of the training, when the test begins. Only labels known by then train."""
+    """as_of_ms : the day of the training, when the test begins. Training uses only the labels known by then."""
 
     number: int
     as_of_ms: int
@@ -40,7 +40,7 @@ class Fold:
 
 
 def make_folds(protocol: Protocol, event_time_ms: pl.Series) -> list[Fold]:
-    """The folds in order of time. ValueError, naming dates, when one does not fit the protocol or the data."""
+    """The folds in order of time. ValueError, naming dates, when one violates the protocol or lies outside the data."""
     covered = (_midnight(event_time_ms.min()), _midnight(event_time_ms.max()) + DAY_MS)
     first_end_ms = protocol.test_start_ms - protocol.label_delay_days * DAY_MS
     if protocol.train_end_ms > first_end_ms:
@@ -50,11 +50,11 @@ def make_folds(protocol: Protocol, event_time_ms: pl.Series) -> list[Fold]:
             f"on {iso_date(protocol.test_start_ms)}. Bring the end of training forward, or start the test later"
         )
     if protocol.folds > 1 and protocol.step_days < 1:
-        raise ValueError("folds a step of 0 days apart are one and the same: take a step of a day at least")
+        raise ValueError("folds 0 days apart are identical: take a step of a day at least")
     return [_fold(protocol, number, covered) for number in range(1, protocol.folds + 1)]
 
 
-def _fold(protocol: Protocol, number: int, covered: Interval) -> Fold:
+def _fold(protocol: Protocol, number: int, covered: Period) -> Fold:
     moved_ms = (number - 1) * protocol.step_days * DAY_MS
     delay_ms = protocol.label_delay_days * DAY_MS
     train_end, test_start = protocol.train_end_ms + moved_ms, protocol.test_start_ms + moved_ms
@@ -63,7 +63,7 @@ def _fold(protocol: Protocol, number: int, covered: Interval) -> Fold:
     train = (max(train_end - protocol.train_days * DAY_MS, covered[0]), validation[0] - delay_ms)
     where = f"fold {number}: " if protocol.folds > 1 else ""
     for name, (start, end) in (("training", (train_end - protocol.train_days * DAY_MS, train_end)), ("test", test)):
-        # Training may reach back further than the data do.
+        # Training may reach back further than the data.
         if end > covered[1] or end <= covered[0]:
             raise ValueError(
                 f"{where}the {name} period {iso_date(start)} to {iso_date(end)} (end exclusive) is not in the data, "

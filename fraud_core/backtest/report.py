@@ -1,13 +1,15 @@
-"""Writes what a backtest found: report.json for programs, report.html for a fraud team. Nothing is measured here."""
+"""What a backtest found, as report.json for programs and report.html for a fraud team. Nothing is measured here."""
 
 import json
 import re
 from collections import Counter
+from dataclasses import dataclass
 from datetime import date
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import polars as pl
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
@@ -16,6 +18,7 @@ from fraud_core import plots
 from fraud_core.backtest.numbers import numbers, pool, pooled_evaluation
 from fraud_core.backtest.result import BacktestResult
 from fraud_core.evaluation.report import BUDGETS, Evaluation, budget_curve
+from fraud_core.payments.money import to_minor_units
 from fraud_core.training.search import TOLERANCE
 
 if TYPE_CHECKING:
@@ -24,19 +27,24 @@ if TYPE_CHECKING:
 _TEMPLATE = Path(__file__).with_name("report.html")
 
 
-def write_report(result: BacktestResult, folder: Path) -> None:
-    """Write report.json and report.html into ``folder``, which is made if it is missing."""
+@dataclass(frozen=True)
+class Report:
+    """``json`` is the text of report.json, ``html`` the page; both UTF-8 and complete in themselves."""
+
+    json: str
+    html: str
+
+
+def make_report(result: BacktestResult) -> Report:
     rows = pool(result.folds)
     pooled = pooled_evaluation(result.folds, rows)
     budgets = budget_curve(rows, rows["score"].to_numpy(), sorted({*BUDGETS, pooled.k}))
     content = numbers(result, rows, pooled, budgets)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "report.json").write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     page = environment.from_string(_TEMPLATE.read_text(encoding="utf-8")).render(
         **content, k=pooled.k, tolerance=TOLERANCE, figures=_figures(result, rows, pooled, budgets, content)
     )
-    (folder / "report.html").write_text(page, encoding="utf-8")
+    return Report(json.dumps(content, indent=1, allow_nan=False) + "\n", page)
 
 
 def _figures(
@@ -45,7 +53,7 @@ def _figures(
     folds = [fold.evaluation for fold in result.folds] if len(result.folds) > 1 else []
     lows, highs = zip(*(fold.threshold.interval for fold in result.folds), strict=True)
     overall = content["overall"]["pooled_over_folds"]
-    fraud_cents, caught_cents = (round(100 * overall[name]) for name in ("fraud_amount", "caught_amount"))
+    fraud_cents, caught_cents = to_minor_units(np.array([overall["fraud_amount"], overall["caught_amount"]])).tolist()
     shown = {
         "AP": "average_precision",
         "F2": "f2",
@@ -80,7 +88,7 @@ def _figures(
 
 
 def _svg(figure: "Figure") -> Markup:
-    """The figure as an element of the page: its text is text, its black is the page's text colour, no address in it."""
+    """The figure as inline SVG: text stays text, black becomes the page's text colour, and it holds no URL."""
     import matplotlib as mpl
 
     text = StringIO()
@@ -91,5 +99,5 @@ def _svg(figure: "Figure") -> Markup:
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r' xmlns(:xlink)?="[^"]*"', "", svg).replace("xlink:href", "href").replace("#000000", "currentColor")
     svg = re.sub(r"<style.*?</style>", "", svg, flags=re.DOTALL)
-    # Ids of groups repeat from figure to figure; nothing refers to them.
+    # Group ids repeat across figures, and nothing refers to them.
     return Markup(re.sub(r'<g id="[^"]*"', "<g", svg))

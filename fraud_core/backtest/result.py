@@ -16,7 +16,7 @@ class FoldResult:
 
     scored : the test rows in order of event time: transaction_id, user_id, event_time_ms, amount_cents, is_fraud
         Boolean, score Float64 (calibrated), is_flagged Boolean.
-    search : the table of tuning.Tuning. importance : total gain by feature.
+    search : the table of search.Tuning. importance : total gain by feature.
     cpu_seconds, wall_seconds : by step (features, smote ratio, search, fit, threshold, score).
     excluded_cards, excluded_rows : left out of ``scored`` because the card's fraud was known before.
     """
@@ -41,9 +41,9 @@ class FoldResult:
 
 @dataclass(frozen=True)
 class BacktestResult:
-    """folds : in order of time. warnings : sentences with their counts, for what was refused or left out of the files.
+    """folds : in order of time. warnings : sentences with their counts, for rows of the files refused or left out.
 
-    options : as given on the command line, for the report. columns_used : optional columns the files had.
+    options : as given on the command line, for the report. columns_used : optional columns that the files have.
     """
 
     folds: tuple[FoldResult, ...]

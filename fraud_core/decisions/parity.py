@@ -1,6 +1,6 @@
-"""Was what the stream served what training would compute? Both call the same functions; here the proof is by the bit.
+"""Training/serving skew, proven absent to the bit: what the stream decided is what training would compute.
 
-A decision is computed again from where it says it came from: the transactions of its card in its partition up to its
+A decision is computed again from what it names: the transactions of its card in its partition up to its
 offset, the merchant risk table and the model versions it names.
 """
 
@@ -12,6 +12,7 @@ import polars as pl
 from fraud_core.features.merchant_risk import MERCHANT_FEATURES, MerchantRisk
 from fraud_core.features.table import FEATURES, compute_features
 from fraud_core.model.fraud_model import FraudModel
+from fraud_core.model.roles import CHALLENGER
 
 RiskTable = tuple[dict[str, int], np.ndarray]
 """As merchant_risk.rows_of_table gives it."""
@@ -38,7 +39,7 @@ def differences(
 ) -> pl.DataFrame:
     """DIFFERENCES between ``served`` and what comes out now, a row for each field whose bits differ.
 
-    served : served.SERVED_COLUMNS, each position once. transactions : transaction.COLUMNS, everything that ever arrived
+    served : PREDICTION_COLUMNS, each position once. transactions : transaction.COLUMNS, everything that ever arrived
         of the cards of ``served``. tables, models : all that ``served`` names, by name and version.
     """
     arrived = transactions.sort(_POSITION)
@@ -73,9 +74,9 @@ def _set_merchant_risk(values: np.ndarray, placed: pl.DataFrame, tables: Mapping
 def _decisions(
     placed: pl.DataFrame, values: np.ndarray, models: Mapping[str, FraudModel]
 ) -> dict[str, np.ndarray | pl.Series]:
-    score, threshold = _said(placed["model_version"], values, models)
-    shadow_score, shadow_threshold = _said(placed["shadow_model_version"], values, models)
-    is_challengers = placed["arm"] == "challenger"
+    score, threshold = _scores(placed["model_version"], values, models)
+    shadow_score, shadow_threshold = _scores(placed["shadow_model_version"], values, models)
+    is_challengers = placed["arm"] == CHALLENGER
     champion = placed.select(pl.when(is_challengers).then("shadow_model_version").otherwise("model_version"))
     anomaly = np.full(len(values), np.nan)
     for version, rows in _by_version(champion.to_series()):
@@ -91,7 +92,7 @@ def _decisions(
     }
 
 
-def _said(versions: pl.Series, values: np.ndarray, models: Mapping[str, FraudModel]) -> tuple[np.ndarray, np.ndarray]:
+def _scores(versions: pl.Series, values: np.ndarray, models: Mapping[str, FraudModel]) -> tuple[np.ndarray, np.ndarray]:
     """Score and threshold of each row by its version; NaN where it names none."""
     score, threshold = np.full((2, len(values)), np.nan)
     for version, rows in _by_version(versions):

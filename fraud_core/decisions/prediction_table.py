@@ -1,4 +1,4 @@
-"""Predictions read back: what was served, as a table for evaluation, drift, the comparison of models and the audit."""
+"""Predictions read back, as a table for evaluation, drift, the comparison of models and the audit."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ import polars as pl
 from fraud_core.features.table import FEATURES
 from fraud_core.timestamps import parse_rfc3339_ms
 
-SERVED_COLUMNS = {
+PREDICTION_COLUMNS = {
     "transaction_id": pl.String,
     "user_id": pl.String,
     "event_time_ms": pl.Int64,
@@ -33,15 +33,15 @@ SERVED_COLUMNS = {
 """``partition`` and ``offset`` are the transaction's. Null score, threshold and model_version: no model decided."""
 
 _TIMES = {"event_time_ms": "event_time", "ingest_time_ms": "ingest_time"}
-_FIELDS = [name for name in SERVED_COLUMNS if name not in FEATURES and name not in _TIMES]
+_FIELDS = [name for name in PREDICTION_COLUMNS if name not in FEATURES and name not in _TIMES]
 
 
 def decode_predictions(values: Sequence[bytes]) -> pl.DataFrame:
-    """SERVED_COLUMNS of prediction messages, in order; every number to the bit. Features a message lacks are null.
+    """PREDICTION_COLUMNS of prediction messages, in order; every number to the bit. Features a message lacks are null.
 
     ValueError for a message that is no prediction.
     """
-    columns: dict[str, list] = {name: [] for name in SERVED_COLUMNS}
+    columns: dict[str, list] = {name: [] for name in PREDICTION_COLUMNS}
     for value in values:
         prediction = orjson.loads(value)
         features = prediction["features"]
@@ -51,4 +51,4 @@ def decode_predictions(values: Sequence[bytes]) -> pl.DataFrame:
             columns[name].append(parse_rfc3339_ms(prediction[source]))
         for name in FEATURES:
             columns[name].append(features.get(name))
-    return pl.DataFrame(columns, schema=SERVED_COLUMNS)
+    return pl.DataFrame(columns, schema=PREDICTION_COLUMNS)

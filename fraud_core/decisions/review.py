@@ -9,18 +9,18 @@ import numpy as np
 import polars as pl
 from scipy.special import gammaincinv
 
-from fraud_core.evaluation.decision_quality import Interval
+from fraud_core.evaluation.decision_quality import Estimate
 
 _TAIL = 0.05
 _LOOKED_AT = pl.col("review_sample") & pl.col("is_reviewed")
 
 
-def recall_by_review(rows: pl.DataFrame) -> Interval | None:
+def recall_by_review(rows: pl.DataFrame) -> Estimate | None:
     """Share of all frauds that was flagged. None without frauds, or when nobody looked at a part of what was let pass.
 
-    rows : user_id, is_flagged, is_fraud, is_reported (by others than analysts), is_reviewed (an analyst said what it
-        is), review_sample (Booleans), review_probability.
-    A row of the sample that nobody got round to says nothing: the others of its probability count for it. The interval
+    rows : user_id, is_flagged, is_fraud, is_reported (by others than analysts), is_reviewed (an analyst gave a
+        verdict), review_sample (Booleans), review_probability.
+    A row of the sample that nobody reviewed is not evidence: the others of its probability count for it. The interval
     is what the sampling leaves open; it is wide, because a small sample holds few frauds or none.
     """
     caught = rows.filter("is_flagged", "is_fraud").height
@@ -44,7 +44,7 @@ def recall_by_review(rows: pl.DataFrame) -> Interval | None:
     # Analysts also come upon frauds outside the sample: no fewer were missed than are known, and no more than passed.
     at_least = passed.filter("is_fraud").height
     missed = (min(max(known + unknown, at_least), passed.height) for unknown in (hidden, most, least))
-    return Interval(*(caught / (caught + count) if caught else 0.0 for count in missed)) if caught + at_least else None
+    return Estimate(*(caught / (caught + count) if caught else 0.0 for count in missed)) if caught + at_least else None
 
 
 def _total(weights: np.ndarray, largest: float) -> tuple[float, float, float]:

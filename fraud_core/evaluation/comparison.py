@@ -1,4 +1,4 @@
-"""Two models on the same rows: how much better one is than the other, and how sure that is."""
+"""Two models on the same rows: how much better one is than the other, and how certain that is."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from fraud_core.evaluation.ranking import Ranking, average_precision, card_resam
 
 @dataclass(frozen=True)
 class PairedGain:
-    """A figure of a model and of another one. low, high : 5 to 95 % of the gain over resampled cards."""
+    """A figure of a model and of another model. low, high : 5 to 95 % of the gain over resampled cards."""
 
     value: float
     other: float

@@ -1,7 +1,7 @@
-"""What decisions were worth once the truth is known: figures of what was flagged, with intervals over resampled cards.
+"""How good decisions were once the truth is known: figures of what was flagged, with intervals over resampled cards.
 
-Whole cards are drawn, as in ``ranking``. Everything here is sums over cards, so a resample costs a product of weights
-and sums, however many transactions there are.
+The bootstrap draws cards, as in ``ranking``. All figures come from sums per card, so the cost of a resample is one
+product of weights and sums, however many transactions there are.
 """
 
 from dataclasses import dataclass
@@ -14,8 +14,11 @@ from fraud_core.evaluation.ranking import card_resamples, require_both_classes
 
 
 @dataclass(frozen=True)
-class Interval:
-    """low, high : 5 to 95 % over resampled cards. All are NaN where the figure is not defined."""
+class Estimate:
+    """A figure with its bootstrap interval.
+
+    low, high : 5 to 95 % over resampled cards. All three are NaN where the figure is undefined.
+    """
 
     value: float
     low: float
@@ -27,7 +30,7 @@ class Interval:
 
     def __str__(self) -> str:
         """
-        >>> str(Interval(0.5, 0.25, 0.75))
+        >>> str(Estimate(0.5, 0.25, 0.75))
         '0.5000 (0.2500 to 0.7500)'
         """
         return f"{self.value:.4f} ({self.low:.4f} to {self.high:.4f})"
@@ -37,7 +40,7 @@ class Interval:
 class DecisionQuality:
     """Counts, amounts in hundredths of the currency (all currencies added as they are), and shares from 0 to 1.
 
-    alert_rate : of the transactions, flagged. value_caught : of the amount of the frauds, flagged.
+    alert_rate : flagged share of the transactions. value_caught : flagged share of the frauds' amount.
     """
 
     transactions: int
@@ -46,15 +49,15 @@ class DecisionQuality:
     caught: int
     fraud_cents: int
     caught_cents: int
-    precision: Interval
-    recall: Interval
-    f2: Interval
-    alert_rate: Interval
-    value_caught: Interval
+    precision: Estimate
+    recall: Estimate
+    f2: Estimate
+    alert_rate: Estimate
+    value_caught: Estimate
 
-    def shares(self) -> dict[str, Interval]:
+    def shares(self) -> dict[str, Estimate]:
         """Figures with an interval, by name."""
-        return {name: value for name, value in vars(self).items() if isinstance(value, Interval)}
+        return {name: value for name, value in vars(self).items() if isinstance(value, Estimate)}
 
     @property
     def missed_cents(self) -> int:
@@ -79,7 +82,7 @@ def decision_quality(
         "value_caught": _share(caught_cents, fraud_cents),
     }
     counts = (transactions, flagged, frauds, caught, fraud_cents, caught_cents)
-    return DecisionQuality(*(int(of[0]) for of in counts), **{name: _interval(of) for name, of in figures.items()})
+    return DecisionQuality(*(int(of[0]) for of in counts), **{name: _estimate(of) for name, of in figures.items()})
 
 
 def paired_f2(
@@ -94,7 +97,7 @@ def paired_f2(
 
 
 def _by_card(rows: pl.DataFrame, *flags: np.ndarray) -> np.ndarray:
-    """A row a card: transactions, frauds, their amount; then of each of ``flags``: flagged, caught, their amount."""
+    """A row per card: transactions, frauds, their amount; then for each of ``flags``: flagged, caught, their amount."""
     require_both_classes(rows["is_fraud"].to_numpy())
     cents, is_fraud = pl.col("amount_cents"), pl.col("is_fraud")
     sums = [pl.len(), is_fraud.sum(), (cents * is_fraud).sum().alias("fraud_cents")]
@@ -112,16 +115,16 @@ def _resampled(cards: np.ndarray, resamples: int, seed: int) -> np.ndarray:
     return np.array([weights @ cards for weights in card_resamples(ids, cards[:, 1] > 0, resamples, seed)])
 
 
-def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    return np.divide(part, whole, out=np.full(len(part), np.nan), where=whole > 0)
+def _share(part: np.ndarray, total: np.ndarray) -> np.ndarray:
+    return np.divide(part, total, out=np.full(len(part), np.nan), where=total > 0)
 
 
 def _f2(caught: np.ndarray, flagged: np.ndarray, frauds: np.ndarray) -> np.ndarray:
     return 5 * caught / (4 * frauds + flagged)
 
 
-def _interval(drawn: np.ndarray) -> Interval:
-    """drawn : the figure itself, then that of each resample; those in which it is not defined are left out."""
+def _estimate(drawn: np.ndarray) -> Estimate:
+    """drawn : the figure itself, then that of each resample; resamples where it is undefined are left out."""
     defined = drawn[1:][~np.isnan(drawn[1:])]
     low, high = np.quantile(defined, (0.05, 0.95)) if len(defined) else (np.nan, np.nan)
-    return Interval(*(float(bound) for bound in (drawn[0], low, high)))
+    return Estimate(*(float(bound) for bound in (drawn[0], low, high)))

@@ -66,8 +66,8 @@ def average_precision(caught: np.ndarray, flagged: np.ndarray) -> float:
 def card_resamples(user_ids: pl.Series, is_fraud: np.ndarray, resamples: int, seed: int) -> Iterator[np.ndarray]:
     """Bootstrap weights, (n,) int64 each: cards drawn with replacement, each with all its rows.
 
-    Whole cards, because the frauds of one card come in sprees: drawing single rows would understate the spread.
-    A draw without any fraud is drawn again, because nothing can be measured on it.
+    Cards and not rows, because the frauds of one card come in sprees: drawing rows would understate the spread.
+    A draw without any fraud is repeated, because nothing can be measured on it.
     """
     card = user_ids.rank("dense").to_numpy() - 1
     cards = int(card.max()) + 1

@@ -1,7 +1,7 @@
-"""What a model is worth on rows it has never seen: the metrics of one scored period, and the points its plots need.
+"""How good a model is on rows it has never seen: the metrics of one scored period, and the points its plots need.
 
-Definitions follow Le Borgne et al., Reproducible Machine Learning for Credit Card Fraud Detection. What is not defined
-for the rows raises an error, precision without an alert is not a number: a made-up 0 would be taken for a measurement.
+Definitions follow Le Borgne et al., Reproducible Machine Learning for Credit Card Fraud Detection. A metric undefined
+for the rows is an error, and precision without an alert is NaN: a made-up 0 would be mistaken for a measurement.
 """
 
 import math
@@ -56,16 +56,16 @@ class Evaluation:
 
 
 def evaluate(rows: pl.DataFrame, scores: np.ndarray, threshold: float | np.ndarray, *, k: int = 100) -> Evaluation:
-    """Measure ``scores`` against what became known.
+    """Measure ``scores`` against the labels.
 
     rows : user_id Utf8, event_time_ms Int64, amount_cents Int64 (> 0), is_fraud Boolean without nulls.
     scores : (n,) float64 in [0, 1]. A row is flagged when its score >= threshold.
-    threshold : one, or (n,) one a row where the rows come from several models; the mean of those is reported.
-    k : cards, or alerts, that can be looked into each day (UTC).
+    threshold : one for all, or (n,) one per row where rows come from several models; their mean is reported.
+    k : cards, or alerts, that can be investigated per day (UTC).
     ``curve`` has threshold, precision, recall, f2, from the highest threshold down, thinned out to about 500 points.
     ``calibration`` has score_from, transactions, mean_score, fraud_rate for each tenth of [0, 1] that holds rows.
     ``card_precision_at_k`` is the handbook's: a card found on one day is blocked. In ``repeated_card_precision_at_k``
-    it is looked into, and counted, again on later days.
+    it is investigated, and counted, again on later days.
     ``value_caught`` is the flagged share of the frauds' amount; amounts of all currencies are added as they are.
     ``precision`` is NaN when no score reaches the threshold.
     ValueError when the rows are of one class or a score is outside [0, 1].
@@ -108,7 +108,7 @@ def evaluate(rows: pl.DataFrame, scores: np.ndarray, threshold: float | np.ndarr
 def card_precision_at_k(rows: pl.DataFrame, scores: np.ndarray, k: int, *, without_detected: bool = False) -> float:
     """Mean over days of the share of defrauded cards among the k cards with the highest maximum score of that day.
 
-    A day with fewer than k cards is divided by k all the same. Of equal scores the lower user_id comes first.
+    Days with fewer than k cards are still divided by k. Of equal scores the lower user_id comes first.
     without_detected : a card found defrauded among the k of one day is blocked, and left out of later days.
     """
     cards = (
@@ -129,7 +129,7 @@ def card_precision_at_k(rows: pl.DataFrame, scores: np.ndarray, k: int, *, witho
 
 
 def alerts_at_k(rows: pl.DataFrame, scores: np.ndarray, k: int) -> tuple[float, float]:
-    """Precision and recall when the k transactions with the highest scores of each day are looked into.
+    """Precision and recall when the k transactions with the highest scores of each day are investigated.
 
     Of equal scores the earlier row comes first. Precision is over all alerts, recall over all frauds of the period.
     """
@@ -139,7 +139,7 @@ def alerts_at_k(rows: pl.DataFrame, scores: np.ndarray, k: int) -> tuple[float, 
 
 
 def budget_curve(rows: pl.DataFrame, scores: np.ndarray, budgets: Sequence[int] = BUDGETS) -> pl.DataFrame:
-    """What it brings to look into k cards, or k transactions, a day: a row for each k of ``budgets``.
+    """What investigating k cards, or k transactions, a day yields: a row for each k of ``budgets``.
 
     Returns k, card_precision (found cards are blocked), alert_precision and alert_recall (as alerts_at_k), and
     caught_cents, the amount of the frauds among the alerts.

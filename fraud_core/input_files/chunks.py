@@ -36,7 +36,7 @@ class Chunk:
 
 
 def chunks_of(file: Path, wanted: Sequence[str]) -> Iterator[Chunk]:
-    """The whole file, in its order; at most CHUNK_ROWS rows are held at a time."""
+    """All rows of the file, in its order; at most CHUNK_ROWS rows are held at a time."""
     if is_parquet(file):
         first = 1
         for batch in parquet_batches(file, CHUNK_ROWS):

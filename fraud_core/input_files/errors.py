@@ -1,4 +1,4 @@
-"""What somebody who gave a file must act on; the message says which file, and why."""
+"""An error that the owner of a file must act on; the message names the file and the reason."""
 
 
 class InputFileError(Exception):

@@ -21,8 +21,10 @@ REQUIRED_LABEL_COLUMNS = ("transaction_id", "is_fraud")
 BOOLEANS = {"0": False, "1": True, "0.0": False, "1.0": True, "false": False, "true": True}
 DEFAULT_SOURCE = "analyst"
 
-_NUMBERS = frozenset(name for name, rule in load_schema(TRANSACTIONS.schema)["properties"].items() if "minimum" in rule)
-_IDS = frozenset(("transaction_id", "user_id", "merchant_id", "device_id"))
+_NUMBERS = frozenset(
+    name for name, rule in load_schema(TRANSACTIONS.schema)["properties"].items() if "number" in rule.get("type", ())
+)
+IDS = frozenset(("transaction_id", "user_id", "merchant_id", "device_id"))
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
 
 
@@ -35,7 +37,7 @@ def transaction_message(row: Mapping[str, object]) -> bytes:
             continue
         if name in _NUMBERS:
             value = _number(value)
-        elif name in _IDS:
+        elif name in IDS:
             value = _id(value)
         elif name == "timestamp":
             value = _timestamp(name, value)
@@ -44,7 +46,7 @@ def transaction_message(row: Mapping[str, object]) -> bytes:
 
 
 def label_message(row: Mapping[str, object]) -> tuple[bytes, bool]:
-    """JSON of a label, and whether the row says when it became known; without, label_time is the epoch."""
+    """JSON of a label, and whether the row has the time when it became known; without, label_time is the epoch."""
     message = {
         "transaction_id": _id(row.get("transaction_id")),
         "is_fraud": _boolean(row.get("is_fraud")),

@@ -1,7 +1,7 @@
 """What becomes of a label that does not simply come once, in time and after its transaction; see docs/operations.md.
 
-No label is thrown away: a rule says from when on it counts and against what. Which verdict is the one in force follows
-from ``labels.label_transactions``; here the labels that each rule applies to are told apart and counted.
+No label is thrown away: a rule determines from when on it counts and against what. Which verdict is the one in force
+follows from ``known.label_transactions``; here the labels that each rule applies to are marked and counted.
 """
 
 import polars as pl
@@ -21,8 +21,8 @@ def apply_rules(labels: pl.DataFrame, transactions: pl.LazyFrame, known_ms: int,
     before_event : dated before its transaction. It counts, and any other label of the transaction overrides it.
     future : dated after the present. It does not count before its time.
     late : dated after the label delay, in which silence was taken for genuine. It counts from its time on.
-    repeated : says what the label before it said, in order of label time. It changes nothing.
-    contradictory : says the opposite of the label before it. The last one counts, from its time on.
+    repeated : the same verdict as the label before it, in order of label time. It changes nothing.
+    contradictory : the opposite verdict of the label before it. The last one counts, from its time on.
     """
     of_transaction = (
         transactions.join(labels.lazy().select("transaction_id").unique(), on="transaction_id", how="semi")

@@ -1,19 +1,20 @@
 """Which labels are not to be believed until a person has looked: floods of false ones, by source and day.
 
 A source's labels of one day are held together. They are compared with the same source's own days before, because what
-is much for one is little for another. A day here is the day they came on, told by the label times around them: a label
-dated back to another day came with those it arrived among.
+is much for one is little for another. A day here is the day they came on, inferred from the label times around
+them: a label dated back to another day came with those it arrived among.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import polars as pl
 
 from fraud_core.timestamps import DAY_MS, iso_date
 
 HISTORY_DAYS = 28
-LEAST_HISTORY_DAYS = 7  # before that, nobody knows how much a source says
+LEAST_HISTORY_DAYS = 7  # before that, a source has no usual volume yet
 
 # Measured: docs/operations.md. Generous, because an honest source may well treble: a first model in production gives
 # analysts several times the alerts they had.
@@ -29,7 +30,7 @@ Positions = dict[int, tuple[int, int]]
 
 @dataclass(frozen=True)
 class Batch:
-    """What one source said on one day: ``positions`` hold all its labels of that day, and none of another."""
+    """The labels of one source on one day: ``positions`` hold all its labels of that day, and none of another."""
 
     source: str
     day: str
@@ -60,7 +61,7 @@ class _Counts:
 
 @dataclass(frozen=True)
 class _History:
-    """What a source said in the days before: how many of them there were (up to HISTORY_DAYS), and in all."""
+    """A source's labels of the days before: the number of days (up to HISTORY_DAYS), and the labels in all."""
 
     days: int
     total: _Counts
@@ -105,6 +106,27 @@ def without(labels: pl.DataFrame, held: Collection[Batch]) -> pl.DataFrame:
     return labels
 
 
+def held_after(lines: Sequence[Mapping[str, Any]]) -> dict[str, Batch]:
+    """The batches that are held, by name, oldest first.
+
+    lines : what was written down, oldest first: ``action`` "hold" or "release", ``batch`` its name, and of a batch that
+    is held the fields of Batch, in JSON types.
+    """
+    held: dict[str, Batch] = {}
+    for line in lines:
+        if line["action"] == "release":
+            held.pop(line["batch"], None)
+        else:
+            positions = {int(partition): tuple(bounds) for partition, bounds in line["positions"].items()}
+            held[line["batch"]] = Batch(line["source"], line["day"], line["reason"], line["labels"], positions)
+    return held
+
+
+def released_in(lines: Sequence[Mapping[str, Any]]) -> set[str]:
+    """Names of the batches that were ever released. lines : as in ``held_after``."""
+    return {line["batch"] for line in lines if line["action"] == "release"}
+
+
 def _first_suspicious(came: pl.DataFrame, released: Collection[str]) -> Batch | None:
     """The largest of the first day that has any."""
     before: dict[str, dict[int, _Counts]] = {}
@@ -121,7 +143,7 @@ def _first_suspicious(came: pl.DataFrame, released: Collection[str]) -> Batch | 
 
 
 def _by_day_and_source(came: pl.DataFrame) -> pl.DataFrame:
-    """day, source and the fields of _Counts; earlier days first, and of a day the source that said most."""
+    """day, source and the fields of _Counts; earlier days first, and of a day the source with the most."""
     contradicts = pl.col("is_fraud") != pl.col("is_fraud").shift().over("transaction_id")
     return (
         came.with_columns(contradicts=contradicts.fill_null(False))

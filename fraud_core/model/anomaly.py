@@ -5,7 +5,7 @@ yet can stand out in it. What it finds strangest goes to the review sample; it n
 
 A strange row is isolated by few random cuts. The score is 1 / (1 + mean path / expected path), which orders rows as the
 usual 2 ** (-mean path / expected path) does, but is made of nothing that differs between processors in its last bit.
-Merchant risk is left out, because it says what labels know, and so is the day of the week, which is the same all day.
+Merchant risk is left out, because it is made from labels, and so is the day of the week, which is the same all day.
 """
 
 import base64

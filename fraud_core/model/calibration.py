@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 Method = Literal["none", "isotonic", "platt"]
 
-# Isotonic regression gives whole ranges of scores one probability. This much of the raw score keeps their order.
+# Isotonic regression gives ranges of scores one probability. This much of the raw score keeps their order.
 ORDER_KEPT = 1e-6
 _CLIP = 1e-7
 _FOLDS = 5

@@ -17,7 +17,7 @@ def digests(ubj: bytes, card: dict) -> dict[str, str]:
 
 
 def require_digests(ubj: bytes, card: dict, registered: dict[str, str]) -> None:
-    """ValueError, with a sentence that names the part, unless the model is what ``registered`` says it is."""
+    """ValueError, with a sentence that names the part, unless the model is the one in ``registered``."""
     found = digests(ubj, card)
     missing = [name for name in found if name not in registered]
     if missing:

@@ -28,7 +28,7 @@ class ModelCard:
     features: tuple[str, ...] = FEATURES
     feature_hash: str = FEATURE_HASH
     calibration: Calibration = field(default_factory=Calibration)
-    params: dict[str, float | int] = field(default_factory=dict)  # of the fit, as tuning.refit takes them
+    params: dict[str, float | int] = field(default_factory=dict)  # of the fit, as search.refit takes them
 
     def to_dict(self) -> dict:
         """Plain JSON types."""

@@ -1,10 +1,10 @@
-"""What decisions are probably worth, said the moment they are made: no label is needed.
+"""How good decisions probably are, estimated without labels the moment they are made.
 
-Confidence-based performance estimation. A calibrated score is the probability that the transaction is fraud, so of what
-was flagged the sum of the scores is the frauds caught, and of the rest the frauds missed.
+Confidence-based performance estimation. A calibrated score is the probability that the transaction is fraud, so the sum
+of the scores over flagged transactions is the expected frauds caught, and over the others the expected frauds missed.
 
 It assumes that the calibration still holds. A new kind of fraud that the model scores low is invisible to it; once
-labels have come, the difference to what was measured shows by how much it was wrong (``live_quality``).
+labels are mature, the difference to the measured figures shows how far it was off (``live_quality``).
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Expected:
-    """Expected figures; None where they are not defined: nothing flagged, or no fraud expected."""
+    """Expected figures; None where undefined: nothing flagged, or no fraud expected."""
 
     frauds: float
     precision: float | None
@@ -40,7 +40,7 @@ def expected_quality(scores: np.ndarray, is_flagged: np.ndarray) -> Expected:
 
 
 def _average_precision(scores: np.ndarray) -> float:
-    """If the k-th from above is fraud, one and the sum of the scores above it are the frauds among the first k."""
+    """If the k-th highest is fraud, the expected frauds among the first k are 1 and the sum of the scores above it."""
     falling = np.sort(scores)[::-1]
     above = np.cumsum(falling) - falling
     return float(falling @ ((1 + above) / np.arange(1, len(falling) + 1)) / falling.sum())

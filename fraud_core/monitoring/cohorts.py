@@ -1,10 +1,11 @@
-"""The record of live quality: what is kept of a look at the models in use, for whoever reads it later."""
+"""The record of live quality: what is stored of each measurement of the models in use."""
 
 from dataclasses import dataclass
 
-from fraud_core.evaluation.decision_quality import Interval
+from fraud_core.evaluation.decision_quality import Estimate
 from fraud_core.evaluation.intervals import METRICS
 from fraud_core.monitoring.cbpe import Expected
+from fraud_core.payments.money import to_major_units
 
 _LATER_DAYS = (14, 30)
 _COUNTS = ("transactions", "flagged", "frauds", "caught")
@@ -14,10 +15,10 @@ _COUNTS = ("transactions", "flagged", "frauds", "caught")
 class Cohort:
     """Transactions that one version decided, with event time in [from_ms, until_ms), judged at an age.
 
-    frauds, caught : as labels say. Amounts in hundredths; those of all currencies are added as they are.
-    The figures are None where they are not defined: only one class, nothing flagged, nothing reviewed.
-    recall counts known frauds only; recall_by_review also those that nobody reported.
-    expected : what the scores said at the time, without labels.
+    frauds, caught : by labels. Amounts in hundredths; those of all currencies are added as they are.
+    The figures are None where undefined: only one class, nothing flagged, nothing reviewed.
+    recall counts known frauds only; recall_by_review also an estimate of the unreported ones.
+    expected : estimated from the scores at decision time, without labels.
     """
 
     model_version: str
@@ -30,23 +31,23 @@ class Cohort:
     caught: int
     caught_cents: int
     missed_cents: int
-    precision: Interval | None
-    recall: Interval | None
-    f2: Interval | None
-    average_precision: Interval | None
-    recall_by_review: Interval | None
+    precision: Estimate | None
+    recall: Estimate | None
+    f2: Estimate | None
+    average_precision: Estimate | None
+    recall_by_review: Estimate | None
     card_precision_at_100: float | None
     expected: Expected
 
     def error(self, metric: str) -> float | None:
-        """How much more the label-free estimate promised of precision, recall, f2 or average_precision."""
+        """The label-free estimate less the measured precision, recall, f2 or average_precision."""
         measured, expected = getattr(self, metric), getattr(self.expected, metric)
         return None if measured is None or expected is None else expected - measured.value
 
     def numbers(self) -> dict[str, float]:
-        """Everything measured, expected and the differences by name; what is not defined is left out."""
+        """Measured and expected figures and their differences, by name; undefined ones are left out."""
         found: dict[str, float | None] = {name: getattr(self, name) for name in _COUNTS}
-        found |= {"value_caught": self.caught_cents / 100, "value_missed": self.missed_cents / 100}
+        found |= {"value_caught": to_major_units(self.caught_cents), "value_missed": to_major_units(self.missed_cents)}
         found["card_precision_100"] = self.card_precision_at_100
         for name in (*METRICS, "recall_by_review"):
             figure = getattr(self, name)
@@ -60,13 +61,13 @@ class Cohort:
 
 @dataclass(frozen=True)
 class LiveQuality:
-    """cohorts : by version, the present champion last, and by age. as_of_ms : the newest time that is known."""
+    """cohorts : by version, the present champion last, and by age. as_of_ms : the newest time known then."""
 
     as_of_ms: int
     cohorts: tuple[Cohort, ...]
 
     def of(self, model_version: str, maturity_days: int) -> Cohort | None:
-        """None while nothing that the version decided is of that age."""
+        """None while no decision of the version has that age."""
         at = (model_version, maturity_days)
         return next((cohort for cohort in self.cohorts if (cohort.model_version, cohort.maturity_days) == at), None)
 
@@ -77,7 +78,7 @@ class LiveQuality:
 
 
 def maturities(label_delay_days: int) -> tuple[int, ...]:
-    """Ages at which decisions are judged: the label delay, before which silence means nothing, and later ones.
+    """Ages at which decisions are judged: the label delay, when labels become mature, and later ones.
 
     >>> maturities(7)
     (7, 14, 30)

@@ -1,12 +1,11 @@
-"""Does today's traffic look like the traffic a model was made for? Of each feature, of the score, of dead letters.
+"""Does today's traffic look like the traffic a model was trained for? By feature, and by score.
 
-Textbook limits (a PSI of 0.1 or 0.2) see nothing here: amounts raised by a tenth give 0.012. So a limit is what a
-stable month says: the mean of its daily statistics and five standard deviations, but never less than chance alone would
-give. A name is in alarm when it was beyond a limit on two of the last three days; a column that holds one value only,
-at once.
+Textbook limits (a PSI of 0.1 or 0.2) detect nothing here: amounts raised by a tenth give 0.012. So the limits come from
+a stable month: the mean of its daily statistics plus five standard deviations, but never less than chance alone would
+give. A column raises an alarm when it was beyond a limit on two of the last three days; a constant column, at once.
 
-What is known of fraud at merchants comes and goes with each outbreak, and would raise an alarm in a stable month: of it
-only a column that holds one value counts.
+Merchant fraud rates rise and fall with each outbreak and would raise alarms in a stable month: of these columns only a
+constant one counts.
 """
 
 import math
@@ -33,14 +32,14 @@ STATISTICS = {
     "day": pl.Date,
     "name": pl.String,
     "rows": pl.Int64,  # with a value
-    "values": pl.Int64,  # how many different ones, missing counted as one; two stands for more
+    "values": pl.Int64,  # how many distinct ones, missing counted as one; 2 stands for two or more
     "psi": pl.Float64,
     "ks": pl.Float64,
 }
 
 
 class TooFewDaysError(Exception):
-    """The rows of a reference do not tell what is usual."""
+    """A reference has too few rows or values to show what is normal."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +47,8 @@ class Column:
     """How one name is distributed in the reference. Bin b holds edges[b - 1] < value <= edges[b].
 
     shares : of the fine bins, which KS looks at. coarse : first fine bin of each bin that PSI looks at.
-    psi_limit, ks_limit : for a day of the reference's usual size; None when only a constant counts.
-    is_varied : no day of it held one value only.
+    psi_limit, ks_limit : for a day of the reference's median size; None when only a constant counts.
+    is_varied : on no day of the reference was it constant.
     """
 
     name: str
@@ -63,7 +62,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Reference:
-    """A stable month, days first to last (ISO dates, both included); ``rows`` is what a usual day has."""
+    """A stable month, days first to last (ISO dates, both included). rows : on a median day."""
 
     first: str
     last: str
@@ -72,20 +71,20 @@ class Reference:
 
 
 def monitored(features: Sequence[str]) -> list[str]:
-    """What is looked at: the features that vary within a day, and the score."""
+    """The columns monitored: the features that vary within a day, and the score."""
     return [name for name in features if name not in _SAME_ALL_DAY] + [SCORE]
 
 
 def make_reference(rows: pl.DataFrame, names: Sequence[str]) -> Reference:
-    """From the rows of stable days: event_time_ms and ``names``. TooFewDaysError when they do not tell.
+    """From the rows of stable days: event_time_ms and ``names``. TooFewDaysError when there are too few.
 
-    Days with fewer than FEWEST_ROWS do not count, and of the others the newest REFERENCE_DAYS.
+    Uses the newest REFERENCE_DAYS of the days with at least FEWEST_ROWS rows.
     """
     days = rows.select(day_of("event_time_ms")).group_by("day").len().filter(pl.col("len") >= FEWEST_ROWS).sort("day")
     days = days.tail(REFERENCE_DAYS)
     if days.height < FEWEST_REFERENCE_DAYS:
         raise TooFewDaysError(
-            f"{days.height} days with {FEWEST_ROWS} transactions or more are too few to tell what is usual: "
+            f"{days.height} days with {FEWEST_ROWS} transactions or more are too few to show what is normal: "
             f"{FEWEST_REFERENCE_DAYS} are needed"
         )
     rows = rows.filter(rows.select(day_of("event_time_ms"))["day"].is_in(days["day"].implode()))
@@ -99,7 +98,7 @@ def make_reference(rows: pl.DataFrame, names: Sequence[str]) -> Reference:
 def statistics(rows: pl.DataFrame, reference: Reference) -> pl.DataFrame:
     """STATISTICS of each day and name. rows : event_time_ms and the reference's names; null where one is missing.
 
-    A missing feature is a fault; a missing score is not: another model was asked.
+    A missing feature is a fault; a missing score is not: another model scored the row.
     """
     parts = [
         _of_day(day, part[column.name], column)
@@ -114,7 +113,7 @@ def statistics(rows: pl.DataFrame, reference: Reference) -> pl.DataFrame:
 def judge(measured: pl.DataFrame, reference: Reference) -> pl.DataFrame:
     """``measured`` (STATISTICS) with excess (1 is the limit), is_beyond, is_constant and is_alarm.
 
-    A day smaller than the reference's is noisier by as much, so its statistics count for less.
+    A day with fewer rows than the reference's is noisier, so its statistics count for less.
     """
     columns = pl.DataFrame(
         [(c.name, c.psi_limit, c.ks_limit, c.is_varied) for c in reference.columns],
@@ -137,7 +136,7 @@ def judge(measured: pl.DataFrame, reference: Reference) -> pl.DataFrame:
 
 @dataclass(frozen=True)
 class Alarm:
-    """What is wrong on the newest judged day. since : first day of the days in a row on which anything was, or None."""
+    """What is wrong on the newest day judged. since : first of the consecutive days with any alarm, or None."""
 
     drifting: tuple[str, ...]
     constant: tuple[str, ...]
@@ -168,8 +167,8 @@ def _binned(name: str, values: pl.Series) -> Column:
 
 def _limited(column: Column, measured: pl.DataFrame, usual: int) -> Column:
     of_column = measured.filter(pl.col("name") == column.name)
-    # Without any change PSI is chi-squared with a degree of freedom for each bin but one, over the rows; and a KS
-    # distance of 2 / sqrt(rows) is one in 1,500.
+    # Without any change, PSI is chi-squared with (bins - 1) degrees of freedom, divided by the rows; and a KS distance
+    # of 2 / sqrt(rows) occurs once in 1,500 days.
     freedom = len(column.coarse) - 1
     chance = {
         "psi": (freedom + STANDARD_DEVIATIONS * math.sqrt(2 * freedom)) / usual,
@@ -202,7 +201,7 @@ def _of_day(day: date, values: pl.Series, column: Column) -> tuple:
 
 
 def _psi(counts: np.ndarray, shares: np.ndarray, coarse: np.ndarray) -> float:
-    """Population stability index of a day's ``counts`` against ``shares``. Half a row more in each: none is empty."""
+    """Population stability index of a day's ``counts`` against ``shares``. Half a row in each bin: none is empty."""
     n = counts.sum()
     expected = np.add.reduceat(shares, coarse)
     actual = np.add.reduceat(counts, coarse)

@@ -1,7 +1,7 @@
-"""What the decisions of each model version were worth once labels had come, beside what was expected without them.
+"""How good the decisions of each model version were once labels came, beside what was expected without them.
 
-A cohort holds transactions of at least an age, judged by the labels that were known at that age: the same payments can
-be judged at 7, 14 and 30 days, and the figures move as chargebacks come in. Silence is genuine, as everywhere.
+A cohort holds transactions of a minimum age, judged by the labels known at that age: the same payments are judged at 7,
+14 and 30 days, and the figures change as chargebacks come in. Silence counts as genuine, as everywhere.
 """
 
 import polars as pl
@@ -9,9 +9,10 @@ import polars as pl
 from fraud_core.decisions.review import recall_by_review
 from fraud_core.evaluation.intervals import card_intervals
 from fraud_core.evaluation.report import card_precision_at_k
+from fraud_core.model.roles import CHAMPION
 from fraud_core.monitoring.cbpe import expected_quality
 from fraud_core.monitoring.cohorts import Cohort, LiveQuality, maturities
-from fraud_core.payments.transaction import AMOUNT_CENTS
+from fraud_core.payments.money import AMOUNT_CENTS
 from fraud_core.timestamps import DAY_MS, day_of
 
 LOOKED_BACK_DAYS = 60  # versions that decided nothing since are history
@@ -19,7 +20,7 @@ _K = 100
 
 
 def decisions(served: pl.DataFrame, as_of_ms: int) -> pl.DataFrame:
-    """Of ``served`` (served.SERVED_COLUMNS) what a model decided in the LOOKED_BACK_DAYS before ``as_of_ms``.
+    """Of ``served`` (PREDICTION_COLUMNS) what a model decided in the LOOKED_BACK_DAYS before ``as_of_ms``.
 
     Returns transaction_id, user_id, event_time_ms, model_version, is_champions, amount_cents, score, is_flagged,
     review_sample, review_probability, in order of arrival: sums of floats depend on it.
@@ -29,7 +30,7 @@ def decisions(served: pl.DataFrame, as_of_ms: int) -> pl.DataFrame:
     return decided.select(
         *("transaction_id", "user_id", "event_time_ms", "model_version", "score"),
         *("review_sample", "review_probability"),
-        is_champions=pl.col("arm") == "champion",
+        is_champions=pl.col("arm") == CHAMPION,
         amount_cents=AMOUNT_CENTS,
         is_flagged=pl.col("prediction") == 1,
     )
@@ -38,8 +39,8 @@ def decisions(served: pl.DataFrame, as_of_ms: int) -> pl.DataFrame:
 def at_age(decided: pl.DataFrame, labels: pl.DataFrame, as_of_ms: int, maturity_days: int) -> pl.DataFrame:
     """The decisions that are old enough at ``as_of_ms``, with what was known of each at the age of ``maturity_days``.
 
-    Adds is_fraud (the last label's word, else genuine), is_reported (some label is not an analyst's) and is_reviewed
-    (some label is).
+    Adds is_fraud (by the last label; without one genuine), is_reported (some label is not an analyst's) and is_reviewed
+    (some label is an analyst's).
     """
     age_ms = maturity_days * DAY_MS
     old = decided.filter(pl.col("event_time_ms") + age_ms <= as_of_ms)
@@ -51,18 +52,18 @@ def at_age(decided: pl.DataFrame, labels: pl.DataFrame, as_of_ms: int, maturity_
         .group_by("transaction_id")
         .agg(pl.col("is_fraud").last(), is_reported=(~is_analysts).any(), is_reviewed=is_analysts.any())
     )
-    said = ("is_fraud", "is_reported", "is_reviewed")
+    added = ("is_fraud", "is_reported", "is_reviewed")
     return old.join(known, on="transaction_id", how="left", maintain_order="left").with_columns(
-        pl.col(name).fill_null(False) for name in said
+        pl.col(name).fill_null(False) for name in added
     )
 
 
 def live_quality(
     served: pl.DataFrame, labels: pl.DataFrame, as_of_ms: int, *, label_delay_days: int, period_days: int, seed: int = 7
 ) -> LiveQuality:
-    """Each version's last ``period_days`` of an age, at every age of ``maturities``.
+    """For each version and each age of ``maturities``, a cohort of the last ``period_days`` that have it.
 
-    served : served.SERVED_COLUMNS, a transaction once. labels : labels.LABEL_COLUMNS, without those in quarantine.
+    served : PREDICTION_COLUMNS, a transaction once. labels : known.LABEL_COLUMNS, none in quarantine.
     """
     decided = decisions(served, as_of_ms)
     was_champion_ms = pl.col("event_time_ms").filter("is_champions").max()
@@ -79,7 +80,7 @@ def live_quality(
 
 
 def daily(served: pl.DataFrame, labels: pl.DataFrame, as_of_ms: int, label_delay_days: int) -> pl.DataFrame:
-    """Recall of each version by day of the payments, measured as far as labels have come, and expected up to now.
+    """Recall of each version by day of the payments, measured where labels are mature, and expected up to now.
 
     Returns model_version, day Date, frauds (null: not known yet), recall (null: not known yet, or without frauds) and
     expected_recall.
@@ -90,8 +91,8 @@ def daily(served: pl.DataFrame, labels: pl.DataFrame, as_of_ms: int, label_delay
     expected = decided.group_by(by).agg(
         until_ms=pl.col("event_time_ms").max(), expected_recall=(score * is_flagged).sum() / score.sum()
     )
-    # A day of which only a part is old enough is not shown.
-    whole = pl.col("until_ms") + label_delay_days * DAY_MS <= as_of_ms
+    # A day is shown once all of it is mature.
+    is_mature = pl.col("until_ms") + label_delay_days * DAY_MS <= as_of_ms
     measured = (
         at_age(decided, labels, as_of_ms, label_delay_days)
         .group_by(by)
@@ -102,7 +103,7 @@ def daily(served: pl.DataFrame, labels: pl.DataFrame, as_of_ms: int, label_delay
     )
     return (
         expected.join(measured, on=["model_version", "day"], how="left")
-        .with_columns(pl.when(whole).then(name).alias(name) for name in ("frauds", "recall"))
+        .with_columns(pl.when(is_mature).then(name).alias(name) for name in ("frauds", "recall"))
         .with_columns(pl.col("recall").fill_nan(None), pl.col("expected_recall").fill_nan(None))
         .select("model_version", "day", "frauds", "recall", "expected_recall")
         .sort("model_version", "day")

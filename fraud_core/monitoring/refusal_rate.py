@@ -1,4 +1,4 @@
-"""How many records cannot be read, by the day they arrived: a producer that breaks shows here before anything else."""
+"""How many records cannot be read, by day of arrival: a broken producer shows here first."""
 
 import polars as pl
 
@@ -15,11 +15,11 @@ _DAY = day_of("ingest_time_ms")
 def refusals_by_day(decided: pl.LazyFrame, dead_letters: pl.LazyFrame) -> pl.DataFrame:
     """day, records, refused, limit, is_alarm of each day of arrival, in order.
 
-    decided : ingest_time_ms of each decided transaction. dead_letters : dead_letter.DEAD_LETTER_COLUMNS; one that is
-        there twice counts once.
+    decided : ingest_time_ms of each decided transaction. dead_letters : dead_letter.DEAD_LETTER_COLUMNS; duplicates
+        count once.
 
-    The limit is what the days before lead one to expect, five standard deviations, and a tolerance. A day needs not be
-    over: half of one has half as many of both.
+    The limit is the number expected from the days before, plus five standard deviations and a tolerance. An unfinished
+    day can be judged: half a day has half as many records, read and refused.
     """
     accepted = decided.group_by(_DAY).agg(accepted=pl.len().cast(pl.Int64))
     refused = dead_letters.unique(["partition", "offset"]).group_by(_DAY).agg(refused=pl.len().cast(pl.Int64))

@@ -24,8 +24,8 @@ def encode_dead_letter(
 ) -> tuple[bytes | None, bytes]:
     """Key and JSON bytes (dead_letter.schema.json) of a dead letter.
 
-    An original larger than MAX_ORIGINAL_BYTES is left out, and the reason says so: it would be refused in its turn, and
-    is still to be read at its position.
+    An original larger than MAX_ORIGINAL_BYTES is left out, with a note in the reason: it would be refused in its turn,
+    and can still be read at its position.
     """
     size = len(key or b"") + len(value or b"")
     if size > MAX_ORIGINAL_BYTES:

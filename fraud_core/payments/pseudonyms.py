@@ -2,7 +2,7 @@
 
 Whoever holds the key can tell whether an id is behind a pseudonym by computing it again; nobody else can, although ids
 are few enough to be tried one by one. The same id always gets the same pseudonym, so habits, features and labels are
-what they would be. Another key makes everybody a stranger.
+what they would be. Another key breaks that: every card begins without a history.
 """
 
 import base64

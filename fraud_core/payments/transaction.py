@@ -7,6 +7,7 @@ import numpy as np
 import orjson
 import polars as pl
 
+from fraud_core.payments.money import to_major_units, to_minor_units
 from fraud_core.payments.refusal import Refusal
 from fraud_core.schema import decode_plain, explain, load_schema, validator
 from fraud_core.timestamps import format_rfc3339_ms, parse_rfc3339_ms
@@ -27,7 +28,7 @@ COLUMNS = {
     "transaction_id": pl.String,
     "user_id": pl.String,
     "merchant_id": pl.String,
-    "amount_cents": pl.Int64,
+    "amount_cents": pl.Int64,  # see money
     "currency": pl.String,
     "event_time_ms": pl.Int64,
     **OPTIONAL,
@@ -35,9 +36,6 @@ COLUMNS = {
 
 _FIELDS = tuple(load_schema(TRANSACTIONS.schema)["properties"])
 _TIMESTAMP = _FIELDS.index("timestamp")
-
-AMOUNT_CENTS = (pl.col("amount") * 100).round().cast(pl.Int64)
-"""Of the feature ``amount``, which is in units of the currency, hundredths again."""
 
 
 @dataclass(frozen=True)
@@ -88,8 +86,7 @@ def decode_transactions(
         "partition": np.asarray(partitions, dtype=np.int32)[rows],
         "offset": np.asarray(offsets, dtype=np.int64)[rows],
         "ingest_time_ms": np.asarray(ingest_times_ms, dtype=np.int64)[rows],
-        # Amounts become int64 hundredths here and stay integers: sums are then exact in any order.
-        "amount_cents": np.rint(np.asarray(fields["amount"], dtype=np.float64) * 100).astype(np.int64),
+        "amount_cents": to_minor_units(fields["amount"]),
         "event_time_ms": np.asarray(times, dtype=np.int64),
     }
     frame = pl.DataFrame({name: columns[name] for name in COLUMNS}, schema=COLUMNS, strict=False)
@@ -119,7 +116,7 @@ def encode_transaction(transaction: dict) -> bytes:
     """
     fields = {name: value for name, value in transaction.items() if value is not None}
     if "amount_cents" in fields:
-        fields["amount"] = fields.pop("amount_cents") / 100
+        fields["amount"] = to_major_units(fields.pop("amount_cents"))
     if "event_time_ms" in fields:
         fields["timestamp"] = format_rfc3339_ms(fields.pop("event_time_ms"))
     return orjson.dumps(fields)

@@ -1,7 +1,7 @@
 """Which stage a model may enter: the gate a candidate passes before Staging, and the one before Production.
 
-Pure rules over scores and decisions. Whoever calls them moves the registry and writes the promotion log, with the
-reasons given here.
+Pure rules over scores and decisions. The caller moves the version in the registry and writes the promotion log, with
+the reasons given here.
 """
 
 from collections.abc import Sequence
@@ -15,24 +15,24 @@ from fraud_core.evaluation.comparison import paired_gain
 from fraud_core.evaluation.decision_quality import paired_f2
 from fraud_core.evaluation.ranking import Ranking, average_precision
 
-Stage = Literal["None", "Staging", "Production"]
+CandidateStage = Literal["None", "Staging", "Production"]
 
-# Of the way from a random order (AP = base rate) to a perfect one (AP = 1), a candidate must have gone this share.
+# The share of the way from a random order (AP = base rate) to a perfect one (AP = 1) that a candidate must reach.
 AP_MARGIN = 0.05
 
-# A challenger may replace the champion when it is at most this much worse with 95 % certainty, in average precision and
-# in the F2 of its decisions. docs/adr/0012 has what the rule lets through, and after how many frauds.
+# The non-inferiority margin: a challenger may replace the champion when, with 95 % certainty, it is at most this much
+# worse in average precision and in the F2 of its decisions. docs/adr/0012 measures what it lets through.
 NOT_WORSE_BY = 0.05
 LEAST_FRAUDS = 50
 LEAST_FRAUD_CARDS = 20
 
-# How long a challenger keeps its place in Staging while labels come in, beyond the label delay.
+# How long beyond the label delay a challenger keeps its place in Staging while labels come in.
 TRIAL_DAYS = 14
 
 
 @dataclass(frozen=True)
 class GateResult:
-    """passed : every rule holds. reasons : one sentence a rule that was judged. figures : the numbers behind them."""
+    """passed : every rule holds. reasons : one sentence per rule judged. figures : the numbers behind them."""
 
     passed: bool
     reasons: tuple[str, ...]
@@ -43,13 +43,13 @@ class GateResult:
 class Promotion:
     """The stage a candidate goes to, and why."""
 
-    stage: Stage
+    stage: CandidateStage
     reason: str
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the evidence asks for; "wait" is for more of it. reasons : sentences. figures : the numbers behind them."""
+    """The action that the evidence supports; "wait" is for more of it. reasons : sentences. figures : their numbers."""
 
     action: Literal["promote", "archive", "roll back", "wait"]
     reasons: tuple[str, ...]
@@ -79,8 +79,8 @@ def offline_gate(
     All arrays (n,), of the same test rows in the same order, later than anything either model was trained on.
     Rules: scores finite and not all equal; 0 < threshold < 1 and reached by a score; AP - base rate >= AP_MARGIN x
     (1 - base rate); and, with a champion, the candidate's AP not lower in 95 % of the resamples of ``paired_gain``. A
-    retrained model is often only as good as the last one, and must be let through to follow the times: whether it is
-    better is for the shadow comparison to say. ValueError for rows of one class.
+    retrained model is often only as good as the last one and must still pass, to keep up with new fraud; whether it is
+    better is decided by the shadow comparison. ValueError for rows of one class.
     """
     sane = [
         (bool(np.isfinite(candidate_scores).all()), "all scores are finite"),
@@ -113,9 +113,9 @@ def next_stage(
 ) -> Promotion:
     """Where a candidate goes after the offline gate.
 
-    The first model goes to Production: nothing better is there. Later ones wait in Staging, where the stream scores
-    them beside the champion; only that comparison may replace it. ``trial``, of another version than the candidate, is
-    not cut short: replaced every day, no challenger would be there when the labels of what it scored are.
+    The first model goes to Production, because there is no other. Later ones wait in Staging, where the stream scores
+    them beside the champion; only that comparison may replace it. ``trial``, of another version, is not cut short: a
+    challenger replaced every day would be gone before the labels of the payments it scored mature.
     """
     if not gate.passed:
         return Promotion("None", "offline gate failed: " + "; ".join(gate.reasons))
@@ -131,12 +131,12 @@ def next_stage(
 
 
 def shadow_gate(pairs: pl.DataFrame, blocked_by: Sequence[str] = (), *, resamples: int = 500, seed: int = 7) -> Verdict:
-    """Staging -> Production: is the challenger, on payments that both scored and whose labels are complete, not worse?
+    """Staging -> Production: is the challenger non-inferior on payments that both scored and whose labels are mature?
 
     pairs : as shadow.matured gives them of shadow.served_pairs. blocked_by : sentences; with any, nothing is decided.
-    Both figures, average precision and the F2 of the decisions, are compared over the same draws of cards. "promote":
-    neither is lower by more than NOT_WORSE_BY at the 5 % end of the gain. "archive": one is lower at the 95 % end.
-    "wait": neither is certain, or there are fewer than LEAST_FRAUDS frauds of LEAST_FRAUD_CARDS cards.
+    Average precision and the F2 of the decisions are compared over the same draws of cards. "promote": at the 5 % bound
+    of the gain, neither is lower by more than NOT_WORSE_BY. "archive": at the 95 % bound, one is lower. "wait": neither
+    is certain, or there are fewer than LEAST_FRAUDS frauds of LEAST_FRAUD_CARDS cards.
     """
     frauds = pairs.filter("is_fraud")
     cards = frauds["user_id"].n_unique()

@@ -1,8 +1,8 @@
 """Whether a model that is new in Production stays there: the rule of the automatic rollback.
 
-Two things must be so. The live quality of the new model lies below the interval of the one before it; and that one,
-asked about the same payments, would have decided them better. Fraud changes: a time in which every model does worse is
-no reason to go back.
+Two conditions must hold: the live quality of the new model lies below its predecessor's interval, and the
+predecessor would have decided the same payments better. Fraud changes: a time in which every model does worse is no
+reason to go back.
 """
 
 import numpy as np
@@ -10,21 +10,22 @@ import polars as pl
 
 from fraud_core.evaluation.decision_quality import decision_quality, paired_f2
 from fraud_core.features.table import FEATURES
-from fraud_core.payments.transaction import AMOUNT_CENTS
+from fraud_core.model.roles import CHAMPION
+from fraud_core.payments.money import AMOUNT_CENTS
 from fraud_core.promotion.gates import LEAST_FRAUD_CARDS, LEAST_FRAUDS, Verdict
 from fraud_core.timestamps import DAY_MS
 
-# Of the stream's clock, from the first payment the new model decided. Later its age is what tells, and a new one comes.
+# Of event time, from the first payment that the new model decided. Later, worse figures are due to its age.
 FRESH_DAYS = 14
 
 
 def decisions_of(served: pl.DataFrame, version: str, begin_ms: int, end_ms: int) -> pl.DataFrame:
-    """Rows of ``served`` (served.SERVED_COLUMNS) that ``version`` decided as the champion, by when they arrived.
+    """Rows of ``served`` (PREDICTION_COLUMNS) that ``version`` decided as the champion, by arrival.
 
     begin_ms, end_ms : ingest time, [begin, end). Returns transaction_id, user_id, event_time_ms, amount_cents,
     is_flagged and FEATURES, in order of arrival.
     """
-    is_its = (pl.col("model_version") == version) & (pl.col("arm") == "champion")
+    is_its = (pl.col("model_version") == version) & (pl.col("arm") == CHAMPION)
     arrived = pl.col("ingest_time_ms").is_between(begin_ms, end_ms, closed="left")
     return (
         served.filter(is_its & arrived)
@@ -55,9 +56,9 @@ def rollback_gate(
 ) -> Verdict:
     """ "roll back" or "wait".
 
-    fresh, previous : decisions of the present champion and of the one before it, with complete labels: user_id,
-    is_fraud, amount_cents, is_flagged. previous_flags_fresh : (n,) bool, what the one before it says about ``fresh``;
-    None when it can no longer be asked, and then there is nothing to go back to.
+    fresh, previous : decisions of the champion and of its predecessor, with mature labels: user_id, is_fraud,
+    amount_cents, is_flagged. previous_flags_fresh : (n,) bool, what the predecessor would have flagged of ``fresh``;
+    None when it can no longer be loaded, and then there is nothing to go back to.
     """
     for name, rows in (("the champion", fresh), ("the one before it", previous)):
         frauds = rows.filter("is_fraud")
@@ -65,7 +66,7 @@ def rollback_gate(
             needed = f"{LEAST_FRAUDS} of {LEAST_FRAUD_CARDS} cards are needed"
             return Verdict("wait", (f"{name} has decided {frauds.height} payments known as fraud; {needed}",))
     if previous_flags_fresh is None:
-        return Verdict("wait", ("the version before the champion can no longer be asked",))
+        return Verdict("wait", ("the version before the champion can no longer be loaded",))
     draws = {"resamples": resamples, "seed": seed}
     now = decision_quality(fresh, fresh["is_flagged"].to_numpy(), **draws).f2
     before = decision_quality(previous, previous["is_flagged"].to_numpy(), **draws).f2

@@ -5,6 +5,10 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
+from fraud_core.payments.money import to_minor_units
+
+_LEAST_CENTS = 50
+
 
 @dataclass(frozen=True)
 class Events:
@@ -28,6 +32,11 @@ class Events:
 
     def __getitem__(self, rows: np.ndarray) -> "Events":
         return Events(*(getattr(self, field.name)[rows] for field in fields(self)))
+
+
+def charged_cents(price: np.ndarray) -> np.ndarray:
+    """(n,) int64 hundredths of (n,) prices in units of the currency; nobody pays less than half a unit by card."""
+    return np.maximum(to_minor_units(price), _LEAST_CENTS)
 
 
 def concat(parts: Iterable[Events]) -> Events:

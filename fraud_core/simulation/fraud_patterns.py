@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from fraud_core.simulation.events import Events, concat
+from fraud_core.simulation.events import Events, charged_cents, concat
 from fraud_core.simulation.population import CATEGORIES, Population, merchants_in_city
 from fraud_core.timestamps import DAY_MS, HOUR_MS
 
@@ -149,7 +149,7 @@ def _events(
         time_ms=times.astype(np.int64),
         customer=np.broadcast_to(np.asarray(customer, dtype=np.int64), n),
         merchant=merchant.astype(np.int64),
-        amount_cents=np.maximum(np.rint(amount * 100), 50).astype(np.int64),
+        amount_cents=charged_cents(amount),
         device=np.full(n, _FOREIGN_DEVICES + rng.integers(10**9)),
-        kind=np.ones(n, np.int8),  # which one is said by whoever draws
+        kind=np.ones(n, np.int8),  # which one: set by the pattern that draws
     )

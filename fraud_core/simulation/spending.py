@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from fraud_core.simulation.events import Events
+from fraud_core.simulation.events import Events, charged_cents
 from fraud_core.simulation.population import (
     LOCAL_FAVOURITES,
     ONLINE_FAVOURITES,
@@ -55,7 +55,7 @@ def genuine_day(population: Population, day: int) -> Events:
         time_ms=day * DAY_MS + (np.mod(hour, 24.0) * HOUR_MS).astype(np.int64),
         customer=customer,
         merchant=merchant,
-        amount_cents=np.maximum(np.rint(amount * 100), 50).astype(np.int64),
+        amount_cents=charged_cents(amount),
         device=np.where(rng.random(n) < _BORROWED_DEVICE_SHARE, borrowed, own_device),
         kind=np.zeros(n, np.int8),
     )

@@ -1,11 +1,6 @@
-"""Where a simulation stands: its population, how far its clock went, and the labels that are not known yet.
+"""Where a simulation stands: its population, how far its clock went, and the labels that are not known yet."""
 
-Kept in FRAUD_HOME/simulation, so that the live stream goes on where the history, or the last live stream, ended.
-"""
-
-import json
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field
 
 import polars as pl
 
@@ -35,23 +30,3 @@ class Simulation:
 
     def expect(self, labels: pl.DataFrame) -> None:
         self.pending_labels = pl.concat([self.pending_labels, labels])
-
-    @classmethod
-    def load(cls, home: Path) -> "Simulation | None":
-        folder = home / "simulation"
-        if not (folder / "state.json").exists():
-            return None
-        state = json.loads((folder / "state.json").read_text())
-        return cls(**state, pending_labels=pl.read_parquet(folder / "pending_labels.parquet"))
-
-    def save(self, home: Path) -> None:
-        folder = home / "simulation"
-        folder.mkdir(parents=True, exist_ok=True)
-        self.pending_labels.write_parquet(folder / "pending_labels.parquet")
-        state = {name: value for name, value in asdict(self).items() if name != "pending_labels"}
-        (folder / "state.json").write_text(json.dumps(state))
-
-
-def new_fraud_file(home: Path) -> Path:
-    """The transaction ids of new kinds of fraud, a line each, in the order they were sent."""
-    return home / "simulation" / "new_fraud.txt"

@@ -1,10 +1,10 @@
 """Few frauds among many genuine rows: SMOTE, and the smaller sample the search works on.
 
-Synthetic frauds are made from training rows only and are never scored, thresholded or reported on: they exist inside a
-training fold, or in the balanced set that the final model is fitted on.
+Synthetic frauds are made from training rows only and never used to score, to choose a threshold or to report: they
+exist inside a training fold, or in the balanced set that the final model is fitted on.
 
-SMOTE interpolates between a fraud and one of its nearest frauds. Distances are taken on standardised features, because
-an amount in the thousands would otherwise decide alone who is near. A count or a flag comes out fractional.
+SMOTE interpolates between a fraud and one of its nearest neighbours among the frauds. Distances are measured on
+standardised features: otherwise amounts in the thousands would outweigh all else. Counts and flags come out fractional.
 """
 
 from collections.abc import Sequence
@@ -17,8 +17,8 @@ from sklearn.preprocessing import StandardScaler
 
 NEIGHBOURS = 5
 
-# Scoring costs little and few genuine rows make the average precision of a fold too noisy to tell two candidates apart;
-# fitting is what costs. So a fold validates on all genuine rows of the sample and trains on every n-th of them.
+# Fitting is expensive and scoring is cheap, and with few genuine rows a fold's average precision is too noisy to
+# separate two candidates. So a fold validates on all genuine rows of the sample and trains on every n-th of them.
 NEGATIVE_FRACTION = 0.2
 MIN_NEGATIVES = 60_000
 MAX_FITTED_EVERY = 8
@@ -26,9 +26,9 @@ MIN_FITTED = 20_000
 
 
 def synthetic_frauds(values: np.ndarray, is_fraud: np.ndarray, count: int, seed: int) -> np.ndarray:
-    """``count`` new frauds between those of ``values``, (count, k) float32.
+    """``count`` synthetic frauds, (count, k) float32, interpolated between the frauds of ``values``.
 
-    values (n, k), finite; is_fraud (n,) bool. ValueError when there are too few frauds to interpolate between.
+    values (n, k), finite; is_fraud (n,) bool. ValueError unless there are more than NEIGHBOURS frauds.
     """
     if count == 0:
         return np.empty((0, values.shape[1]), np.float32)
@@ -39,7 +39,7 @@ def synthetic_frauds(values: np.ndarray, is_fraud: np.ndarray, count: int, seed:
             "bring more history, or train without SMOTE (ratio 0)."
         )
     scaler = StandardScaler().fit(values)
-    # SMOTE looks at the minority class alone; as many of the others as it will have make that class the smaller one.
+    # SMOTE reads only the minority class; the zero rows stand in for the majority, so that frauds are the minority.
     others = np.zeros((frauds + count, values.shape[1]))
     rows = np.concatenate([scaler.transform(values[is_fraud]), others])
     smote = SMOTE(sampling_strategy={1: frauds + count}, k_neighbors=NEIGHBOURS, random_state=seed)
@@ -48,17 +48,17 @@ def synthetic_frauds(values: np.ndarray, is_fraud: np.ndarray, count: int, seed:
 
 
 def frauds_to_add(frauds: int, genuine: float, ratio: float) -> float:
-    """How many frauds are missing for ``ratio`` of them per genuine transaction; 0 leaves them as they are."""
+    """How many synthetic frauds reach ``ratio`` frauds per genuine transaction; never negative."""
     return max(0.0, ratio * genuine - frauds)
 
 
 def balance(train: pl.DataFrame, features: Sequence[str], ratio: float, seed: int) -> pl.DataFrame:
-    """All real training rows, in their order, then the synthetic frauds.
+    """All real training rows in their original order, then the synthetic frauds.
 
-    train : rows of the training period only; transaction_id, event_time_ms, is_fraud Boolean, and finite features.
-    ratio : frauds per genuine transaction afterwards. 0, or a ratio the rows already have, adds nothing.
+    train : rows of the training period only: transaction_id, event_time_ms, is_fraud Boolean, and finite features.
+    ratio : frauds per genuine transaction in the result. One that the rows already reach, such as 0, adds nothing.
     Returns transaction_id, event_time_ms (both null for a synthetic row), is_fraud, is_synthetic, then the features.
-    Raises what ``synthetic_frauds`` raises.
+    ValueError as in ``synthetic_frauds``.
     """
     real = train.select("transaction_id", "event_time_ms", "is_fraud", pl.lit(False).alias("is_synthetic"), *features)
     is_fraud = real["is_fraud"].to_numpy()
@@ -76,7 +76,7 @@ def balance(train: pl.DataFrame, features: Sequence[str], ratio: float, seed: in
 
 
 def ratio_of(balanced: pl.DataFrame) -> float:
-    """The SMOTE ratio of a balanced set, 0 when it holds no synthetic row."""
+    """Frauds per genuine transaction in a balanced set; 0 when it holds no synthetic row."""
     if not balanced["is_synthetic"].any():
         return 0.0
     frauds = int(balanced["is_fraud"].sum())
@@ -87,8 +87,8 @@ def ratio_of(balanced: pl.DataFrame) -> float:
 class SearchSample:
     """All frauds and some of the genuine rows, in the order of the training rows.
 
-    genuine_weight : genuine transactions that each genuine row of ``rows`` stands for.
-    fitted_every : of the genuine rows, every so many is enough to fit a candidate on.
+    genuine_weight : how many genuine transactions each genuine row of ``rows`` represents.
+    fitted_every : candidates are fitted on every ``fitted_every``-th genuine row.
     """
 
     rows: pl.DataFrame
@@ -99,9 +99,9 @@ class SearchSample:
 def search_sample(
     train: pl.DataFrame, seed: int, fraction: float = NEGATIVE_FRACTION, at_least: int = MIN_NEGATIVES
 ) -> SearchSample:
-    """Keep every fraud and a random ``fraction`` of the genuine rows, but no fewer than ``at_least``.
+    """Every fraud and a random ``fraction`` of the genuine rows, at least ``at_least`` of them.
 
-    The cost lies in the genuine rows, but what tells candidates apart are the frauds, and all of them are kept.
+    Frauds separate the candidates, so all are kept; genuine rows cost the time.
     """
     genuine = np.flatnonzero(~train["is_fraud"].to_numpy())
     kept = min(len(genuine), max(at_least, round(fraction * len(genuine))))

@@ -1,7 +1,7 @@
-"""A candidate of the search: settings that scikit-learn's search can draw, fitted on a fold and scored on later rows.
+"""A candidate of the search: parameters drawn by scikit-learn's search, fitted on a fold and scored on later rows.
 
-Weights: a genuine row of the search's sample stands for several transactions, and a synthetic fraud for as many, so
-that a high SMOTE ratio costs no more rows than it must.
+Weights: a genuine row of the search's sample represents several transactions, and a synthetic fraud as many, so that a
+high SMOTE ratio adds no more rows than necessary.
 """
 
 from collections.abc import Sequence
@@ -21,15 +21,15 @@ MAX_BIN = 64
 
 
 def matrix(rows: pl.DataFrame, features: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """(n, features), of the features' dtype, and whether a row is fraud, (n,) int8."""
+    """Values, (n, len(features)) of the features' dtype, and labels, (n,) int8: 1 is fraud."""
     return rows.select(features).to_numpy(order="c"), rows["is_fraud"].to_numpy().astype(np.int8)
 
 
 class FoldMatrices:
-    """What the candidates of a search are fitted on: SMOTE is done once a fold, binning once a fold and ratio.
+    """What the candidates of a search are fitted on: SMOTE runs once per fold, binning once per fold and ratio.
 
-    Row numbers of ``sample.rows`` are all that a search hands around. Ratios up to ``highest_ratio`` differ in how many
-    of a fold's synthetic frauds they take, not in which.
+    The search passes row numbers of ``sample.rows`` only. Each ratio takes a prefix of the synthetic frauds that a fold
+    made for ``highest_ratio``.
     """
 
     def __init__(self, sample: SearchSample, features: Sequence[str], seed: int, highest_ratio: float) -> None:
@@ -42,16 +42,18 @@ class FoldMatrices:
         self._binned: dict[tuple[bytes, float], xgb.QuantileDMatrix] = {}
 
     def binned(self, rows: np.ndarray, smote_ratio: float) -> xgb.QuantileDMatrix:
-        """The training rows of a fold: ``balanced``, ready to be fitted on."""
+        """``balanced``, binned for XGBoost."""
         fold = rows.tobytes(), smote_ratio
-        if fold not in self._binned:  # two threads may both make it: the same
+        if fold not in self._binned:  # two threads may both compute it, with equal results
             values, y, weights = self.balanced(rows, smote_ratio)
             self._binned[fold] = binned(values, y, weights, MAX_BIN)
         return self._binned[fold]
 
     def balanced(self, rows: np.ndarray, smote_ratio: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Values, labels and weights: every fraud, some of the genuine rows, which stand for all, and synthetic frauds
-        up to ``smote_ratio`` per genuine transaction, each of which weighs as much as a genuine row.
+        """Values, labels and weights of a fold's training rows.
+
+        Every fraud; some of the genuine rows, weighted to represent all; and synthetic frauds up to ``smote_ratio`` per
+        genuine transaction, each weighted like a genuine row.
         """
         genuine = rows[self.y[rows] == 0]
         fitted = genuine[:: self._every]
@@ -74,9 +76,9 @@ class FoldMatrices:
 
 
 class Candidate(BaseEstimator):
-    """Gradient-boosted trees on some of the rows of ``folds``. X is their numbers, (n, 1); y is not looked at.
+    """Gradient-boosted trees on some of the rows of ``folds``. X : their row numbers, (n, 1); y is ignored.
 
-    haste : how many times fewer trees it grows than ``n_estimators``, with as many times the ``learning_rate``.
+    haste : grows ``n_estimators // haste`` trees with ``haste`` times the ``learning_rate``.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
 """The search for the SMOTE ratio and the tree settings, and the final fit.
 
-Candidates are judged on later, label-complete rows (purged time-ordered folds) by average precision. SMOTE runs inside
-each fold. The search works on a small sample of the genuine rows, the final fit on most.
+Candidates are judged by average precision on later rows with mature labels (purged, time-ordered folds). SMOTE runs
+inside each fold. The search samples few of the genuine rows, the final fit uses most.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,9 +22,9 @@ from fraud_core.training.trees import binned, grow
 
 RATIOS = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 
-# The first candidate of every search, so that a short search is never worse (in its folds) than these.
-# min_child_weight is a sum of p (1 - p). At a base rate of 0.5 % a value of 5 asks for a thousand rows a leaf: trees
-# without SMOTE stay stumps (average precision 0.38 instead of 0.66), and SMOTE looks like the miracle it is not.
+# The first candidate of every search, so that in its folds no search does worse than these.
+# min_child_weight is a sum of p (1 - p). At a base rate of 0.5 % a value of 5 requires a thousand rows per leaf: trees
+# without SMOTE stay stumps (average precision 0.38 instead of 0.66), and the gain from SMOTE is overstated.
 DEFAULTS = {
     "n_estimators": 200,
     "learning_rate": 0.08,
@@ -35,7 +35,7 @@ DEFAULTS = {
     "reg_lambda": 2.0,
 }
 
-# At most 300 trees of depth 8: the stream pays for each tree with every transaction.
+# At most 300 trees of depth 8: the stream evaluates every tree for every transaction.
 SPACE = {
     "n_estimators": randint(100, 301),
     "learning_rate": loguniform(0.03, 0.2),
@@ -46,26 +46,26 @@ SPACE = {
     "reg_lambda": loguniform(0.3, 20.0),
 }
 
-# More than the usual 256: the final fit gains from them.
+# More than the usual 256 bins: the final fit gains from them.
 FINAL_MAX_BIN = 1024
 
-# Frauds are what is scarce. From 150,000 genuine rows on, every second to fourth of them gives as good a model.
+# Frauds are scarce, genuine rows are not: above 150,000 of them, every second to fourth gives as good a model.
 FINAL_GENUINE = 150_000
 FINAL_MAX_EVERY = 4
 
-# Half as many trees, each with twice the learning rate, put candidates in nearly the same order.
+# Half as many trees with twice the learning rate rank candidates almost identically.
 SEARCH_HASTE = 2
 
-# Trees that tell SMOTE ratios apart. Fewer and faster ones would flatter high ratios.
+# Enough trees to compare SMOTE ratios. Fewer trees with a higher learning rate would favour high ratios.
 RATIO_TREES = 100
 
-# A difference in average precision that folds cannot measure: of candidates so near the best the cheapest is taken.
+# A difference in average precision that folds cannot resolve: of candidates this close to the best, the cheapest wins.
 TOLERANCE = 0.003
 
-# Candidates evaluated between two reports of progress: enough to keep the cores busy, few enough to see it move.
+# Candidates evaluated between two progress reports: enough to keep the cores busy, few enough to see progress.
 CANDIDATES_A_CALL = 2
 
-Progress = Callable[[int, int, float], None]
+SearchProgress = Callable[[int, int, float], None]
 """Called with candidates done, candidates in all, and the best average precision so far."""
 
 
@@ -79,7 +79,7 @@ class RatioChoice:
 
 @dataclass(frozen=True)
 class Tuning:
-    """params : of XGBClassifier. table : one row a candidate, its settings, average precisions and seconds."""
+    """params : of XGBClassifier. table : one row per candidate: its parameters, average precisions and fit seconds."""
 
     params: dict[str, float | int]
     table: pl.DataFrame
@@ -94,12 +94,12 @@ def choose_smote_ratio(
     seed: int,
     ratios: Sequence[float] = RATIOS,
     n_jobs: int = 2,
-    progress: Progress | None = None,
+    progress: SearchProgress | None = None,
 ) -> RatioChoice:
-    """The smallest ratio within TOLERANCE of the best mean average precision, at default settings of fewer trees.
+    """The smallest ratio within TOLERANCE of the best mean average precision, with DEFAULTS but RATIO_TREES trees.
 
-    train : real training rows; event_time_ms, is_fraud, features. No SMOTE (ratio 0) is always among the candidates.
-    gap_ms : between training and validation of a fold; the label delay.
+    train : real training rows: event_time_ms, is_fraud, features. No SMOTE (ratio 0) is always among the candidates.
+    gap_ms : between training and validation of a fold: the label delay. ValueError when a fold lacks frauds.
     """
     sample = search_sample(train, seed)
     others = [ratio for ratio in ratios if ratio > 0]
@@ -120,14 +120,14 @@ def tune(
     folds: int,
     seed: int,
     n_jobs: int = 2,
-    progress: Progress | None = None,
+    progress: SearchProgress | None = None,
 ) -> Tuning:
-    """The best of ``candidates`` settings (DEFAULTS and random ones), with the SMOTE ratio of the balanced set.
+    """The best of ``candidates`` parameter sets (DEFAULTS and random draws), at the SMOTE ratio of the balanced set.
 
-    Of those within TOLERANCE of the best, the one with the fewest levels of trees: the stream pays for each.
+    Of those within TOLERANCE of the best, the one with the fewest tree levels: the stream evaluates each.
 
-    balanced : as ``balancing.balance`` returns it. Its synthetic rows are left out here: each fold makes its own.
-    n_jobs : threads, each with a fit of its own. ValueError when a fold lacks frauds.
+    balanced : as ``balancing.balance`` returns it. Its synthetic rows are dropped here: each fold makes its own.
+    n_jobs : threads, one fit at a time each. ValueError when a fold lacks frauds.
     """
     sample = search_sample(balanced.filter(~pl.col("is_synthetic")), seed)
     base = {**DEFAULTS, "smote_ratio": ratio_of(balanced), "haste": SEARCH_HASTE}
@@ -141,7 +141,7 @@ def tune(
 def refit(balanced: pl.DataFrame, features: Sequence[str], params: dict[str, float | int], seed: int) -> Booster:
     """Fit the final model on the balanced set. Same rows, parameters and seed: the same model bytes.
 
-    Where genuine rows abound, every so many of them, and of the synthetic ones, stand for the others.
+    Above FINAL_GENUINE genuine rows, a regular subset of the genuine and synthetic rows, weighted, represents all.
     """
     is_real_fraud = balanced.select(pl.col("is_fraud") & ~pl.col("is_synthetic")).to_series().to_numpy()
     others = np.flatnonzero(~is_real_fraud)
@@ -153,9 +153,9 @@ def refit(balanced: pl.DataFrame, features: Sequence[str], params: dict[str, flo
 
 
 class _ProgressingSearchCV(RandomizedSearchCV):
-    """RandomizedSearchCV that tries the estimator as it is first, and tells its progress after every few candidates."""
+    """RandomizedSearchCV that tries the given estimator first and reports progress every few candidates."""
 
-    def __init__(self, *, progress: Progress | None, **options: object) -> None:
+    def __init__(self, *, progress: SearchProgress | None, **options: object) -> None:
         super().__init__(**options)
         self.progress = progress
 
@@ -185,9 +185,9 @@ def _search(
     gap_ms: int,
     seed: int,
     n_jobs: int,
-    progress: Progress | None,
+    progress: SearchProgress | None,
 ) -> _ProgressingSearchCV:
-    """Search over the whole recipe: ``base`` first, then ``drawn`` candidates from ``space``."""
+    """Evaluate ``base``, then ``drawn`` candidates from ``space``, on purged folds with SMOTE inside."""
     highest_ratio = max([base.get("smote_ratio", 0.0), *space.get("smote_ratio", ())])
     times, is_fraud = (sample.rows[name].to_numpy() for name in ("event_time_ms", "is_fraud"))
     purged = PurgedTimeSeriesSplit(times, is_fraud, folds, gap_ms)

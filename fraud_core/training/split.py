@@ -1,8 +1,7 @@
 """Which rows train, which choose the threshold, which judge: always by time, always a label delay apart.
 
-A row at time t gets its label only at t + label delay, so a later period may start only one delay after an earlier
-one ends: otherwise the model would know, through labels and merchant risk, what nobody knew on the day it claims to
-predict.
+The label of a row at time t is mature only at t + label delay, so a period may start only one delay after the previous
+one ends: otherwise labels and merchant risk would leak into the model what was unknown on the day it predicts.
 """
 
 from collections.abc import Iterator
@@ -14,31 +13,31 @@ import polars as pl
 
 from fraud_core.timestamps import DAY_MS, iso_date
 
-Interval = tuple[int, int]
+Period = tuple[int, int]
 
 _MORE_FRAUDS = "Bring more history or lower FRAUD_SEARCH_FOLDS."
 
 
 @dataclass(frozen=True)
 class TimeSplit:
-    """Three half-open intervals [start, end) of event time in ms, in order. Rows between them belong to none.
+    """Three half-open intervals [start, end) of event time in ms, in order. Rows between them belong to no period.
 
     >>> TimeSplit.as_of(100 * DAY_MS, label_delay_days=7, validation_days=7, test_days=14, training_window_days=90)
     TimeSplit(train=(864000000, 5011200000), validation=(5616000000, 6220800000), test=(6825600000, 8035200000))
     """
 
-    train: Interval
-    validation: Interval
-    test: Interval
+    train: Period
+    validation: Period
+    test: Period
 
     @classmethod
     def as_of(
         cls, as_of_ms: int, *, label_delay_days: int, validation_days: int, test_days: int, training_window_days: int
     ) -> Self:
-        """The newest split whose labels are all known at ``as_of_ms`` (00:00 UTC of the day after the partition).
+        """The latest split whose labels are all mature at ``as_of_ms`` (00:00 UTC of the day after the partition).
 
         Backwards from there: label delay | test | gap | validation | gap | train. The gaps are label delays.
-        ValueError when the training window is too short to hold it all.
+        ValueError when the training window is too short for all of it.
         """
         delay_ms = label_delay_days * DAY_MS
         test_end = as_of_ms - delay_ms
@@ -56,11 +55,11 @@ class TimeSplit:
             )
         return cls((train_start, train_end), (validation_start, validation_end), (test_start, test_end))
 
-    def parts(self) -> dict[str, Interval]:
+    def parts(self) -> dict[str, Period]:
         return {"train": self.train, "validation": self.validation, "test": self.test}
 
     def assign(self, event_time_ms: pl.Series) -> pl.Series:
-        """Utf8 of the same length: "train", "validation", "test", or null for a row that belongs to none."""
+        """Utf8 of the same length: "train", "validation", "test", or null outside of all three."""
         part = pl.lit(None, dtype=pl.Utf8)
         for name, (start, end) in self.parts().items():
             inside = pl.col("event_time_ms").is_between(start, end, closed="left")
@@ -88,14 +87,14 @@ class TimeSplit:
 
 
 class PurgedTimeSeriesSplit:
-    """A scikit-learn splitter: the past trains, the time after a gap validates, fold by fold further on.
+    """A scikit-learn splitter with an expanding window: each fold trains on the past and validates after a gap.
 
-    Of the time left beside one gap the first half always trains. What follows it and the gap is cut into n_splits parts
-    with as many frauds each, because how sure a fold's figure is depends on their number. Fold i (0, 1, ...) validates
-    on part i, and trains on all that is ``gap_ms`` older than it, so its training labels were known by then.
+    The first half of the period, less one gap, always trains. What follows it and the gap is cut into n_splits parts
+    with equally many frauds, because the precision of a fold's figure depends on their number. Fold i (0, 1, ...)
+    validates on part i and trains on all rows at least ``gap_ms`` older, whose labels were mature by then.
 
-    event_time_ms, is_fraud : (n,) int64 and bool, of the rows that will be split, in their order (any order).
-    ValueError when the period is too short, or has too few frauds to validate on, for the folds.
+    event_time_ms, is_fraud : (n,) int64 and bool, of the rows to split, in any order.
+    ValueError when the period is too short, or has too few frauds to validate on.
     """
 
     def __init__(self, event_time_ms: np.ndarray, is_fraud: np.ndarray, n_splits: int, gap_ms: int) -> None:

@@ -14,11 +14,11 @@ ROW_COLUMNS = ("transaction_id", "user_id", "event_time_ms", "amount_cents")
 def build_training_set(
     transactions: pl.DataFrame, labels: pl.DataFrame, as_of_ms: int, settings: Settings
 ) -> pl.DataFrame:
-    """What a model may learn from at ``as_of_ms``: only labels known by then, and features as the stream saw them.
+    """What a model may learn from at ``as_of_ms``: only labels known by then, and features as they were served.
 
-    transactions : transaction.COLUMNS, everything that arrived, also what is older than the training window: it is
-        history. A transaction_id that arrived twice is one row (its first arrival) and two events of history.
-    labels : labels.LABEL_COLUMNS.
+    transactions : transaction.COLUMNS, everything that arrived; what is older than the training window is history. A
+        transaction_id that arrived twice is one row (its first arrival) and two events of history.
+    labels : known.LABEL_COLUMNS.
     Returns transaction_id, user_id, event_time_ms, amount_cents, is_fraud (Boolean), split, then FEATURES as Float32,
     which is what the trees compare. Rows in the gaps between the periods, and with unknown labels, are left out.
     Raises ValueError, naming dates and counts, when a period has no rows or lacks a class.
@@ -43,7 +43,7 @@ def build_training_set(
 def feature_rows(arrived: pl.DataFrame, labels: pl.DataFrame, label_delay_days: int) -> pl.DataFrame:
     """ROW_COLUMNS, then FEATURES as Float32, of each transaction, as it was when it arrived.
 
-    arrived : transaction.COLUMNS, all there is, sorted by partition and offset. labels : labels.LABEL_COLUMNS.
+    arrived : transaction.COLUMNS, everything, sorted by partition and offset. labels : known.LABEL_COLUMNS.
     """
     values = compute_features(arrived, None, MerchantHistory(arrived, labels, label_delay_days)).values
     return arrived.select(

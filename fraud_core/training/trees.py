@@ -1,6 +1,6 @@
-"""The one way trees are grown: rows are binned, then gradient-boosted trees grow on the bins.
+"""The only place where trees are grown: rows are binned, then gradient-boosted trees grow on the bins.
 
-One thread: the sums come out the same every time.
+One thread, so that sums are the same to the bit every time.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ import xgboost as xgb
 def binned(
     values: np.ndarray, is_fraud: np.ndarray, weights: np.ndarray, max_bin: int, features: Sequence[str] | None = None
 ) -> xgb.QuantileDMatrix:
-    """values (n, k), is_fraud (n,) 0 or 1, weights (n,); ``features`` are the names a model has of its columns."""
+    """values (n, k), is_fraud (n,) 0 or 1, weights (n,); ``features`` : the names of the columns in the model."""
     return xgb.QuantileDMatrix(
         values, is_fraud, weight=weights, feature_names=features and list(features), max_bin=max_bin, nthread=1
     )

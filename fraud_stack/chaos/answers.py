@@ -3,24 +3,21 @@
 import threading
 
 import orjson
-from confluent_kafka import OFFSET_END, TopicPartition
 
 from fraud_core.settings import Settings
 from fraud_core.timestamps import parse_rfc3339_ms
 from fraud_core.topics import PREDICTIONS
-from fraud_stack.records import consumer, end_offsets
+from fraud_io.errors import OperatorError
+from fraud_io.kafka_reader import Tail
 
 _FIELD = b'"ingest_time":"'
-_AT_ONCE = 10_000
 
 
 class Answers:
     """A context manager: while entered, a thread reads the predictions from their present end on."""
 
     def __init__(self, settings: Settings) -> None:
-        self._reader = consumer(settings)
-        ends = end_offsets(settings, PREDICTIONS.name)
-        self._reader.assign([TopicPartition(PREDICTIONS.name, partition, OFFSET_END) for partition in ends])
+        self._predictions = Tail(settings, PREDICTIONS.name)
         self._stop = threading.Event()
         self._changed = threading.Condition()
         self._arrived_after_ms: int | None = None
@@ -37,7 +34,7 @@ class Answers:
     def __exit__(self, *_: object) -> None:
         self._stop.set()
         self._thread.join()
-        self._reader.close()
+        self._predictions.close()
 
     def expect(self, arrived_after_ms: int) -> None:
         """Look for the prediction of a transaction whose record time is at least this, Unix time in ms."""
@@ -52,8 +49,11 @@ class Answers:
 
     def _follow(self) -> None:
         while not self._stop.is_set():
-            # An error is a broker that is down: predictions come again when it is back, and that is what is measured.
-            messages = [message for message in self._reader.consume(_AT_ONCE, 0.1) if not message.error()]
+            try:
+                messages = self._predictions.take(timeout_s=0.1)
+            except OperatorError:
+                # A broker that starts again: predictions come again when it is back, and that is what is measured.
+                messages = []
             self.count += len(messages)
             if messages:
                 self.model_version = orjson.loads(messages[-1].value())["model_version"]

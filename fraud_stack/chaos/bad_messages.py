@@ -1,4 +1,4 @@
-"""The table of what can be wrong with a message. Each entry makes a bad message of the bytes of a good one."""
+"""The table of what can be wrong with a message. Each entry makes a bad message from the bytes of a good one."""
 
 from collections.abc import Callable
 from random import Random

@@ -1,6 +1,5 @@
 """The table of faults: what is broken, how, and what the system must do about it."""
 
-import json
 import os
 import random
 import time
@@ -11,6 +10,8 @@ from signal import SIGCONT, SIGKILL, SIGSTOP
 
 from fraud_core.timestamps import SECOND_MS, parse_rfc3339_ms
 from fraud_io.errors import OperatorError
+from fraud_io.folders import Lake
+from fraud_io.json_lines import JsonLines
 from fraud_stack.chaos.system import NotPossibleError, System
 
 _LONGEST_DRAIN_S = 120.0
@@ -20,7 +21,7 @@ _SHORT_FLOOD_S = 3.0
 @dataclass(frozen=True)
 class Fault:
     """``strike`` breaks something; then the clock of ``recovered_after_s`` runs. ``heal`` is what an operator, or time,
-    does about it, and checks what can be seen of the recovery."""
+    does about it; it also checks the visible recovery."""
 
     name: str
     what: str
@@ -57,7 +58,7 @@ def _see_its_part_decided(system: System) -> None:
     system.load.flood(_SHORT_FLOOD_S, lambda: system.answers.count)
     system.wait_until(
         lambda: "decided by the job's own process" in system.log("stream")[system.seen_of_log :],
-        "the job does not miss the process that was killed",
+        "the job does not notice that the process was killed",
     )
 
 
@@ -105,7 +106,7 @@ def _promote(system: System, rng: random.Random) -> None:
 
 def _note_when_it_decides(system: System) -> None:
     _see_the_new_model_decide(system)
-    moves = map(json.loads, (system.settings.lake / "promotions.jsonl").read_text().splitlines())
+    moves = JsonLines(Lake(system.settings.lake).promotions).entries()
     moved = next(move["at"] for move in moves if (move["version"], move["to"]) == (system.champion, "Production"))
     seconds = (system.answers.decided_from_ms[system.champion] - parse_rfc3339_ms(moved)) / SECOND_MS
     system.notes.setdefault("promotion", {"decides_after_s": []})["decides_after_s"].append(round(seconds, 2))
@@ -196,7 +197,7 @@ FAULTS = (
     Fault(
         "store-kill",
         "kill -9 of Valkey, started again with its append-only file",
-        "the job waits; what the file had not yet is rebuilt from the topic",
+        "the job waits; what the file lacks is rebuilt from the topic",
         _kill("store"),
     ),
     Fault(

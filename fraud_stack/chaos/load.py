@@ -1,5 +1,5 @@
-"""The seeded load: simulated payments that happen now, through each workload of the table in turn, and what each
-message must become."""
+"""The seeded load: simulated payments that happen now, through each workload of the table in turn, and what must become
+of each message."""
 
 import threading
 import time
@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from random import Random
 
-from confluent_kafka import KafkaError, Message, Producer
+from confluent_kafka import KafkaError, Message
 
 from fraud_core.payments.transaction import encode_transaction
 from fraud_core.settings import Settings
@@ -16,7 +16,7 @@ from fraud_core.simulation.simulator import Simulator
 from fraud_core.timestamps import now_ms
 from fraud_core.topics import TRANSACTIONS
 from fraud_io.errors import OperatorError
-from fraud_io.kafka_errors import QUIET
+from fraud_io.kafka_producer import make_producer
 from fraud_stack.chaos.workloads import WORKLOADS, Fate
 
 RATE = 200  # payments a second
@@ -44,17 +44,8 @@ class Load:
         self._payments = _payments(seed)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="load", daemon=True)
-        self._producer = Producer(
-            {
-                **settings.confluent_kafka(),
-                "enable.idempotence": True,
-                "linger.ms": 5,
-                "compression.type": "lz4",
-                "partitioner": "murmur2_random",
-                "queue.buffering.max.messages": 200_000,
-            },
-            logger=QUIET,
-        )
+        options = {"linger.ms": 5, "queue.buffering.max.messages": 200_000}
+        self._producer = make_producer({**settings.confluent_kafka(), **options})
 
     def __enter__(self) -> "Load":
         self._thread.start()

@@ -1,4 +1,4 @@
-"""What is told of a chaos run: a line a fault, and the JSON summary."""
+"""The report of a chaos run: a line for each fault, and the JSON summary."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from fraud_stack.chaos.load import Load
     from fraud_stack.chaos.system import System
-    from fraud_stack.chaos.verdict import Verdict
+    from fraud_stack.chaos.verdict import ChaosVerdict
     from fraud_stack.services.memory import MemoryPeak
 
 
@@ -39,14 +39,14 @@ class Struck:
         return f"{self.at:6.1f} s  {self.name:24} {outcome}"
 
     def to_dict(self) -> dict:
-        told = {"name": self.name, "at": self.at, "recovered_after_s": self.recovered_after_s}
-        return told | {name: text for name in ("skipped", "problem") if (text := getattr(self, name))}
+        written = {"name": self.name, "at": self.at, "recovered_after_s": self.recovered_after_s}
+        return written | {name: text for name in ("skipped", "problem") if (text := getattr(self, name))}
 
 
 def to_dict(
     seed: int,
     minutes: float,
-    verdict: "Verdict",
+    verdict: "ChaosVerdict",
     struck: list[Struck],
     load: "Load",
     system: "System",

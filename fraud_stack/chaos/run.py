@@ -16,7 +16,7 @@ from fraud_stack.chaos.faults import FAULTS, Fault
 from fraud_stack.chaos.load import RATE, Load
 from fraud_stack.chaos.report import Struck, to_dict
 from fraud_stack.chaos.system import SERVICES, NotPossibleError, System, checkpoint_disk, take_environment
-from fraud_stack.chaos.verdict import Verdict, reach_verdict
+from fraud_stack.chaos.verdict import ChaosVerdict, reach_verdict
 from fraud_stack.services.memory import MemoryPeak
 from fraud_stack.services.stack import Stack
 from fraud_stack.steps import Steps
@@ -37,7 +37,7 @@ class ChaosOptions:
 
 
 def run_chaos(options: ChaosOptions) -> None:
-    """Raises OperatorError when a fault was not recovered from or the books are not right; the data then stays."""
+    """Raises OperatorError when a fault was not recovered from or the books do not balance; the data is kept then."""
     if options.json_file is not None and not options.json_file.absolute().parent.is_dir():
         raise OperatorError(f"the folder of {options.json_file} does not exist: make it first")
     rng = Random(options.seed)
@@ -66,13 +66,13 @@ def run_chaos(options: ChaosOptions) -> None:
                 verdict = reach_verdict(settings, load)
         finally:
             stack.down()
-    _tell(steps, struck, verdict)
+    _show(steps, struck, verdict)
     if options.json_file is not None:
         report = to_dict(options.seed, options.minutes, verdict, struck, load, system, memory)
         options.json_file.write_text(json.dumps(report, indent=2) + "\n")
     lasting = [fault.name for fault in struck if fault.is_lasting]
     if lasting or not verdict.is_good:
-        raise OperatorError(f"{'; '.join(lasting) or 'the books'}: not right, see above; logs and topics are in {home}")
+        raise OperatorError(f"{'; '.join(lasting) or 'the books'}: failed, see above; logs and topics are in {home}")
     shutil.rmtree(home)
 
 
@@ -85,7 +85,7 @@ def _chosen(names: Sequence[str]) -> list[Fault]:
 
 
 def _strike_all(system: System, faults: Sequence[Fault], rng: Random, seconds: float, steps: Steps) -> list[Struck]:
-    """One fault after the other, each at a random moment of its share of the time, or when the last one is over."""
+    """One fault after the other, each at a random moment of its share of the time, or once the last one has ended."""
     began, slot_s, struck = time.monotonic(), seconds / len(faults), []
     for number, fault in enumerate(faults):
         _sleep_until(began + slot_s * number + rng.uniform(0, slot_s / 2))
@@ -115,7 +115,7 @@ def _sleep_until(moment: float) -> None:
     time.sleep(max(0.0, moment - time.monotonic()))
 
 
-def _tell(steps: Steps, struck: Sequence[Struck], verdict: Verdict) -> None:
+def _show(steps: Steps, struck: Sequence[Struck], verdict: ChaosVerdict) -> None:
     ledger = verdict.ledger
     steps.show(f"{ledger.produced:,} produced, {ledger.predicted:,} decided, {ledger.dead_lettered:,} dead letters")
     steps.show(f"{ledger.lost} lost, {ledger.duplicates} decided again after a crash")

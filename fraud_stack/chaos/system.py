@@ -33,7 +33,7 @@ class NotPossibleError(Exception):
 
 
 def take_environment(home: Path) -> Settings:
-    """Point this process, and all it starts, at a stack of its own in ``home``; the caller's settings play no part."""
+    """Point this process, and all it starts, at a stack of its own in ``home``; the caller's settings are ignored."""
     for name in [name for name in os.environ if name.startswith("FRAUD_")]:
         del os.environ[name]
     ports = zip(PORTS, free_ports(len(PORTS)), strict=True)
@@ -57,7 +57,7 @@ def checkpoint_disk(settings: Settings) -> Iterator[bool]:
 
 @dataclass
 class System:
-    """``hold_s``: how long a fault lasts that has no end of its own, in seconds."""
+    """``hold_s``: how long a fault without an end of its own lasts, in seconds."""
 
     settings: Settings
     load: Load
@@ -92,7 +92,7 @@ class System:
         self.supervisor.start_service(service)
 
     def pid(self, service: str) -> int:
-        """Waits for a service that is just being started again."""
+        """Waits for a service that is being restarted."""
         self.wait_until(lambda: self._state(service).pid > 0, f"{service} is not started again")
         return self._state(service).pid
 
@@ -127,7 +127,7 @@ class System:
         return done.stdout
 
     def wait_until(self, holds: Callable[[], bool], problem: str) -> None:
-        """Raises OperatorError with ``problem`` when it does not come to hold."""
+        """Raises OperatorError with ``problem`` when it does not become true."""
         deadline = time.monotonic() + _PATIENCE_S
         while not holds():
             if time.monotonic() > deadline:

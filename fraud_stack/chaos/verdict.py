@@ -12,13 +12,13 @@ from fraud_core.payments.transaction import decode_transactions
 from fraud_core.settings import Settings
 from fraud_core.timestamps import SECOND_MS
 from fraud_core.topics import DEAD_LETTER, PREDICTIONS, TRANSACTIONS
+from fraud_io.kafka_reader import TopicReader
 from fraud_stack.chaos.load import Load
 from fraud_stack.ledger import Ledger, take_ledger
-from fraud_stack.records import read
 
 
 @dataclass(frozen=True)
-class Verdict:
+class ChaosVerdict:
     """features_differing : served predictions of which a feature is not, bit for bit, that of a clean run.
     misjudged : messages that must be refused and were decided, or the other way round.
     without_reason : dead letters that do not say why."""
@@ -35,16 +35,16 @@ class Verdict:
         return self.ledger.is_balanced and self.features_differing == self.misjudged == self.without_reason == 0
 
 
-def reach_verdict(settings: Settings, load: Load) -> Verdict:
+def reach_verdict(settings: Settings, load: Load) -> ChaosVerdict:
     """Once everything is decided, or nothing more comes. Call it when the load is finished."""
     ledger = take_ledger(settings)
     letters, without_reason = set(), 0
-    for record in read(settings, DEAD_LETTER.name):
+    for record in TopicReader(settings).read(DEAD_LETTER.name):
         letter = orjson.loads(record.value())
         letters.add((letter["partition"], letter["offset"]))
         without_reason += not letter["reason"]
     must, may = load.positions["refused"], load.positions["either"]
-    return Verdict(
+    return ChaosVerdict(
         ledger, features_differing(settings), len(letters), len(must - letters | letters - must - may), without_reason
     )
 
@@ -57,7 +57,7 @@ def features_differing(settings: Settings) -> int:
     """
     expected = _recomputed(settings)
     differing = 0
-    for record in read(settings, PREDICTIONS.name):
+    for record in TopicReader(settings).read(PREDICTIONS.name):
         served = orjson.loads(record.value())
         values, row_of = expected[served["partition"]]
         row = values[row_of[served["offset"]]]
@@ -68,7 +68,7 @@ def features_differing(settings: Settings) -> int:
 def _recomputed(settings: Settings) -> dict[int, tuple[np.ndarray, dict[int, int]]]:
     """By partition: feature values (n, len(FEATURES)), and the row of each offset."""
     columns = defaultdict(lambda: ([], [], []))
-    for record in read(settings, TRANSACTIONS.name):
+    for record in TopicReader(settings).read(TRANSACTIONS.name):
         for column, item in zip(
             columns[record.partition()], (record.value(), record.offset(), record.timestamp()[1]), strict=True
         ):

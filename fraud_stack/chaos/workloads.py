@@ -44,7 +44,7 @@ def _out_of_order(rng: Random, transaction: dict) -> list[Sent]:
 
 
 def _skewed_clock(rng: Random, transaction: dict) -> list[Sent]:
-    # A user's clock is wrong for all of his payments.
+    # A user's clock is wrong for all of their payments.
     is_behind = zlib.crc32(transaction["user_id"].encode()) % 2 == 0
     return [(_at(transaction, -HOUR_MS if is_behind else 0), "decided")]
 
@@ -72,5 +72,5 @@ WORKLOADS = (
     Workload("out of order", "event times up to ten minutes late, in no order", _out_of_order),
     Workload("clock skew", "every other user's clock is an hour behind", _skewed_clock),
     Workload("future dates", "a tenth lies an hour to 7,000 years ahead", _future),
-    Workload("malformed", "beside each payment a message that is none: see bad_messages", _malformed),
+    Workload("malformed", "beside each payment a message that is not one: see bad_messages", _malformed),
 )

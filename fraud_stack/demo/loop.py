@@ -1,7 +1,7 @@
 """The loop of the demo: a new kind of fraud begins, its labels come, a model learns it, is tried and takes over.
 
-Nothing here decides anything: the feedback sensor starts the training, the gates and the comparison of what both models
-said about the same payments promote, the stream follows. The demo only lets time pass, quickly, and tells.
+The demo decides nothing: the feedback sensor starts the training, the gates and the comparison of both models on the
+same payments promote, the stream follows. The demo only lets time pass, quickly, and reports.
 """
 
 import time
@@ -9,36 +9,36 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
-import requests
-
+from fraud_core.model.roles import CHALLENGER, CHAMPION
 from fraud_core.settings import Settings
 from fraud_core.timestamps import DAY_MS, iso_date
 from fraud_io.dagster_client import DagsterClient
 from fraud_io.errors import OperatorError
+from fraud_io.model_registry import ModelRegistry
 from fraud_stack.demo.new_fraud import NewFraudWatch
 from fraud_stack.services.stack import Stack
 from fraud_stack.steps import Steps
 
 _DAY_S = 3.0  # how long a day lasts while days must pass
-_CALM_DAY_S = 30.0  # and while Dagster works: on a slow machine the clock would else come to the present before it
+_CALM_DAY_S = 30.0  # and while Dagster works: on a slow machine the clock would otherwise reach the present first
 LONGEST_DAYS = 200  # how far the stream's clock may run
-_LEARNING_DAYS = 12  # of the new kind, that a training shall see
+_LEARNING_DAYS = 12  # of the new kind, that a training is to see
 _LABELS_A_TRANSACTION = 0.02  # reports, verdicts on alerts, and what analysts clear
 _MATURE_DAYS = 10  # of payments that both models judged, with their labels
 _COMPARISONS = 5
 _DECIDED_AFTER = 40  # payments of the new kind
 _TIMEOUT_S = 900
 _LOOK_S = 0.5
-_TELL_EVERY_S = 10
+_REPORT_EVERY_S = 10
 
 
 class NotTakenOverError(OperatorError):
-    """All parts did their work, and the new model did not get where the old one is: the data were too few for it."""
+    """All parts did their work, and the new model did not take over: there were too few data for it."""
 
 
 @dataclass(frozen=True)
 class LoopResult:
-    """Of the new kind of fraud: how many the stream decided, and which share each model found. Times in seconds."""
+    """The new kind of fraud: how many the stream decided, and the share that each model found. Times in seconds."""
 
     champion: str
     challenger: str
@@ -83,7 +83,7 @@ class Loop:
             trained_at = time.time()
             with self._steps.step("retraining", "Train with the new labels"), self._simulator(_CALM_DAY_S):
                 self._follow(run_id)
-                challenger = self._alias("challenger")
+                challenger = self._version(CHALLENGER)
             if challenger is None:
                 raise NotTakenOverError(
                     f"no model of the run {run_id} passed the gate to Staging: see its check in Dagster"
@@ -92,7 +92,7 @@ class Loop:
             with self._steps.step("shadow", title), self._simulator(_DAY_S):
                 self._until("the stream to score both", lambda: self._watch.seen[challenger])
                 self._let_days_pass(_MATURE_DAYS + self._settings.label_delay_days)
-            with self._steps.step("promotion", "Compare what both said about the same payments, once labelled"):
+            with self._steps.step("promotion", "Compare both on the same payments, once labelled"):
                 self._compare(challenger)
             promoted_at = time.time()
             with self._steps.step("after", f"Version {challenger} decides"), self._simulator(_DAY_S):
@@ -112,18 +112,19 @@ class Loop:
         return runs[0] if runs else None
 
     def _compare(self, challenger: str) -> None:
-        """Run the hourly job as of now until it promotes; a day's more labels may tell what the last ones could not."""
+        """Run the hourly job as of now until it promotes; another day of labels may show what the last ones could
+        not."""
         for _ in range(_COMPARISONS):
             yesterday = iso_date((self._watch.day - 1) * DAY_MS)
             with self._simulator(_CALM_DAY_S):
                 self._follow(self._dagster.launch("monitoring", yesterday))
-            if self._alias("champion") == challenger:
+            if self._version(CHAMPION) == challenger:
                 return
             self._steps.show(f"version {challenger} is not promoted yet: see model_comparison in Dagster")
             with self._simulator(_DAY_S):
                 self._let_days_pass(_MATURE_DAYS)
         raise NotTakenOverError(
-            f"version {challenger} was not promoted: the reasons stand at model_comparison in Dagster"
+            f"version {challenger} was not promoted: see the reasons at model_comparison in Dagster"
         )
 
     def _follow(self, run_id: str) -> None:
@@ -136,12 +137,12 @@ class Loop:
 
     def _until(self, what: str, look: Callable[[], object]) -> object:
         """What ``look`` returns once it is true; meanwhile a line now and then."""
-        began = told = time.monotonic()
+        began = reported_at = time.monotonic()
         while not (found := look()):
             self._look()
             now = time.monotonic()
-            if now - told > _TELL_EVERY_S:
-                told = now
+            if now - reported_at > _REPORT_EVERY_S:
+                reported_at = now
                 self._steps.show(self._line())
             if now - began > _TIMEOUT_S:
                 raise OperatorError(
@@ -158,8 +159,5 @@ class Loop:
         recalls = [f"version {v} finds {self._watch.recall(v):.0%}" for v in sorted(self._watch.seen, key=int)]
         return f"{day}   {sum(self._watch.decided.values())} payments of the new kind   {', '.join(recalls)}"
 
-    def _alias(self, role: str) -> str | None:
-        address = f"{self._settings.mlflow_address}/api/2.0/mlflow/registered-models/get"
-        model = requests.get(address, params={"name": self._settings.model_name}, timeout=30).json()
-        aliases = {alias["alias"]: alias["version"] for alias in model["registered_model"].get("aliases", [])}
-        return aliases.get(role)
+    def _version(self, role: str) -> str | None:
+        return ModelRegistry(self._settings.mlflow_address, self._settings.model_name).aliases().get(role)

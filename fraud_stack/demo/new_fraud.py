@@ -5,14 +5,14 @@ from collections import Counter
 import orjson
 
 from fraud_core.settings import Settings
-from fraud_core.simulation.state import new_fraud_file
 from fraud_core.timestamps import DAY_MS, parse_rfc3339_ms
 from fraud_core.topics import PREDICTIONS
-from fraud_stack.records import Tail
+from fraud_io.kafka_reader import Tail
+from fraud_io.simulation_folder import SimulationFolder
 
 
 class NewFraudWatch(Tail):
-    """Reads predictions from the present end on. A version counts whether it decides or is only tried beside.
+    """Reads predictions from the present end on. A version counts whether it decides or only scores beside.
 
     seen, found : by model version, transactions of the new kind and how many of them it flagged.
     """
@@ -23,7 +23,7 @@ class NewFraudWatch(Tail):
         self.found: Counter[str] = Counter()
         self.decided: Counter[str] = Counter()  # transactions of the new kind, by the version that decided
         self.day = 0  # of the stream's clock, since 1970
-        self._file = new_fraud_file(settings.home.absolute())
+        self._file = SimulationFolder(settings.home).new_fraud
         self._known: set[bytes] = set()
         self._position = 0
 
@@ -33,7 +33,7 @@ class NewFraudWatch(Tail):
         self._read_ids()
         for message in messages:
             value = message.value()
-            # The id comes first; of thousands only a few are worth being parsed.
+            # The id comes first; of thousands only a few are worth parsing.
             if value[19 : value.index(b'"', 19)] in self._known:
                 self._count(orjson.loads(value))
         if messages:

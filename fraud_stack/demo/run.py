@@ -12,7 +12,6 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import requests
 from rich.live import Live
 
 from fraud_core.settings import Settings
@@ -22,11 +21,13 @@ from fraud_core.topics import TRANSACTIONS
 from fraud_io.dagster_client import DagsterClient
 from fraud_io.errors import OperatorError
 from fraud_io.folders import ROOT
+from fraud_io.kafka_reader import TopicReader
+from fraud_io.model_registry import ModelRegistry
+from fraud_io.simulation_folder import SimulationFolder
 from fraud_stack.demo.live_view import render, summary_line
 from fraud_stack.demo.loop import LONGEST_DAYS, Loop, LoopResult, NotTakenOverError, labels_until_learned
 from fraud_stack.demo.watch import LiveView, Watcher
 from fraud_stack.ledger import lines, take_ledger
-from fraud_stack.records import end_offsets
 from fraud_stack.services.memory import MemoryPeak
 from fraud_stack.services.stack import Stack
 from fraud_stack.steps import Steps
@@ -57,7 +58,7 @@ def run_demo(settings: Settings, options: DemoOptions) -> None:
     steps = Steps()
     shows_loop = options.loop is not False and _has_room(settings, steps, is_wanted=options.loop is True)
     a_day = options.transactions / HISTORY_DAYS
-    # The sensor would start a training of what it can do for the new kind of fraud too early.
+    # The sensor would start a training before there is enough of the new kind of fraud.
     patient = {"retrain_labels": labels_until_learned(settings, a_day)} if shows_loop else {}
     stack = Stack(settings.model_copy(update=patient), steps.show)
     with stack.lock(), contextlib.ExitStack() as at_exit:
@@ -97,17 +98,16 @@ def run_demo(settings: Settings, options: DemoOptions) -> None:
             "peak_memory_mib": round(memory.peak_mib),
             "urls": {"dagster": settings.dagster_address, "mlflow": settings.mlflow_address},
         }
-        _tell(steps, summary, options)
+        _show(steps, summary, options)
         if not ledger.is_balanced:
             raise OperatorError("the ledger is not balanced: see ./run logs stream")
 
 
 def _has_room(settings: Settings, steps: Steps, is_wanted: bool) -> bool:
     """The loop runs through months of simulated days; a clock that has reached the present lets none pass.
-
-    OperatorError when there is no room for a loop that ``is_wanted``; otherwise only told.
+    OperatorError when there is no room for a loop that ``is_wanted``; otherwise a message.
     """
-    earlier = Simulation.load(settings.home)
+    earlier = SimulationFolder(settings.home).load()
     if earlier is None or earlier.day <= now_ms() // DAY_MS - LONGEST_DAYS:
         return True
     reason = (
@@ -122,13 +122,13 @@ def _has_room(settings: Settings, steps: Steps, is_wanted: bool) -> bool:
 
 
 def _history(stack: Stack, steps: Steps, options: DemoOptions, days_after_live: int) -> Simulation:
-    """Produce it, or go on with the one that an earlier demo left in the same folder."""
+    """Produce it, or continue the one that an earlier demo left in the same folder."""
     settings = stack.settings
-    simulation = Simulation.load(settings.home)
+    simulation = SimulationFolder(settings.home).load()
     if simulation is not None:
         steps.show(f"there is a history already: going on with its {simulation.customers:,} customers")
         return simulation
-    if any(end > start for start, end in end_offsets(settings, TRANSACTIONS.name).values()):
+    if any(end > start for start, end in TopicReader(settings).bounds(TRANSACTIONS.name).values()):
         raise OperatorError(
             f"Kafka at {settings.bootstrap_servers} holds transactions already, your own or those of a demo that was "
             f"interrupted, and this one would mix with them: remove {settings.home.absolute()} if it holds nothing of "
@@ -144,7 +144,7 @@ def _history(stack: Stack, steps: Steps, options: DemoOptions, days_after_live: 
             time.sleep(0.2)
     if producer.returncode:
         raise OperatorError("the simulator could not produce (see above)")
-    return Simulation.load(settings.home)
+    return SimulationFolder(settings.home).load()
 
 
 @contextlib.contextmanager
@@ -207,7 +207,7 @@ def _loop(stack: Stack, steps: Steps, simulation: Simulation, version: str) -> L
 
 @contextlib.contextmanager
 def _screen(steps: Steps):
-    """A function that shows a LiveView: as a picture that moves on a terminal, as a line now and then elsewhere."""
+    """A function that shows a LiveView: redrawn in place on a terminal, as a line now and then elsewhere."""
     if steps.console.is_terminal:
         with Live(console=steps.console, refresh_per_second=4, transient=True) as live:
             yield lambda view: live.update(render(view, time.monotonic()))
@@ -225,12 +225,7 @@ def _screen(steps: Steps):
 
 def _model(settings: Settings, version: str) -> dict:
     """Version and test metrics of the model that decided, from its MLflow run."""
-    api = f"{settings.mlflow_address}/api/2.0/mlflow"
-    found = requests.get(
-        f"{api}/model-versions/get", params={"name": settings.model_name, "version": version}, timeout=30
-    ).json()
-    run = requests.get(f"{api}/runs/get", params={"run_id": found["model_version"]["run_id"]}, timeout=30).json()
-    metrics = {metric["key"]: metric["value"] for metric in run["run"]["data"]["metrics"]}
+    metrics = ModelRegistry(settings.mlflow_address, settings.model_name).metrics(version)
     names = ("average_precision", "roc_auc", "f2", "precision", "recall")
     return {"version": version, **{name: metrics[f"test_{name}"] for name in names}}
 
@@ -244,7 +239,7 @@ def _loop_lines(loop: dict) -> list[str]:
     ]
 
 
-def _tell(steps: Steps, summary: dict, options: DemoOptions) -> None:
+def _show(steps: Steps, summary: dict, options: DemoOptions) -> None:
     if options.json_file is not None:
         options.json_file.write_text(json.dumps(summary, indent=2) + "\n")
     model, latency = summary["model"], summary["latency_ms"]

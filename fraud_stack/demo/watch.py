@@ -1,7 +1,7 @@
 """Watches the live stream: rate, latency, alerts with their reasons, and how right they were as labels arrive.
 
 Reads predictions and labels only. An alert is a true positive once its transaction is labelled fraud, and a false one
-when it is labelled genuine or the label delay passed in silence, which is a label too.
+when it is labelled genuine or the label delay passed in silence, which also counts as genuine.
 """
 
 import time
@@ -15,7 +15,7 @@ from confluent_kafka import Message
 from fraud_core.settings import Settings
 from fraud_core.timestamps import parse_rfc3339_ms
 from fraud_core.topics import FEEDBACK, PREDICTIONS
-from fraud_stack.records import Tail
+from fraud_io.kafka_reader import Tail
 
 _RATE_WINDOW_S = 5.0
 _LONGEST_LATENCY_MS = 60_000
@@ -25,7 +25,7 @@ _REMEMBERED = 1_000_000
 
 @dataclass
 class LiveView:
-    """What is known of the stream since the first prediction by a model. Bounded in memory, however long it runs."""
+    """What is known about the stream since the first prediction by a model. Bounded in memory, however long it runs."""
 
     label_delay_s: float
     first_at: float | None = None
@@ -73,7 +73,7 @@ class LiveView:
             was_flagged = self._was_flagged.get(name)
             if was_flagged is None:
                 continue
-            # The last label wins: what was taken for one thing may turn out to be the other.
+            # The last label wins: a verdict may be corrected later.
             for known in (self._caught, self._missed, self._false):
                 known.discard(name)
             if label["is_fraud"]:
@@ -118,7 +118,7 @@ class LiveView:
 
 
 class Watcher(Tail):
-    """Feeds a LiveView from Kafka, from the present end of the topics on. It changes in ``look`` only."""
+    """Feeds a LiveView from Kafka, from the present end of the topics on. It changes only in ``look``."""
 
     def __init__(self, settings: Settings, label_delay_s: float) -> None:
         super().__init__(settings, PREDICTIONS.name, FEEDBACK.name)

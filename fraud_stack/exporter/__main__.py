@@ -1,7 +1,7 @@
-"""The Prometheus endpoint of what has none: ``python -m fraud_stack.exporter``, configured by Settings.
+"""The Prometheus endpoint for services that have none: ``python -m fraud_stack.exporter``, configured by Settings.
 
 Dagster's runs, checks and figures, the records of the topics, MLflow. The stream has an endpoint of its own
-(streaming.metrics). Each scrape asks anew: nothing is kept, so it may be restarted at any time.
+(streaming.metrics). Each scrape queries them again: no state is kept, so it may be restarted at any time.
 """
 
 import signal
@@ -20,7 +20,7 @@ def main() -> None:
     settings = Settings()
     registry = CollectorRegistry()
     registry.register(DagsterCollector(settings.dagster_address))
-    registry.register(KafkaCollector(settings.confluent_kafka(), [topic.name for topic in TOPICS]))
+    registry.register(KafkaCollector(settings, [topic.name for topic in TOPICS]))
     registry.register(MlflowCollector(settings.mlflow_address))
     _, server = start_http_server(settings.exporter_port, settings.host, registry)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # the first process of a container has no default for it

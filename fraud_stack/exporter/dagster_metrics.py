@@ -1,17 +1,19 @@
 """What Dagster knows, as Prometheus metrics: each asset's last materialization, every check, every job.
 
-Asks the web server through GraphQL when Prometheus asks, so this process holds no asset's code and no Dagster.
+Queries the web server through GraphQL at each scrape, so this process loads no asset's code and no Dagster.
 """
 
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-import requests
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-_TIMEOUT_S = 4.0  # with those of the other collectors less than Prometheus waits for a scrape
+from fraud_io.dagster_client import DagsterClient
+from fraud_io.errors import OperatorError
+
+_TIMEOUT_S = 4.0  # together with the other collectors' less than Prometheus waits for a scrape
 _SECONDS_PER_MS = 1000
 
 INFO = {
@@ -60,13 +62,13 @@ class DagsterCollector(Collector):
     A web server that does not answer gives fraud_dagster_up 0 and nothing else: old figures would look like new ones.
     """
 
-    def __init__(self, address: str) -> None:
-        self._address = address
+    def __init__(self, address: str, timeout_s: float = _TIMEOUT_S) -> None:
+        self._dagster = DagsterClient(address, timeout_s)
 
     def collect(self) -> Iterable[GaugeMetricFamily]:
         try:
             metrics = [*self._ask()]
-        except (requests.RequestException, ValueError):
+        except (OperatorError, ValueError):
             metrics = []
         yield GaugeMetricFamily(
             "fraud_dagster_up",
@@ -76,7 +78,7 @@ class DagsterCollector(Collector):
         yield from metrics
 
     def _ask(self) -> Iterator[GaugeMetricFamily]:
-        answer = self._query(_QUERY)
+        answer = self._dagster.query(_QUERY)
         repositories = answer["repositoriesOrError"].get("nodes")
         if not repositories:
             raise ValueError("no code location is loaded")
@@ -87,15 +89,7 @@ class DagsterCollector(Collector):
         yield from check_metrics(answer["assetNodes"])
         runs = " ".join(_RUNS.format(job=job, status=status) for job in jobs for status in _STATUSES)
         if runs:
-            yield from job_metrics(self._query(f"{{{runs}}}"), jobs)
-
-    def _query(self, query: str) -> dict:
-        """The answer's data; ValueError for an answer without."""
-        response = requests.post(f"{self._address}/graphql", json={"query": query}, timeout=_TIMEOUT_S)
-        answer = response.json()
-        if answer.get("errors"):
-            raise ValueError(answer["errors"][0]["message"])
-        return answer["data"]
+            yield from job_metrics(self._dagster.query(f"{{{runs}}}"), jobs)
 
 
 def asset_metrics(nodes: Iterable[dict]) -> Iterator[GaugeMetricFamily]:
@@ -131,7 +125,7 @@ def asset_metrics(nodes: Iterable[dict]) -> Iterator[GaugeMetricFamily]:
 def check_metrics(nodes: Iterable[dict]) -> Iterator[GaugeMetricFamily]:
     passed = GaugeMetricFamily(
         "fraud_asset_check_passed",
-        "1 when the check of the asset's last materialization passed; a blocking one stops what comes after it",
+        "1 when the check of the asset's last materialization passed; a blocking one stops what is downstream",
         labels=["asset", "check", "blocking"],
     )
     for node in nodes:
@@ -149,10 +143,12 @@ def job_metrics(answer: Mapping[str, dict], jobs: Sequence[str]) -> Iterator[Gau
     The label is not ``job``: that is what Prometheus calls the endpoint it asked.
     """
     count = GaugeMetricFamily(
-        "fraud_job_runs", "runs of the job that Dagster remembers", labels=["dagster_job", "status"]
+        "fraud_job_runs", "runs of the job that Dagster has stored", labels=["dagster_job", "status"]
     )
     ended = GaugeMetricFamily(
-        "fraud_job_last_end_time_seconds", "when a run last ended so, Unix time", labels=["dagster_job", "status"]
+        "fraud_job_last_end_time_seconds",
+        "when a run last ended with that status, Unix time",
+        labels=["dagster_job", "status"],
     )
     for job in jobs:
         for status in _STATUSES:

@@ -1,20 +1,23 @@
-"""How many records each topic has taken, from the brokers: lag and books that also count while the stream is down."""
+"""How many records each topic has taken, from the brokers: the basis of lag and ledger while the stream is down."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
-from confluent_kafka import Consumer, KafkaException, TopicPartition
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
+
+from fraud_core.settings import Settings
+from fraud_io.errors import OperatorError
+from fraud_io.kafka_errors import KafkaUnavailableError
+from fraud_io.kafka_reader import TopicReader
 
 _TIMEOUT_S = 2.0
 
 
 class KafkaCollector(Collector):
-    """Metrics of one Kafka. ``kafka`` are librdkafka's connection settings. Joins no group, reads no record."""
+    """Metrics of one Kafka. Joins no group, reads no record. A topic that is missing has no figures."""
 
-    def __init__(self, kafka: Mapping[str, str], topics: Sequence[str]) -> None:
-        # librdkafka wants the name of a group; only subscribing would join it.
-        self._consumer = Consumer({**kafka, "group.id": "fraud-exporter"})
+    def __init__(self, settings: Settings, topics: Sequence[str]) -> None:
+        self._reader = TopicReader(settings, _TIMEOUT_S)
         self._topics = topics
 
     def collect(self) -> Iterable[Metric]:
@@ -22,14 +25,15 @@ class KafkaCollector(Collector):
             "fraud_topic_records", "records the partition has ever taken", labels=["topic", "partition"]
         )
         is_up = True
-        try:
-            known = self._consumer.list_topics(timeout=_TIMEOUT_S).topics
-            for topic in self._topics:
-                for partition in known[topic].partitions if topic in known else ():
-                    _, end = self._consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=_TIMEOUT_S)
+        for topic in self._topics:
+            try:
+                for partition, (_, end) in self._reader.bounds(topic).items():
                     written.add_metric([topic, str(partition)], end)
-        except KafkaException:
-            is_up = False
+            except KafkaUnavailableError:
+                is_up = False
+                break
+            except OperatorError:
+                continue
         yield GaugeMetricFamily("fraud_kafka_up", "1 when the brokers answered", value=float(is_up))
         if is_up:
             yield written

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fraud_io.errors import OperatorError
+from fraud_io.files import replacing
 from fraud_io.folders import JARS
 
 if TYPE_CHECKING:
@@ -60,12 +61,12 @@ def locked_jars(lock_file: Path = LOCK_FILE) -> list[Jar]:
 
 
 def missing_jars(jars: Iterable[Jar]) -> list[Jar]:
-    """Those not there yet. A jar under its final name was verified before it got that name."""
+    """Those not fetched yet. A jar gets its final name only once it is verified."""
     return [jar for jar in jars if not jar.path.exists()]
 
 
 def fetch(show: Callable[[str], None]) -> None:
-    """Make .jars hold exactly the jars of the lock. Interrupted, it leaves whole jars; called again, it goes on."""
+    """Make .jars hold exactly the jars of the lock. Interrupted, it leaves complete jars; called again, it goes on."""
     jars = locked_jars()
     missing = missing_jars(jars)
     if missing:
@@ -85,8 +86,8 @@ def _download(jars: list[Jar], show: Callable[[str], None]) -> None:
             for done, future in enumerate(as_completed(futures), start=1):
                 jar, file = futures[future], future.result()
                 _verify(jar, file)
-                jar.path.parent.mkdir(exist_ok=True)
-                file.replace(jar.path)
+                with replacing(jar.path, durably=True) as new:  # what has its final name is not verified again
+                    file.rename(new)
                 show(f"  {done:2}/{len(jars)} {jar.path.name}")
         finally:
             pool.shutdown(cancel_futures=True)
@@ -102,7 +103,7 @@ def _verify(jar: Jar, file: Path) -> None:
 
 
 def _remove_others(jars: list[Jar]) -> None:
-    """Jars of an earlier lock would come first on the class path by chance."""
+    """Jars of an earlier lock might come first on the class path."""
     wanted = {jar.path for jar in jars}
     for path in JARS.glob("*/*.jar"):
         if path not in wanted:

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+from fraud_io.files import replacing
 from fraud_io.folders import JARS
 
 _SUPPORTED = (17, 21)
@@ -46,10 +47,8 @@ def _packaged_java_home() -> Path:
     shim = home / "bin" / "java"
     script = _SHIM.format(java=JAVA)
     if not shim.exists() or shim.read_text() != script:
-        shim.parent.mkdir(parents=True, exist_ok=True)
-        new = shim.with_suffix(".new")
-        new.write_text(script)
-        new.chmod(0o755)
-        new.replace(shim)
+        with replacing(shim) as new:
+            new.write_text(script)
+            new.chmod(0o755)
         shutil.copyfile(JAVA_HOME / "release", home / "release")
     return home

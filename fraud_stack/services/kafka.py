@@ -27,7 +27,7 @@ def write_broker_configuration(settings: Settings) -> None:
         "advertised.listeners": f"PLAINTEXT://{broker}",
         "log.dirs": home / "kafka",
         "auto.create.topics.enable": "false",
-        # One node: nothing to replicate to, and nobody to wait for when a group starts.
+        # One node: nothing to replicate to, and no other member to wait for when a group starts.
         "offsets.topic.replication.factor": 1,
         "offsets.topic.num.partitions": 1,
         "transaction.state.log.replication.factor": 1,
@@ -54,7 +54,7 @@ def broker_command(home: Path) -> tuple[str, ...]:
 
 
 def create_topics(settings: Settings) -> None:
-    """Create those of the topics that are not there yet. Existing ones stay as they are.
+    """Create the topics that are missing. Existing ones stay as they are.
 
     Raises OperatorError when the brokers do not answer or refuse.
     """

@@ -1,4 +1,4 @@
-"""The most memory the processes of a stack took together."""
+"""Peak memory of all processes of a stack together."""
 
 import threading
 from pathlib import Path

@@ -1,7 +1,8 @@
 """The MLflow server in one process: ``python -m fraud_stack.services.mlflow_server``, configured by Settings.
 
 ``mlflow server`` imports MLflow in a parent that only waits and again in the process that serves: 15 s of processor
-time and 480 MB to the first answer, against 8 s and 260 MB here. What it hands over are these environment variables.
+time and 480 MB to the first answer, against 8 s and 260 MB here. It passes its options on in these environment
+variables.
 """
 
 import os
@@ -29,7 +30,7 @@ def main() -> None:
         constants.ARTIFACTS_DESTINATION_ENV_VAR: settings.mlflow_artifacts or str(folder / "artifacts"),
         constants.SERVE_ARTIFACTS_ENV_VAR: "true",
     }
-    initialize_backend_stores(database, database, artifacts)  # makes the database: no request may come before
+    initialize_backend_stores(database, database, artifacts)  # creates the database: no request may come before
     uvicorn.run("mlflow.server.fastapi_app:app", host=settings.host, port=settings.mlflow_port, access_log=False)
 
 

@@ -1,4 +1,4 @@
-"""The ports of an embedded stack, and free ones for a stack that shall not be in the way of another."""
+"""The ports of an embedded stack, and free ones for a stack beside another one."""
 
 import socket
 
@@ -7,7 +7,7 @@ PORTS = ("kafka", "kafka_controller", "store", "mlflow", "dagster", "spark_ui", 
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports of this machine that nobody listens on right now, all different."""
+    """Ports of this machine that nothing listens on right now, all different."""
     sockets = [socket.socket() for _ in range(count)]
     try:
         for one in sockets:

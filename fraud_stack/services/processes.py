@@ -1,4 +1,4 @@
-"""The processes of one stack, found by a mark in their environment: whatever a service starts inherits it."""
+"""The processes of one stack, found by a mark in their environment, which child processes inherit."""
 
 import os
 import platform
@@ -22,7 +22,7 @@ def stack_processes(home: Path) -> list[psutil.Process]:
             if process.pid != os.getpid() and process.environ().get(MARK) == str(home):
                 found.append(process)
         except (psutil.Error, OSError):
-            continue  # gone meanwhile, or somebody else's
+            continue  # has ended, or belongs to another user
     return found
 
 

@@ -1,4 +1,4 @@
-"""Whether a service answers. Every probe asks the service something a user of it would, once, and takes about a second
+"""Whether a service answers. Every probe sends the service one request that a user would send, and takes about a second
 at most; it returns False for "not yet" and never raises because of the network."""
 
 import socket
@@ -63,10 +63,10 @@ def dagster_daemons_beat(address: str) -> bool:
 
 
 def _graphql(address: str, query: str) -> dict:
-    import requests
+    from fraud_io.dagster_client import DagsterClient
+    from fraud_io.errors import OperatorError
 
     try:
-        response = requests.post(f"{address}/graphql", json={"query": query}, timeout=_TIMEOUT_S)
-        return response.json().get("data") or {}
-    except (requests.RequestException, ValueError):
+        return DagsterClient(address, _TIMEOUT_S).query(query)
+    except OperatorError:
         return {}

@@ -61,7 +61,7 @@ class Stack:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Held by whoever starts or stops services. Raises OperatorError when another command holds it."""
+        """Held by a command that starts or stops services. Raises OperatorError when another command holds it."""
         self._make_folders()
         with (run_folder(self.home) / "lock").open("w") as file:
             try:
@@ -98,7 +98,7 @@ class Stack:
             raise
 
     def down(self) -> None:
-        """Stop everything; state stays. Services that others need are stopped last. Ctrl-C does not cut it short."""
+        """Stop everything; state stays. Services that others need are stopped last. Ctrl-C does not interrupt it."""
         with _uninterrupted():
             self._stop()
 
@@ -208,7 +208,6 @@ class Stack:
             "PYTHONPATH": str(ROOT),
             "PYTHONUNBUFFERED": "1",
             "MLFLOW_TRACKING_URI": self.settings.mlflow_address,
-            "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",  # the default waits for minutes on a dead server
             "MLFLOW_DISABLE_TELEMETRY": "true",
         }
 

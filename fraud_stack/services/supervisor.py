@@ -15,8 +15,8 @@ from fraud_io.folders import ROOT
 from fraud_stack.paths import log_file, run_folder, socket_file
 from fraud_stack.services.table import Service
 
-_STARTED_S = 10  # a service that ends sooner than this after its start has failed to start
-# The streaming job ends so when a person must decide something: starting it again would change nothing.
+_STARTED_S = 10  # a service that exits sooner than this after its start has failed to start
+# The streaming job exits with it when a person must act: a restart would change nothing.
 _MUST_ACT = 2
 _STARTS = 3  # failed starts before supervisord gives up
 _STOP_S = 20  # from SIGTERM to SIGKILL
@@ -25,7 +25,7 @@ _DEAD = ("BACKOFF", "FATAL", "EXITED", "UNKNOWN")
 
 @dataclass(frozen=True)
 class ProcessState:
-    """What supervisord knows of one service. ``state`` is its word (RUNNING, STARTING, STOPPED, BACKOFF …).
+    """What supervisord knows about one service. ``state`` is its word (RUNNING, STARTING, STOPPED, BACKOFF …).
 
     exit_status : of its last end; -1 after a signal.
     """
@@ -42,8 +42,8 @@ class ProcessState:
 
     @property
     def is_given_up(self) -> bool:
-        """Whether nobody starts it any more: it asks for a person, or failed too often."""
-        # What was killed is EXITED too, for the moment until it is started again.
+        """Whether it is not restarted any more: it needs a person, or failed too often."""
+        # A killed service is EXITED too, until it is restarted a moment later.
         return self.state == "FATAL" or (self.state == "EXITED" and self.exit_status == _MUST_ACT)
 
 

@@ -26,7 +26,7 @@ class Service:
 
 
 def external_services(settings: Settings) -> dict[str, str]:
-    """Name and address, as it may be shown, of those that run elsewhere: their address is set."""
+    """Name and address, as it may be shown, of the services that run elsewhere, whose address is set."""
     own = {"kafka": settings.kafka_bootstrap_servers, "store": settings.store_url, "mlflow": settings.mlflow_url}
     return {name: without_password(address) for name, address in own.items() if address}
 
@@ -73,8 +73,8 @@ def embedded_services(settings: Settings) -> list[Service]:
             ports=("spark_ui_port", "metrics_port"),
             after=("kafka", "store"),
         ),
-        # One process holds the code of the assets and serves the other two. They start after it also because it makes
-        # Dagster's databases: made by two processes at once they are broken for good.
+        # One process holds the code of the assets and serves the other two. They start after it also because it creates
+        # Dagster's databases: when two processes create them at once, they stay broken.
         Service(
             name="dagster-code",
             command=_python(

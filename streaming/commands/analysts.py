@@ -3,11 +3,11 @@
 from collections import deque
 
 import orjson
-from confluent_kafka import OFFSET_END, Consumer, TopicPartition
 
 from fraud_core.settings import Settings
 from fraud_core.timestamps import DAY_MS
 from fraud_core.topics import PREDICTIONS
+from fraud_io.kafka_reader import Tail
 
 _TAKES_MS = DAY_MS
 
@@ -16,17 +16,13 @@ class Analysts:
     """Reads predictions from the present end on, outside any consumer group."""
 
     def __init__(self, settings: Settings) -> None:
-        self._reader = Consumer(
-            {**settings.confluent_kafka(), "group.id": "fraud-analysts", "enable.auto.commit": False}
-        )
-        partitions = self._reader.list_topics(PREDICTIONS.name, timeout=10).topics[PREDICTIONS.name].partitions
-        self._reader.assign([TopicPartition(PREDICTIONS.name, partition, OFFSET_END) for partition in partitions])
+        self._predictions = Tail(settings, PREDICTIONS.name)
         self._open: deque[tuple[int, str]] = deque()
 
     def verdicts(self, now_ms: int) -> list[str]:
         """Transactions that have been looked into by ``now_ms``, on the stream's clock; each once."""
-        for message in self._reader.consume(1000, timeout=0):
-            if message.error() is None and is_looked_into(message.value()):
+        for message in self._predictions.take(timeout_s=0):
+            if is_looked_into(message.value()):
                 self._open.append((now_ms + _TAKES_MS, orjson.loads(message.value())["transaction_id"]))
         done = []
         while self._open and self._open[0][0] <= now_ms:
@@ -34,7 +30,7 @@ class Analysts:
         return done
 
     def close(self) -> None:
-        self._reader.close()
+        self._predictions.close()
 
 
 def is_looked_into(prediction: bytes) -> bool:

@@ -23,7 +23,6 @@ from confluent_kafka import KafkaError, Message, Producer
 from fraud_core.settings import Settings
 from fraud_core.topics import DEAD_LETTER, TRANSACTIONS
 from fraud_io.errors import OperatorError
-from fraud_io.kafka_errors import QUIET
 from fraud_io.kafka_producer import make_producer
 from fraud_io.kafka_reader import TopicReader
 from streaming.commands.command_line import run
@@ -119,7 +118,7 @@ def replay(
     positions = {letter.position for letter in _selected(settings, reason, at)}
     done = set() if again else _sent_before(settings, positions)
     failed: list[str] = []
-    producer = make_producer({**settings.confluent_kafka(), "message.max.bytes": _MAX_BYTES}, QUIET)
+    producer = make_producer({**settings.confluent_kafka(), "message.max.bytes": _MAX_BYTES})
     sent = 0
     for letter in _selected(settings, reason, at):
         position = letter.position
@@ -167,8 +166,7 @@ def _selected(settings: Settings, reason: str | None, at: list[str] | None) -> I
     """The dead letters that were asked for, each once."""
     wanted = {_position(text) for text in at or ()}
     seen: set[tuple[int, int]] = set()
-    reader = TopicReader(settings)
-    for message in reader.read(DEAD_LETTER.name, reader.bounds(DEAD_LETTER.name)):
+    for message in TopicReader(settings).read(DEAD_LETTER.name):
         letter = DeadLetter.of(message)
         is_wanted = not wanted or letter.position in wanted
         if is_wanted and (reason is None or reason in letter.kind or reason in letter.reason):

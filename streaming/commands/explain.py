@@ -1,6 +1,6 @@
 """``python -m streaming.commands.explain TRANSACTION_ID``: recompute a decision and compare it with the served one.
 
-Everything is taken from where the decision says it came from: the user's records of its partition up to its offset, the
+Everything is taken from the places that the decision names: the user's records of its partition up to its offset, the
 merchant risk table and the model versions it names. The recomputation goes through the scorer and the encoder, so equal
 means equal bytes. An id that was sent twice has two decisions; both are explained.
 
@@ -18,19 +18,22 @@ import typer
 from confluent_kafka import Message
 
 from fraud_core.features.table import compute_features
+from fraud_core.model.roles import CHALLENGER
 from fraud_core.payments.transaction import decode_transactions
 from fraud_core.settings import Settings, without_password
 from fraud_core.timestamps import SECOND_MS
 from fraud_core.topics import PREDICTIONS, TRANSACTIONS
 from fraud_io.errors import OperatorError
+from fraud_io.folders import Lake
 from fraud_io.kafka_reader import TopicReader
+from fraud_io.model_registry import ModelRegistry
 from streaming.commands.command_line import run
 from streaming.errors import StoppedError
-from streaming.job.batch_plan import PlanLog
+from streaming.job.batch_plan import PLANS, PlanLog
 from streaming.job.scorer import Serving, decide
 from streaming.models import merchant_risk_source
 from streaming.models.model_cache import Models, ServedModel
-from streaming.models.model_source import MlflowRegistry, ModelSource
+from streaming.models.model_source import ModelSource
 
 _CHUNK = 20_000
 
@@ -55,21 +58,21 @@ class Explanation:
 class Explainer:
     """Explains decisions with the models in the job's folder, or from the registry when they are not there.
 
-    ``tolerance_ms`` is that of the job's last plan: it says which of the user's earlier records were refused.
+    ``tolerance_ms`` is that of the job's last plan: it determines which of the user's earlier records were refused.
     """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._reader = TopicReader(settings)
-        registry = MlflowRegistry(settings.mlflow_address, settings.model_name)
-        plan = PlanLog(settings.checkpoint / "plans").last()
+        registry = ModelRegistry(settings.mlflow_address, settings.model_name)
+        plan = PlanLog(settings.checkpoint / PLANS).last()
         self.tolerance_ms = plan.future_tolerance_ms if plan else settings.future_tolerance_s * SECOND_MS
         self._models = ModelSource(registry, settings.model_cache, settings.model_poll_s)
 
     def served(self, transaction_id: str) -> list[bytes]:
         """The different predictions of an id, in the order of their partitions and offsets."""
         beginning = b'{"transaction_id":' + orjson.dumps(transaction_id) + b","
-        found = self._reader.read(PREDICTIONS.name, self._reader.bounds(PREDICTIONS.name))
+        found = self._reader.read(PREDICTIONS.name)
         values = {message.value(): None for message in found if (message.value() or b"").startswith(beginning)}
         return sorted(values, key=lambda value: (orjson.loads(value)["partition"], orjson.loads(value)["offset"]))
 
@@ -77,11 +80,11 @@ class Explainer:
         """Raises OperatorError when something the decision was made from is no longer there."""
         served = orjson.loads(value)
         decided, shadow = served["model_version"], served["shadow_model_version"]
-        is_challengers = served["arm"] == "challenger"
+        is_challengers = served["arm"] == CHALLENGER
         names = (shadow, decided) if is_challengers else (decided, shadow)
         models = Models(*(self._model(name) for name in names), is_confirmed=served["model_is_confirmed"])
         table = served["merchant_risk_table"]
-        folder = self._settings.lake / "merchant_risk"
+        folder = Lake(self._settings.lake).merchant_risk
         try:
             tables = merchant_risk_source.load(folder, (table,) if table else ())
         except FileNotFoundError as error:

@@ -8,7 +8,7 @@ from fraud_core.payments.transaction import encode_transaction
 from fraud_core.settings import Settings
 from fraud_core.topics import FEEDBACK, TRANSACTIONS, Topic
 from fraud_io.errors import OperatorError
-from fraud_io.kafka_errors import NO_RIGHT, QUIET, KafkaRefusals
+from fraud_io.kafka_errors import NO_RIGHT, KafkaRefusals
 from fraud_io.kafka_producer import make_producer
 
 _REACHABLE_TIMEOUT_S = 10.0
@@ -35,8 +35,7 @@ class RecordProducer:
                 "delivery.timeout.ms": _DELIVERY_TIMEOUT_S * 1000,
                 "queue.buffering.max.messages": 200_000,
                 "queue.buffering.max.kbytes": 128 * 1024,
-            },
-            QUIET,
+            }
         )
 
     def __enter__(self) -> "RecordProducer":

@@ -1,7 +1,7 @@
 """``python -m streaming.commands.repair``: makes a checkpoint with torn micro-batch files usable again.
 
 How far the stream is does not have to be guessed: every decision names the partition and offset it is about. Let K be
-the newest micro-batch whose two files are whole; all before its end is decided. Of what follows,
+the newest micro-batch whose two files are intact; all before its end is decided. Of what follows,
 
 - records up to the first one that has no decision in the topics are decided: they become a finished micro-batch;
 - records from there to the last one that has a decision, or whose history is in the online store, belong to the one
@@ -32,7 +32,7 @@ from streaming.commands.command_line import run
 from streaming.state.checkpoint import Checkpoint
 from streaming.state.online_store import OnlineStore
 
-app = typer.Typer(help="Repair a checkpoint that the streaming job refuses because a file is not whole.")
+app = typer.Typer(help="Repair a checkpoint that the streaming job refuses because a file is corrupt.")
 
 _NO_METADATA = '{"batchWatermarkMs":0,"batchTimestampMs":0,"conf":{}}'
 _COMMITTED = 'v1\n{"nextBatchWatermarkMs":0}'
@@ -49,7 +49,7 @@ def repair() -> None:
         checkpoint.check_identity()
         broken = checkpoint.broken_files()
         if not broken:
-            print(f"the checkpoint {checkpoint.folder} is whole: nothing to repair")
+            print(f"the checkpoint {checkpoint.folder} is intact: nothing to repair")
             return
         kept = checkpoint.folder.with_name(f"checkpoint-before-repair-{now_ms()}")
         shutil.copytree(checkpoint.folder, kept)
@@ -59,7 +59,7 @@ def repair() -> None:
         for file in broken:
             file.unlink()
     again = sum(reached.values()) - sum(decided.values())
-    print(f"{len(broken)} files were not whole, {broken[-1]} the last of them; a copy of the checkpoint is in {kept}")
+    print(f"{len(broken)} files were corrupt, {broken[-1]} the last of them; a copy of the checkpoint is in {kept}")
     print(
         f"decided up to {decided}; {again} records after that are decided again, with the same bytes, at the next start"
     )
@@ -83,8 +83,7 @@ def positions(settings: Settings, checkpoint: Checkpoint, store: OnlineStore) ->
         partition: max(offsets, default=begin.get(partition, 0) - 1) + 1 for partition, offsets in traces.items()
     }
     reached = {partition: max(end, store.position(partition) or 0) for partition, end in decided.items()}
-    ends = {partition: end for partition, (_, end) in reader.bounds(TRANSACTIONS.name).items()}
-    for message in reader.read(TRANSACTIONS.name, {at: (begin.get(at, 0), end) for at, end in ends.items()}):
+    for message in reader.read(TRANSACTIONS.name, reader.beyond(TRANSACTIONS.name, begin)):
         partition, offset = message.partition(), message.offset()
         if offset < decided.get(partition, 0) and offset not in traces[partition]:
             decided[partition] = offset

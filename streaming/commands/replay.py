@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import islice
@@ -48,6 +48,7 @@ class Replay:
     refused: Refused
     stop: threading.Event
     speed: float | None
+    clock: Callable[[], float] = time.monotonic
     transactions: int = 0
     labels: int = 0
     undated: dict[str, tuple[bool, str]] = field(default_factory=dict)
@@ -104,7 +105,7 @@ class Replay:
 
     def _wait_for(self, time_ms: int) -> None:
         """Until the transaction is due: spaced as event times are, ``speed`` times faster; one from before, at once."""
-        now = time.monotonic()
+        now = self.clock()
         if self._first is None:
             self._first = (time_ms, now)
         first_ms, began = self._first

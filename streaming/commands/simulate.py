@@ -21,8 +21,9 @@ import typer
 from fraud_core.settings import Settings
 from fraud_core.simulation.fraud_patterns import new_kinds_from
 from fraud_core.simulation.simulator import SimulatedDay, Simulator, customers_for
-from fraud_core.simulation.state import Simulation, new_fraud_file
+from fraud_core.simulation.state import Simulation
 from fraud_core.timestamps import DAY_MS, HOUR_MS, now_ms
+from fraud_io.simulation_folder import SimulationFolder
 from streaming.commands.analysts import Analysts
 from streaming.commands.command_line import run
 from streaming.commands.producer import RecordProducer
@@ -70,9 +71,8 @@ def history(
             if time.monotonic() - reported > _REPORT_EVERY_S:
                 reported = time.monotonic()
                 print(f"   day {simulation.day - end_day + days:3} of {days}, {counts.transactions:,} sent", flush=True)
-    simulation.save(settings.home)
-    simulator.customers().write_parquet(settings.home / "simulation" / "customers.parquet")
-    simulator.merchants().write_parquet(settings.home / "simulation" / "merchants.parquet")
+    SimulationFolder(settings.home).save(simulation)
+    SimulationFolder(settings.home).save_people(simulator)
     _finish(counts, time.monotonic() - began, None)
 
 
@@ -88,7 +88,7 @@ def live(
     """Send live transactions at a steady rate, from where the history ended, and labels when they are due."""
     settings = Settings()
     today = (datetime.now(UTC) - _EPOCH) // timedelta(days=1)
-    simulation = Simulation.load(settings.home) or Simulation(customers, seed, today)
+    simulation = SimulationFolder(settings.home).load() or Simulation(customers, seed, today)
     if new_fraud and simulation.new_fraud_from is None:
         simulation.new_fraud_from = simulation.day + 1
     stop = threading.Event()
@@ -102,7 +102,7 @@ def live(
     print(f"   {rate:g} transactions a second; a simulated day lasts {simulation.customers / rate:.0f} s", flush=True)
     with RecordProducer(settings) as producer:
         counts = _stream(settings, producer, simulation, rate, stop)
-    simulation.save(settings.home)
+    SimulationFolder(settings.home).save(simulation)
     _finish(counts, time.monotonic() - began, json_file)
 
 
@@ -110,7 +110,7 @@ def _stream(
     settings: Settings, producer: RecordProducer, simulation: Simulation, rate: float, stop: threading.Event
 ) -> Counts:
     simulator = Simulator(simulation.customers, simulation.seed, new_kinds_from(simulation.new_fraud_from))
-    new_frauds = new_fraud_file(settings.home)
+    new_frauds = SimulationFolder(settings.home).new_fraud
     analysts, counts = Analysts(settings), Counts()
     # Analysts may still be asked about what an earlier run sent just before it ended.
     frauds = _frauds(simulator.day(simulation.day - 1))

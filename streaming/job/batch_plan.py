@@ -12,13 +12,17 @@ from pathlib import Path
 from fraud_io.errors import OperatorError
 from fraud_io.files import write_durably
 
+PLANS = "plans"
+"""The plans' folder in a checkpoint."""
+
 _KEPT = 10
 
 
 @dataclass(frozen=True)
 class BatchPlan:
     """Model versions (None: no such model), whether the registry had confirmed the champion, the file names of the
-    merchant risk tables, and the settings that decide what is refused, by whom a card is decided and what is reviewed.
+    merchant risk tables, and the settings that determine what is refused, which model decides a card and what
+    is reviewed.
     """
 
     champion: str | None = None
@@ -37,7 +41,7 @@ class PlanLog:
         self._folder = folder
 
     def last(self) -> BatchPlan | None:
-        """The plan of the newest micro-batch that was ever begun. Raises OperatorError when its file is not whole."""
+        """The plan of the newest micro-batch that was ever begun. Raises OperatorError when its file is corrupt."""
         ids = self._ids()
         if not ids:
             return None
@@ -47,7 +51,7 @@ class PlanLog:
             return BatchPlan(**{**plan, "merchant_risk_tables": tuple(plan["merchant_risk_tables"])})
         except (ValueError, KeyError, TypeError) as error:
             raise OperatorError(
-                f"the file {file} is not whole, and it says with what the last micro-batch was decided: see "
+                f"the file {file} is corrupt, and it names what decided the last micro-batch: see "
                 "docs/reliability.md on a broken plan"
             ) from error
 

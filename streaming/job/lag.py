@@ -3,8 +3,9 @@
 import logging
 import threading
 
-from confluent_kafka import Consumer, KafkaException, TopicPartition
-
+from fraud_core.settings import Settings
+from fraud_io.errors import OperatorError
+from fraud_io.kafka_reader import TopicReader
 from streaming import metrics
 from streaming.state.checkpoint import Checkpoint
 
@@ -17,10 +18,10 @@ _TIMEOUT_S = 5.0
 class LagReporter:
     """Sets metrics.LAG every few seconds; a broker that does not answer leaves the last values."""
 
-    def __init__(self, kafka: dict[str, str], checkpoint: Checkpoint, mine: frozenset[int] | None) -> None:
+    def __init__(self, settings: Settings, checkpoint: Checkpoint, mine: frozenset[int] | None) -> None:
         """mine : the partitions to look at; None for all."""
         self._mine = mine
-        self._consumer = Consumer({**kafka, "group.id": "fraud-lag"}, logger=log)
+        self._reader = TopicReader(settings, _TIMEOUT_S)
         self._checkpoint = checkpoint
 
     def start(self, stop: threading.Event) -> None:
@@ -28,16 +29,13 @@ class LagReporter:
 
     def look(self) -> None:
         committed = self._checkpoint.committed_offsets()
-        topic = self._checkpoint.topic
-        partitions = self._consumer.list_topics(topic, timeout=_TIMEOUT_S).topics[topic].partitions
-        for partition in partitions if self._mine is None else self._mine.intersection(partitions):
-            low, high = self._consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=_TIMEOUT_S)
-            metrics.LAG.labels(partition).set(high - committed.get(partition, low))
+        for partition, (low, high) in self._reader.bounds(self._checkpoint.topic).items():
+            if self._mine is None or partition in self._mine:
+                metrics.LAG.labels(partition).set(high - committed.get(partition, low))
 
     def _follow(self, stop: threading.Event) -> None:
         while not stop.wait(_EVERY_S):
             try:
                 self.look()
-            except (KafkaException, OSError) as error:
+            except (OperatorError, OSError) as error:
                 log.warning("the lag is not known: %s", error)
-        self._consumer.close()

@@ -1,4 +1,4 @@
-"""What happens in a micro-batch: it is planned, decided (streaming.job.lane), and reported, in that order."""
+"""What happens in a micro-batch: it is planned, decided (streaming.job.lanes), and reported, in that order."""
 
 import logging
 import threading
@@ -8,14 +8,14 @@ from collections import Counter
 import numpy as np
 import pyarrow as pa
 
+from fraud_core.model.roles import CHALLENGER, CHAMPION
 from fraud_core.settings import Settings
 from fraud_core.timestamps import SECOND_MS
 from fraud_io.errors import OperatorError
 from streaming import failpoints, metrics
 from streaming.errors import StoppedError
-from streaming.job.batch_plan import BatchPlan, PlanLog
-from streaming.job.lane import Decided, Lane
-from streaming.job.lanes import Lanes
+from streaming.job.batch_plan import PLANS, BatchPlan, PlanLog
+from streaming.job.lanes import Lane, Lanes, Outcome, Part
 from streaming.job.scorer import Serving
 from streaming.job.sink import KafkaSink
 from streaming.log_lines import BATCH
@@ -49,7 +49,7 @@ class MicroBatches:
         self._risk_tables = risk_tables
         self._stop = stop
         self._sink = sink
-        self._plans = PlanLog(checkpoint.folder / "plans")
+        self._plans = PlanLog(checkpoint.folder / PLANS)
         self._plan = self._plans.last()
         self._serving: Serving | None = None
         self._lanes: Lanes | None = None
@@ -67,12 +67,12 @@ class MicroBatches:
         serving = self._serve(batch_id)
         if self._lanes is None:  # a new checkpoint has no identity until Spark has begun to use it
             self._lanes = self._make_lanes()
-        decided = self._lanes.decide(records, ranges, serving, self._plan)
+        outcomes = self._lanes.run(Part(records, ranges), serving, self._plan)
         failpoints.reach("after_sink")
-        self._report(batch_id, len(records), decided, time.perf_counter() - began)
+        self._report(batch_id, len(records), outcomes, time.perf_counter() - began)
 
     def close(self) -> None:
-        """Between two micro-batches, when no other will come."""
+        """Call between two micro-batches, after the last one."""
         if self._lanes is not None:
             self._lanes.close()
 
@@ -105,7 +105,7 @@ class MicroBatches:
         return self._serving
 
     def _serving_of(self, plan: BatchPlan) -> Serving:
-        """What decided the micro-batch that runs again. Raises OperatorError when that is no longer to be had."""
+        """What decided the micro-batch that runs again. Raises OperatorError when that is gone."""
         try:
             champion, challenger = (self._models.get(name, self._stop) for name in (plan.champion, plan.challenger))
             tables = merchant_risk_source.load(self._risk_tables.folder, plan.merchant_risk_tables)
@@ -116,10 +116,10 @@ class MicroBatches:
             ) from error
         return Serving.of(plan, Models(champion, challenger, plan.is_confirmed), tables)
 
-    def _report(self, batch_id: int, records: int, decided: list[Decided], seconds: float) -> None:
-        latency_s = time.time() - np.concatenate([lane.ingest_time_ms for lane in decided]) / SECOND_MS
-        alerts, refused = sum(lane.alerts for lane in decided), sum((lane.refused for lane in decided), Counter())
-        seconds_to_score = max(lane.seconds_to_score for lane in decided)
+    def _report(self, batch_id: int, records: int, outcomes: list[Outcome], seconds: float) -> None:
+        latency_s = time.time() - np.concatenate([lane.ingest_time_ms for lane in outcomes]) / SECOND_MS
+        alerts, refused = sum(lane.alerts for lane in outcomes), sum((lane.refused for lane in outcomes), Counter())
+        seconds_to_score = max(lane.seconds_to_score for lane in outcomes)
         metrics.TRANSACTIONS.inc(records)
         metrics.PREDICTIONS.inc(len(latency_s))
         metrics.ALERTS.inc(alerts)
@@ -139,7 +139,7 @@ class MicroBatches:
             len(latency_s),
             alerts,
             refused.total(),
-            len(decided),
+            len(outcomes),
             seconds_to_score * 1000,
             seconds * 1000,
             np.median(latency_s) * 1000 if len(latency_s) else 0,
@@ -149,7 +149,7 @@ class MicroBatches:
 def _report_models(models: Models) -> None:
     metrics.MODEL.clear()
     metrics.MODEL_TRAINED_UNTIL.clear()
-    for role, served in (("champion", models.champion), ("challenger", models.challenger)):
+    for role, served in ((CHAMPION, models.champion), (CHALLENGER, models.challenger)):
         if served is not None:
             metrics.MODEL.labels(role, served.version).set(1)
             metrics.MODEL_TRAINED_UNTIL.labels(role).set(served.model.card.training_window[1] / SECOND_MS)

@@ -15,7 +15,9 @@ from pyspark.sql.streaming import StreamingQuery
 from fraud_core.settings import Settings
 from fraud_core.topics import DEAD_LETTER, PREDICTIONS, TRANSACTIONS
 from fraud_io.errors import OperatorError
+from fraud_io.folders import Lake
 from fraud_io.kafka_errors import NO_RIGHT, KafkaRefusals
+from fraud_io.model_registry import ModelRegistry
 from streaming import metrics
 from streaming.errors import KafkaRefusedError, StoppedError
 from streaming.job import spark
@@ -25,7 +27,7 @@ from streaming.job.sink import KafkaSink
 from streaming.job.start_check import check_partitions, check_topic
 from streaming.job.warm_up import warm_up
 from streaming.models.merchant_risk_source import MerchantRiskSource
-from streaming.models.model_source import MlflowRegistry, ModelSource
+from streaming.models.model_source import ModelSource
 from streaming.state.checkpoint import Checkpoint
 
 log = logging.getLogger("streaming.job.__main__")
@@ -48,16 +50,16 @@ class StreamingJob:
         self._error: Exception | None = None
         self._last_batch: int | None = None
         self._refusals = KafkaRefusals(settings)
-        registry = MlflowRegistry(settings.mlflow_address, settings.model_name)
+        registry = ModelRegistry(settings.mlflow_address, settings.model_name)
         self._models = ModelSource(registry, settings.model_cache, settings.model_poll_s)
-        self._risk_tables = MerchantRiskSource(settings.lake / "merchant_risk", settings.model_poll_s)
+        self._risk_tables = MerchantRiskSource(Lake(settings.lake).merchant_risk, settings.model_poll_s)
         sink = KafkaSink(settings.confluent_kafka(), stop)
         self._batches = MicroBatches(settings, checkpoint, self._models, self._risk_tables, sink, stop)
 
     def run(self) -> None:
         """Score until stopped. Raises what ended the stream otherwise."""
         self._wait_for_topics()
-        check_topic(self._checkpoint, self._settings.confluent_kafka())
+        check_topic(self._checkpoint, self._settings)
         check_partitions(self._checkpoint, self._settings.scored_partitions)
         self._risk_tables.look()
         self._risk_tables.start(self._stop)
@@ -86,7 +88,7 @@ class StreamingJob:
             .start()
         )
         mine = self._settings.scored_partitions
-        LagReporter(self._settings.confluent_kafka(), self._checkpoint, mine).start(self._stop)
+        LagReporter(self._settings, self._checkpoint, mine).start(self._stop)
         ended = threading.Thread(target=self._await, args=(query,), name="query", daemon=True)
         ended.start()
         # The first micro-batch, which Spark runs for a new checkpoint even without records, loads and compiles a lot.
@@ -116,12 +118,12 @@ class StreamingJob:
                 self._error = OperatorError(self._refusals.no_right(topics)) if may_not_write else error
                 raise
             except Exception as error:
-                # Spark hands on its text only; what to tell the operator depends on its type.
+                # Spark passes on its text only; the message to the operator depends on its type.
                 self._error = error
                 raise
 
     def _await(self, query: StreamingQuery) -> None:
-        """End the job when the stream ends, whyever it does."""
+        """End the job when the stream ends, for whatever reason."""
         try:
             query.awaitTermination()
         except (StreamingQueryException, Py4JError) as error:

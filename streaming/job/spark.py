@@ -1,4 +1,4 @@
-"""The Spark session and the stream of records. What was measured to matter about their settings is said here."""
+"""The Spark session and the stream of records. The settings that were measured to matter are explained here."""
 
 import json
 

@@ -7,11 +7,14 @@ import logging
 import shutil
 from collections.abc import Iterable
 
-from confluent_kafka import Consumer, TopicCollection, TopicPartition
+from confluent_kafka import TopicCollection
 from confluent_kafka.admin import AdminClient
 
+from fraud_core.settings import Settings
 from fraud_io.errors import OperatorError
 from fraud_io.files import write_durably
+from fraud_io.kafka_reader import TopicReader
+from streaming.job.batch_plan import PLANS
 from streaming.state.checkpoint import Checkpoint
 
 log = logging.getLogger(__name__)
@@ -45,19 +48,19 @@ def check_format(checkpoint: Checkpoint) -> None:
             "this one"
         )
     if found < FORMAT:
-        shutil.rmtree(checkpoint.folder / "plans", ignore_errors=True)
+        shutil.rmtree(checkpoint.folder / PLANS, ignore_errors=True)
         log.info("the checkpoint is taken over from format %d to %d", found, FORMAT)
     if state.get("format") != FORMAT:
         _write(checkpoint, state | {"format": FORMAT})
 
 
-def check_topic(checkpoint: Checkpoint, kafka: dict[str, str]) -> None:
+def check_topic(checkpoint: Checkpoint, settings: Settings) -> None:
     """Compare the checkpoint with the topic: the same one, all its partitions, and no record gone before it was scored.
 
-    kafka : connection settings in librdkafka's names. Raises OperatorError, or KafkaException when Kafka fails.
+    Raises OperatorError, or KafkaUnavailableError or KafkaException when Kafka fails.
     """
     topic = checkpoint.topic
-    admin = AdminClient(kafka, logger=log)
+    admin = AdminClient(settings.confluent_kafka(), logger=log)
     described = admin.describe_topics(TopicCollection([topic]), request_timeout=_TIMEOUT_S)
     topic_id = str(described[topic].result(_TIMEOUT_S).topic_id)
     state = _state(checkpoint)
@@ -68,19 +71,14 @@ def check_topic(checkpoint: Checkpoint, kafka: dict[str, str]) -> None:
             f"the offsets of the checkpoint mean other records now. {_ANEW}"
         )
     begins, ends = checkpoint.begins(), checkpoint.planned_offsets()
-    consumer = Consumer({**kafka, "group.id": "fraud-start"}, logger=log)
-    try:
-        partitions = consumer.list_topics(topic, timeout=_TIMEOUT_S).topics[topic].partitions
-        for partition, begin in begins.items():
-            if partition not in partitions:
-                raise OperatorError(
-                    f"the topic {topic} has no partition {partition}, of which the checkpoint has scored {begin} "
-                    f"records: it was made anew with fewer. {_ANEW}"
-                )
-            low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=_TIMEOUT_S)
-            _check_offsets(topic, partition, begin, max(begin, ends.get(partition, begin)), low, high)
-    finally:
-        consumer.close()
+    bounds = TopicReader(settings, _TIMEOUT_S).bounds(topic)
+    for partition, begin in begins.items():
+        if partition not in bounds:
+            raise OperatorError(
+                f"the topic {topic} has no partition {partition}, of which the checkpoint has scored {begin} "
+                f"records: it was made anew with fewer. {_ANEW}"
+            )
+        _check_offsets(topic, partition, begin, max(begin, ends.get(partition, begin)), *bounds[partition])
     if known_id is None and topic_id != _NO_ID:
         _write(checkpoint, state | {"topic_id": topic_id})
 

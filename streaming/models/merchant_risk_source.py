@@ -51,7 +51,7 @@ def load(folder: Path, names: tuple[str, ...], loaded: RiskTables = NO_TABLES) -
 def newest(folder: Path) -> tuple[str, ...]:
     """File names of the newest tables, oldest first; of two for the same effective time the one written last."""
     by_time: dict[int, Path] = {}
-    for path in sorted(folder.glob("*.parquet"), key=lambda path: (path.stat().st_mtime_ns, path.name)):
+    for path in sorted(folder.glob("[0-9]*.parquet"), key=lambda path: (path.stat().st_mtime_ns, path.name)):
         by_time[_effective_from_ms(path.name)] = path
     return tuple(by_time[time_ms].name for time_ms in sorted(by_time)[-KEPT_TABLES:])
 

@@ -7,35 +7,22 @@ alone, as if it were not there.
 
 import json
 import logging
-import shutil
-import tempfile
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-import xgboost as xgb
 
 from fraud_core.features.table import FEATURES
 from fraud_core.model.digests import require_digests
-from fraud_core.model.fraud_model import FraudModel, ModelCard
+from fraud_core.model.fraud_model import FraudModel
+from fraud_core.model.stored import StoredModel
+from fraud_io.files import replacing
+from fraud_io.model_registry import Entry
 
 log = logging.getLogger(__name__)
 
 _WARM_UP_ROWS = (1, 10, 100, 10_000)
 _DESCRIPTION, _TREES = "model.json", "model.ubj"
-
-Download = Callable[[Path], dict]
-"""Writes the trees to a file and returns the model's card. Raises OSError and ValueError as Registry's methods do."""
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A version as it was registered: the run it comes from, which tells it from one of the same number in another
-    registry, and its digests by name (model_digests)."""
-
-    run_id: str
-    digests: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -68,35 +55,33 @@ class ModelCache:
 
     def get(self, version: str) -> ServedModel | None:
         """None when it is not there as it was registered. Raises ValueError when it was made for other features."""
-        description, folder = self._description(version), self._folder / version
+        description = self._description(version)
         if description is None:
             return None
-        card = description["card"]
+        stored = StoredModel((self._folder / version / _TREES).read_bytes(), description["card"])
         try:
-            require_digests((folder / _TREES).read_bytes(), card, _entry(description).digests)
+            require_digests(stored.ubj, stored.card, _entry(description).digests)
         except ValueError as error:
             log.error("model version %s in %s is left alone: %s", version, self._folder, error)
             return None
-        return _load(folder, version, card)
+        return _warm(version, stored)
 
     def models(self, champion: str | None, challenger: str | None) -> Models:
         """Those of the versions that are there. Raises ValueError as ``get`` does."""
         return Models(*(version and self.get(version) for version in (champion, challenger)))
 
-    def add(self, version: str, entry: Entry, download: Download) -> ServedModel:
-        """Keep a version, in place of what has its number. Raises ValueError when it cannot be served, and what
-        ``download`` raises; the cache is then as it was."""
-        self._folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=self._folder, prefix="new-") as temporary:
-            new = Path(temporary) / version
+    def add(self, version: str, entry: Entry, stored: StoredModel) -> ServedModel:
+        """Keep a version whose files are those of ``entry``, in place of what has its number.
+
+        Raises ValueError when it was made for other features; the cache is then as it was.
+        """
+        served = _warm(version, stored)
+        # Durably: the plan of a micro-batch names it, and after a power cut the registry may not be there.
+        with replacing(self._folder / version, durably=True) as new:
             new.mkdir()
-            card = download(new / _TREES)
-            require_digests((new / _TREES).read_bytes(), card, entry.digests)
-            (new / _DESCRIPTION).write_text(json.dumps({**asdict(entry), "card": card}))
-            model = _load(new, version, card)
-            shutil.rmtree(self._folder / version, ignore_errors=True)
-            new.rename(self._folder / version)
-        return model
+            (new / _TREES).write_bytes(stored.ubj)
+            (new / _DESCRIPTION).write_text(json.dumps({**asdict(entry), "card": stored.card}))
+        return served
 
     def _description(self, version: str) -> dict | None:
         file = self._folder / version / _DESCRIPTION
@@ -107,11 +92,9 @@ def _entry(description: dict) -> Entry:
     return Entry(description["run_id"], description["digests"])
 
 
-def _load(folder: Path, version: str, card: dict) -> ServedModel:
+def _warm(version: str, stored: StoredModel) -> ServedModel:
     """Raises ValueError when the model was made for other features."""
-    booster = xgb.Booster()
-    booster.load_model(folder / _TREES)
-    model = FraudModel(booster, ModelCard.from_dict(card))
+    model = stored.open()
     for rows in _WARM_UP_ROWS:
         model.score(np.zeros((rows, len(FEATURES))))
     model.contributions(np.zeros((1, len(FEATURES))))

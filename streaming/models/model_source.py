@@ -7,101 +7,35 @@ registered, is refused; the one before it stays, and a metric shows it as long a
 """
 
 import logging
-import os
-import shutil
-import tempfile
 import threading
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from fraud_core.model.digests import CARD, TREES
+from fraud_core.model.roles import CHALLENGER, CHAMPION
+from fraud_core.model.stored import StoredModel
+from fraud_io.model_registry import Entry
 from streaming import failpoints, metrics
 from streaming.errors import StoppedError
-from streaming.models.model_cache import Entry, ModelCache, Models, ServedModel
+from streaming.models.model_cache import ModelCache, Models, ServedModel
 
 log = logging.getLogger(__name__)
 
-CHAMPION, CHALLENGER = "champion", "challenger"
 
-
-class Registry(Protocol):
-    """What is asked of a model registry. Methods raise OSError when it does not answer, ValueError for a bad model."""
+class RegisteredModels(Protocol):
+    """What is asked of a model registry, as ModelRegistry answers it. Methods raise OSError when it does not answer."""
 
     def aliases(self) -> dict[str, str]: ...  # role -> version
 
     def entry(self, version: str) -> Entry: ...
 
-    def download(self, version: str, trees: Path) -> dict: ...  # writes that file, returns the model's card
-
-
-class MlflowRegistry:
-    """The MLflow model registry. Imports MLflow on first use, which takes seconds: call it from a thread."""
-
-    def __init__(self, address: str, model_name: str) -> None:
-        self._address = address
-        self._model_name = model_name
-        # MLflow's defaults stall for minutes on a server that is gone.
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
-        os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-
-    def aliases(self) -> dict[str, str]:
-        from mlflow.exceptions import MlflowException
-        from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
-
-        try:
-            aliases = self._client().get_registered_model(self._model_name).aliases
-            return {role: str(version) for role, version in aliases.items()}
-        except MlflowException as error:
-            if error.error_code == ErrorCode.Name(RESOURCE_DOES_NOT_EXIST):
-                return {}
-            raise OSError(str(error).splitlines()[0]) from error
-
-    def entry(self, version: str) -> Entry:
-        from mlflow.exceptions import MlflowException
-
-        try:
-            found = self._client().get_model_version(self._model_name, version)
-        except MlflowException as error:
-            raise OSError(str(error).splitlines()[0]) from error
-        return Entry(found.run_id, {name: found.tags[name] for name in (TREES, CARD) if name in found.tags})
-
-    def download(self, version: str, trees: Path) -> dict:
-        import mlflow
-        from mlflow.exceptions import MlflowException
-        from mlflow.models import Model
-        from yaml import YAMLError
-
-        self._client()
-        address = f"models:/{self._model_name}/{version}"
-        with tempfile.TemporaryDirectory(dir=trees.parent) as temporary:
-            try:
-                source = Path(mlflow.artifacts.download_artifacts(address, dst_path=temporary))
-            except MlflowException as error:
-                raise OSError(str(error).splitlines()[0]) from error
-            try:
-                description = Model.load(source)
-                found = source / description.flavors["xgboost"]["data"]
-            except (MlflowException, YAMLError, KeyError, TypeError, AttributeError) as error:
-                raise ValueError("it holds no XGBoost model: register it through the training job") from error
-            if not description.metadata:
-                raise ValueError("it holds no model card: register it through the training job")
-            shutil.copyfile(found, trees)
-        return description.metadata
-
-    def _client(self):
-        import mlflow
-
-        mlflow.set_tracking_uri(self._address)
-        return mlflow.MlflowClient()
+    def load(self, version: str, entry: Entry) -> StoredModel: ...  # ValueError when it is not what was registered
 
 
 class ModelSource:
     """``current`` holds the models for the next micro-batch."""
 
-    def __init__(self, registry: Registry, cache: Path, poll_s: float) -> None:
+    def __init__(self, registry: RegisteredModels, cache: Path, poll_s: float) -> None:
         self.current = Models()
         self.has_looked = threading.Event()  # set once the registry has answered or failed to
         self._registry = registry
@@ -189,7 +123,7 @@ class ModelSource:
         if cached is not None:
             return cached
         failpoints.reach("before_model_load")
-        model = self._cache.add(version, entry, partial(self._registry.download, version))
+        model = self._cache.add(version, entry, self._registry.load(version, entry))
         log.info("model version %s is loaded", version)
         return model
 

@@ -48,26 +48,26 @@ class Checkpoint:
             yield
 
     def check(self) -> None:
-        """Raises OperatorError, naming it, when a file is not whole: what a power cut or a full disk may leave."""
+        """Raises OperatorError, naming it, when a file is corrupt: what a power cut or a full disk may leave."""
         self.check_identity()
         if broken := self.broken_files():
             raise OperatorError(
-                f"the checkpoint's file {broken[-1]} is not whole: ./run repair works out from the topics how far the "
+                f"the checkpoint's file {broken[-1]} is corrupt: ./run repair works out from the topics how far the "
                 "stream is, nothing is skipped or decided differently (docs/reliability.md)"
             )
 
     def check_identity(self) -> None:
-        """As ``check``, of the files that tell which stream this is and where it began: they cannot be worked out."""
+        """As ``check``, of the files that identify the stream and its beginning: they cannot be worked out."""
         for file in (self.folder / "metadata", self._beginning):
-            if file.exists() and not self._is_whole(file):
+            if file.exists() and not self._is_intact(file):
                 raise OperatorError(
-                    f"the checkpoint's file {file} is not whole, and nothing else tells what stood in it: restore the "
+                    f"the checkpoint's file {file} is corrupt, and nothing else records what it held: restore the "
                     "checkpoint from a copy, or see docs/reliability.md on beginning anew"
                 )
 
     def broken_files(self) -> list[Path]:
         """Files of micro-batches that cannot be read as Spark wrote them, oldest first."""
-        return [file for kind in ("offsets", "commits") for file in self._log(kind) if not self._is_whole(file)]
+        return [file for kind in ("offsets", "commits") for file in self._log(kind) if not self._is_intact(file)]
 
     def last_id(self) -> int | None:
         """The highest id of a micro-batch that has any file."""
@@ -76,8 +76,8 @@ class Checkpoint:
 
     def last_whole_batch(self) -> int | None:
         """The newest micro-batch whose end and whose commit can both be read: all before its end is decided."""
-        whole = [{int(f.name) for f in self._log(kind) if self._is_whole(f)} for kind in ("offsets", "commits")]
-        return max(whole[0] & whole[1], default=None)
+        intact = [{int(f.name) for f in self._log(kind) if self._is_intact(f)} for kind in ("offsets", "commits")]
+        return max(intact[0] & intact[1], default=None)
 
     def end_of(self, batch_id: int) -> dict[int, int]:
         """Per partition the offset at which a micro-batch ends."""
@@ -99,7 +99,7 @@ class Checkpoint:
         files = self._log(kind)
         return int(files[-1].name) if files else None
 
-    def _is_whole(self, file: Path) -> bool:
+    def _is_intact(self, file: Path) -> bool:
         try:
             last = json.loads(file.read_text().splitlines()[-1])
         except (ValueError, IndexError):

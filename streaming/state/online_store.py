@@ -2,7 +2,7 @@
 
 Keys: ``h:{partition}:user`` holds a history, ``position:{partition}`` the stream it belongs to and the offset up to
 which the histories of that partition go. The braces are part of the key: they put all keys of a Kafka partition into
-one slot of a cluster, so one MGET and one MSET per partition serve a micro-batch, and a partition is written as a whole
+one slot of a cluster, so one MGET and one MSET per partition serve a micro-batch, and a partition is written completely
 or not at all.
 
 On a crash it does not matter whether histories were written before or after the predictions: a history carries the

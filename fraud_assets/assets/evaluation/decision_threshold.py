@@ -1,4 +1,4 @@
-"""Asset ``decision_threshold``: the score from which on a transaction is flagged."""
+"""Asset ``decision_threshold``: the score at or above which a transaction is flagged."""
 
 from typing import Any
 
@@ -6,11 +6,11 @@ import dagster as dg
 import polars as pl
 
 from fraud_assets.checks import blocking, result
-from fraud_assets.lake.io_managers import StoredModel
 from fraud_assets.lineage import metrics_of
 from fraud_assets.plots import as_markdown
 from fraud_core import plots
 from fraud_core.model.calibration import Calibration
+from fraud_core.model.stored import StoredModel
 from fraud_core.model.threshold import Threshold
 from fraud_core.settings import Settings
 
@@ -31,14 +31,13 @@ def decision_threshold(
     score_calibration: Calibration,
     training_set: pl.DataFrame,
 ):
-    """One number a model: the calibrated score from which a transaction is flagged, a fifth of the best F2 (ADR 14)."""
+    """One number a model: the calibrated score at which flagging starts, a fifth of the best F2 (ADR 14)."""
     from fraud_core.evaluation.report import evaluate
-    from fraud_core.features.table import FEATURES
-    from fraud_core.model.threshold import choose_threshold
+    from fraud_core.training.recipe import pick_threshold, raw_scores
 
     validation = training_set.filter(pl.col("split") == "validation")
-    scores = score_calibration.apply(tuned_model.open().raw_score(validation.select(FEATURES).to_numpy()))
-    threshold = choose_threshold(validation["is_fraud"].to_numpy(), scores, validation["user_id"], seed=settings.seed)
+    scores = score_calibration.apply(raw_scores(tuned_model.open(), validation))
+    threshold = pick_threshold(validation, scores, settings)
     evaluation = evaluate(validation, scores, threshold.value)
 
     low, high = threshold.interval

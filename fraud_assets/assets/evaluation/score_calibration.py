@@ -5,10 +5,10 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from fraud_assets.lake.io_managers import StoredModel
 from fraud_assets.plots import as_markdown
 from fraud_core import plots
 from fraud_core.model.calibration import Calibration
+from fraud_core.model.stored import StoredModel
 
 
 @dg.asset(group_name="evaluation", kinds={"scikitlearn"}, owners=["team:fraud-ml"], io_manager_key="record")
@@ -18,12 +18,10 @@ def score_calibration(
     training_set: pl.DataFrame,
 ) -> dg.MaterializeResult[Calibration]:
     """One curve per model, fitted on validation: isotonic or Platt, whichever predicts cards left out of it better."""
-    from fraud_core.features.table import FEATURES
-    from fraud_core.model.calibration import calibrate
+    from fraud_core.training.recipe import fit_calibration, raw_scores
 
     validation = training_set.filter(pl.col("split") == "validation")
-    scores = tuned_model.open().raw_score(validation.select(FEATURES).to_numpy())
-    calibration = calibrate(validation["is_fraud"].to_numpy(), scores, validation["user_id"])
+    calibration = fit_calibration(validation, raw_scores(tuned_model.open(), validation))
 
     mlflow.log_param("calibration", calibration.method)
     mlflow.log_metrics({f"validation_log_loss_{method}": loss for method, loss in calibration.log_loss.items()})

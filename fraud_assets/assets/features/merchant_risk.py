@@ -8,9 +8,10 @@ import dagster as dg
 import polars as pl
 
 from fraud_assets.partitions import known_ms
-from fraud_assets.whole_files import write_whole
 from fraud_core.settings import Settings
 from fraud_core.timestamps import format_rfc3339_ms
+from fraud_io.files import write_durably
+from fraud_io.folders import Lake
 
 
 @dg.asset(group_name="features", kinds={"polars", "parquet"}, owners=["team:fraud-ml"])
@@ -22,14 +23,14 @@ def merchant_risk(
 ) -> dg.MaterializeResult:
     """One row per merchant and hour: volume, fraud rate and age of fraud over windows that end a label delay before.
 
-    Published as one file an hour, in force an hour later; those of the last day that have no file yet get theirs too.
+    Published as one file an hour, in force an hour later; missing files of the last day are written too.
     A file never changes: transactions may already have been scored with it.
     """
     from fraud_core.features.merchant_risk import MerchantHistory, newest_effective_times
 
-    # Tables beyond the end of the stream would be looked up by nobody.
+    # Nothing would look up tables beyond the end of the stream.
     until_ms = known_ms(context, transactions["event_time_ms"].max())
-    folder = settings.lake / "merchant_risk"
+    folder = Lake(settings.lake).merchant_risk
     history = MerchantHistory(transactions, labels, settings.label_delay_days)
     times = newest_effective_times(until_ms)
     published = [publish(history.table(time_ms), time_ms, folder) for time_ms in without_file(times, folder)]
@@ -55,4 +56,7 @@ def publish(table: pl.DataFrame, effective_from_ms: int, folder: Path) -> Path:
     content = BytesIO()
     table.write_parquet(content)
     digest = hashlib.sha256(content.getbuffer()).hexdigest()[:12]
-    return write_whole(folder / f"{effective_from_ms}-{digest}.parquet", content.getbuffer())
+    file = folder / f"{effective_from_ms}-{digest}.parquet"
+    # Nobody writes it again, and the plan of a micro-batch may name it.
+    write_durably(file, content.getbuffer())
+    return file

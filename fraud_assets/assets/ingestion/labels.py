@@ -1,18 +1,19 @@
-"""Asset ``labels``: what became known about transactions, as Parquet, and what of it is not to be believed yet."""
+"""Asset ``labels``: what became known about transactions, as Parquet, and which labels are held in quarantine."""
 
 import dagster as dg
 import polars as pl
 
-from fraud_assets.checks import result, telling
+from fraud_assets.checks import non_blocking, result
 from fraud_assets.lake.offset_log import OffsetLog
 from fraud_assets.resources import KafkaResource
 from fraud_core.labels.feedback_rules import apply_rules, counts
 from fraud_core.labels.known import LABEL_COLUMNS, decode_feedback
 from fraud_core.labels.quarantine import suspicious
-from fraud_core.labels.quarantine_log import QuarantineLog
 from fraud_core.payments.transaction import COLUMNS
 from fraud_core.settings import Settings
 from fraud_core.topics import FEEDBACK
+from fraud_io.folders import Lake
+from fraud_io.quarantine_log import QuarantineLog
 
 
 @dg.asset(
@@ -22,19 +23,19 @@ from fraud_core.topics import FEEDBACK
     io_manager_key="ingested",
     # Transactions first: a label read before its transaction would find nothing to label.
     deps=["transactions"],
-    check_specs=telling(
+    check_specs=non_blocking(
         "labels",
-        nothing_is_quarantined="No source flooded us with false labels. Those held are used by nothing, and block "
-        "promotion.",
+        nothing_is_quarantined="No source sent a flood of false labels. Nothing uses labels that are held, and "
+        "they block promotion.",
     ),
 )
 def labels(context: dg.AssetExecutionContext, settings: dg.ResourceParam[Settings], kafka: KafkaResource):
     """One row per accepted message of the topic `fraud_feedback`, everything that arrived until the run.
 
-    A transaction can have several; which one counts as of a day is decided by their `label_time`. Whoever reads them
-    does not get those in quarantine.
+    A transaction can have several; which one counts as of a day is decided by their `label_time`. Readers do not get
+    those in quarantine.
     """
-    log = OffsetLog(settings.lake / "labels")
+    log = OffsetLog(Lake(settings.lake).labels)
     new = log.pending(*kafka.offsets(FEEDBACK.name))
     rows, refusals = pl.DataFrame(schema=LABEL_COLUMNS), []
     if len(new):
@@ -62,7 +63,7 @@ def labels(context: dg.AssetExecutionContext, settings: dg.ResourceParam[Setting
             "rows_by_source": dict(known.group_by("source").len().sort("source").iter_rows()),
             **{f"rows_{rule}": count for rule, count in counts(judged).items()},
             "rows_quarantined": sum(batch.labels for batch in held),
-            "path": dg.MetadataValue.path(settings.lake / "labels"),
+            "path": dg.MetadataValue.path(Lake(settings.lake).labels),
         },
         check_results=[
             result("nothing_is_quarantined", not held, **{batch.name: batch.reason for batch in held}),
@@ -71,8 +72,8 @@ def labels(context: dg.AssetExecutionContext, settings: dg.ResourceParam[Setting
 
 
 def judge(known: pl.DataFrame, settings: Settings, who: str) -> tuple[pl.DataFrame, QuarantineLog]:
-    """Each label with the rules that hold for it, and the quarantine with what now looks like a flood in it."""
-    arrived = OffsetLog(settings.lake / "transactions").scan(COLUMNS).select("transaction_id", "event_time_ms")
+    """Each label with the rules that apply to it, and the quarantine with what now looks like a flood added."""
+    arrived = OffsetLog(Lake(settings.lake).transactions).scan(COLUMNS).select("transaction_id", "event_time_ms")
     quarantine = QuarantineLog(settings.lake)
     # The clock of the data: a simulated or replayed stream may lie behind the present.
     known_ms = arrived.select(pl.col("event_time_ms").max()).collect().item() or 0

@@ -11,7 +11,7 @@ import polars as pl
 from dagster_pyspark import LazyPySparkResource
 
 from fraud_assets.decoding import SPARK_SCHEMA, decode_batches
-from fraud_assets.lake.offset_log import OffsetLog, OffsetRange
+from fraud_assets.lake.offset_log import OffsetLog, TopicRange
 from fraud_assets.plots import as_markdown
 from fraud_assets.resources import KafkaResource
 from fraud_core import plots
@@ -19,6 +19,7 @@ from fraud_core.payments.transaction import COLUMNS
 from fraud_core.settings import Settings
 from fraud_core.timestamps import SECOND_MS, day_of
 from fraud_core.topics import TRANSACTIONS
+from fraud_io.folders import Lake
 
 
 @dg.asset(
@@ -38,7 +39,7 @@ def transactions(
     A run appends the offsets that came since the last one as a folder of Parquet files by event date. Refused messages
     are counted here; the streaming job writes them to the dead letter topic.
     """
-    log = OffsetLog(settings.lake / "transactions")
+    log = OffsetLog(Lake(settings.lake).transactions)
     new = log.pending(*kafka.offsets(TRANSACTIONS.name))
     counts = {"accepted": 0, "refused": 0}
     if len(new):
@@ -57,13 +58,13 @@ def transactions(
             "rows_of_the_day": int(
                 days.filter(pl.col("day") == context.partition_time_window.start.date())["rows"].sum()
             ),
-            "path": dg.MetadataValue.path(settings.lake / "transactions"),
+            "path": dg.MetadataValue.path(Lake(settings.lake).transactions),
             "transactions_per_day": as_markdown(plots.rows_per_day(days, "Transactions by event date")),
         }
     )
 
 
-def read_range(spark: LazyPySparkResource, settings: Settings, offsets: OffsetRange, folder: Path) -> dict[str, int]:
+def read_range(spark: LazyPySparkResource, settings: Settings, offsets: TopicRange, folder: Path) -> dict[str, int]:
     """Decode a range of the topic with Spark into ``folder``; returns how many messages were accepted and refused.
 
     FileNotFoundError when Spark's Kafka connector is not there.

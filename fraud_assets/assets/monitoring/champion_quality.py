@@ -6,7 +6,7 @@ import dagster as dg
 import polars as pl
 
 from fraud_assets import verdict_metadata
-from fraud_assets.checks import telling
+from fraud_assets.checks import non_blocking
 from fraud_assets.partitions import known_ms
 from fraud_assets.registry import Registry
 from fraud_core.promotion.gates import Verdict
@@ -32,7 +32,7 @@ class ChampionQuality:
     kinds={"polars", "mlflow"},
     owners=["team:fraud-ml"],
     io_manager_key="record",
-    check_specs=telling(
+    check_specs=non_blocking(
         "champion_quality",
         champion_is_not_worse_than_the_one_before="Of a champion younger than 14 days, on the stream's clock. One that "
         "is worse is rolled back.",
@@ -44,7 +44,8 @@ def champion_quality(
     predictions: pl.DataFrame,
     labels: pl.DataFrame,
 ):
-    """One verdict per run: must the champion go? By its live decisions and those of the version before it."""
+    """One verdict per run: must the champion be rolled back? Judged by its live decisions and those of the version
+    before it."""
     registry = Registry(settings, f"dagster run {context.run.run_id}")
     champion = registry.champion()
     previous = next(iter(registry.past_champions()), None)
@@ -83,7 +84,7 @@ def judge(
     if decided.is_empty():
         return Verdict("wait", (f"version {champion} has decided nothing yet",))
     if as_of_ms - settings.label_delay_days * DAY_MS > fresh_until_ms(decided):
-        return Verdict("wait", (f"version {champion} is not fresh any more: it stays until a better one comes",))
+        return Verdict("wait", (f"version {champion} is no longer fresh: it stays until a better one comes",))
     fresh, before = (
         matured(rows, labels, as_of_ms, settings.label_delay_days)
         for rows in (decided, decisions_of(predictions, previous, 0, since_ms))
@@ -91,6 +92,6 @@ def judge(
     try:
         model = registry.load(previous).open()
     except ValueError as error:
-        return Verdict("wait", (f"version {previous} cannot be served any more, there is no going back: {error}",))
+        return Verdict("wait", (f"version {previous} can no longer be served, so there is no rollback: {error}",))
     instead = model.score(fresh.select(FEATURES).to_numpy()) >= model.card.threshold
     return rollback_gate(fresh, before, instead, resamples=_RESAMPLES, seed=settings.seed)

@@ -7,6 +7,7 @@ from fraud_assets.resources import KafkaResource
 from fraud_core.payments.dead_letter import DEAD_LETTER_COLUMNS, decode_dead_letters
 from fraud_core.settings import Settings
 from fraud_core.topics import DEAD_LETTER
+from fraud_io.folders import Lake
 
 
 @dg.asset(group_name="monitoring", kinds={"kafka", "parquet"}, owners=["team:fraud-ml"], io_manager_key="ingested")
@@ -15,7 +16,7 @@ def dead_letters(settings: dg.ResourceParam[Settings], kafka: KafkaResource) -> 
 
     The record itself stays in Kafka. One that was refused twice, because its micro-batch ran twice, is there twice.
     """
-    log = OffsetLog(settings.lake / "dead_letters")
+    log = OffsetLog(Lake(settings.lake).dead_letters)
     new = log.pending(*kafka.offsets(DEAD_LETTER.name))
     if len(new):
         with log.append(new) as folder:
@@ -28,6 +29,6 @@ def dead_letters(settings: dg.ResourceParam[Settings], kafka: KafkaResource) -> 
             "new_rows": len(new),
             "new_offsets": str(new),
             "rows_by_kind": dict(known.group_by("kind").len().sort("kind").iter_rows()),
-            "path": dg.MetadataValue.path(settings.lake / "dead_letters"),
+            "path": dg.MetadataValue.path(Lake(settings.lake).dead_letters),
         }
     )

@@ -1,4 +1,4 @@
-"""Asset ``drift``: whether what the stream serves still looks like what the champion was made for."""
+"""Asset ``drift``: whether what the stream serves still looks like what the champion was trained on."""
 
 from typing import TYPE_CHECKING
 
@@ -6,11 +6,10 @@ import dagster as dg
 import polars as pl
 from pydantic import TypeAdapter
 
-from fraud_assets.checks import result, telling
+from fraud_assets.checks import non_blocking, result
 from fraud_assets.lake.offset_log import OffsetLog
 from fraud_assets.plots import as_markdown, as_table
 from fraud_assets.registry import Champion, Registry, servable_champion
-from fraud_assets.whole_files import write_whole
 from fraud_core import plots
 from fraud_core.monitoring.drift import (
     REFERENCE_DAYS,
@@ -28,6 +27,8 @@ from fraud_core.payments.dead_letter import DEAD_LETTER_COLUMNS
 from fraud_core.payments.transaction import COLUMNS
 from fraud_core.settings import Settings
 from fraud_core.timestamps import DAY_MS, iso_date_ms
+from fraud_io.files import write_durably
+from fraud_io.folders import Lake
 
 if TYPE_CHECKING:
     from fraud_core.monitoring.drift import Alarm
@@ -39,7 +40,7 @@ CHECKS = {
     "features_are_stable": "No feature was beyond its limit on two of the last three days.",
     "score_is_stable": "The champion's score was not beyond its limit on two of the last three days.",
     "no_feature_is_constant": "No feature that used to vary held one value all day.",
-    "dead_letters_are_rare": "On the newest day no more records were refused than the days before lead one to expect.",
+    "dead_letters_are_rare": "On the newest day no more records were refused than the days before suggest.",
 }
 
 
@@ -47,16 +48,16 @@ CHECKS = {
     group_name="monitoring",
     kinds={"polars"},
     owners=["team:fraud-ml"],
-    # Read from the lake, as far as they are needed: of months of predictions, the last four weeks.
+    # Read from the lake only as far as needed: of months of predictions, the last four weeks.
     deps=["transactions", "predictions", "dead_letters"],
-    check_specs=telling("drift", **CHECKS),
+    check_specs=non_blocking("drift", **CHECKS),
 )
 def drift(context: dg.AssetExecutionContext, settings: dg.ResourceParam[Settings], labels: pl.DataFrame):
-    """One verdict per feature and day of event time, for the days since the champion was trained that are over.
+    """One verdict per feature and day of event time, for the finished days since the champion was trained.
 
     The reference is the four weeks before that training. Retraining brings a new one with the new champion.
     """
-    refused = refusals_by_day(_served(settings), OffsetLog(settings.lake / "dead_letters").scan(DEAD_LETTER_COLUMNS))
+    refused = refusals_by_day(_served(settings), OffsetLog(Lake(settings.lake).dead_letters).scan(DEAD_LETTER_COLUMNS))
     champion = servable_champion(Registry(settings, f"dagster run {context.run.run_id}"), context.log)
     try:
         reference = champion and reference_of(champion, settings, labels)
@@ -96,10 +97,11 @@ def reference_of(champion: Champion, settings: Settings, labels: pl.DataFrame) -
     """
     # TimeSplit begins the training window that many days before the moment a training is as of.
     as_of_ms = champion.model.card.training_window[0] + settings.training_window_days * DAY_MS
-    file = settings.lake / "drift" / f"reference-{champion.version}-{as_of_ms}.json"
+    file = Lake(settings.lake).drift_references / f"reference-{champion.version}-{as_of_ms}.json"
     kept = TypeAdapter(Reference)
     if not file.exists():
-        write_whole(file, kept.dump_json(_make_reference(champion, as_of_ms, settings, labels)))
+        # Nobody writes it again: an empty one after a power cut would stay.
+        write_durably(file, kept.dump_json(_make_reference(champion, as_of_ms, settings, labels)))
     return kept.validate_json(file.read_bytes())
 
 
@@ -107,7 +109,7 @@ def _make_reference(champion: Champion, as_of_ms: int, settings: Settings, label
     from fraud_core.features.merchant_risk import MerchantHistory
     from fraud_core.features.table import FEATURES, compute_features
 
-    arrived = OffsetLog(settings.lake / "transactions").scan(COLUMNS).filter(pl.col("event_time_ms") < as_of_ms)
+    arrived = OffsetLog(Lake(settings.lake).transactions).scan(COLUMNS).filter(pl.col("event_time_ms") < as_of_ms)
     newest_ms = arrived.select(pl.col("event_time_ms").max()).collect().item() or 0
     first_ms = newest_ms - (newest_ms % DAY_MS) - REFERENCE_DAYS * DAY_MS
     known = arrived.filter(pl.col("event_time_ms") >= first_ms - _HISTORY_DAYS * DAY_MS).collect()
@@ -124,7 +126,8 @@ def _make_reference(champion: Champion, as_of_ms: int, settings: Settings, label
 def served_days(champion: Champion, reference: Reference, settings: Settings) -> pl.DataFrame:
     """event_time_ms, features and the champion's score of what was served on the days after the reference.
 
-    Of the last SHOWN_DAYS, without the newest day, which is not over. The score is null where another model was asked.
+    Of the last SHOWN_DAYS, without the newest day, which is unfinished. The score is null where another model was
+    asked.
     """
     from fraud_core.features.table import FEATURES
 
@@ -161,6 +164,6 @@ def check(alarm: "Alarm | None", refused: pl.DataFrame) -> list[dg.AssetCheckRes
 
 
 def _served(settings: Settings) -> pl.LazyFrame:
-    from fraud_core.decisions.prediction_table import SERVED_COLUMNS  # here and not above: the import compiles
+    from fraud_core.decisions.prediction_table import PREDICTION_COLUMNS  # here and not above: the import compiles
 
-    return OffsetLog(settings.lake / "predictions").scan(SERVED_COLUMNS)
+    return OffsetLog(Lake(settings.lake).predictions).scan(PREDICTION_COLUMNS)

@@ -3,12 +3,12 @@
 import dagster as dg
 import polars as pl
 
-from fraud_assets.checks import telling, warning
+from fraud_assets.checks import non_blocking, warning
 from fraud_assets.partitions import known_ms
 from fraud_assets.plots import as_markdown, as_table
 from fraud_assets.registry import Registry
 from fraud_core import plots
-from fraud_core.evaluation.decision_quality import Interval
+from fraud_core.evaluation.decision_quality import Estimate
 from fraud_core.evaluation.intervals import METRICS
 from fraud_core.monitoring.cohorts import Cohort, LiveQuality
 from fraud_core.settings import Settings
@@ -22,7 +22,7 @@ LEAST_FRAUDS = 30
     kinds={"polars"},
     owners=["team:fraud-ml"],
     io_manager_key="record",
-    check_specs=telling(
+    check_specs=non_blocking(
         "live_quality",
         recall_holds="Live recall of the model in production is not below the 90 % interval of its test period.",
     ),
@@ -33,10 +33,11 @@ def live_quality(
     predictions: pl.DataFrame,
     labels: pl.DataFrame,
 ):
-    """One cohort per model version and age (label delay, 14 and 30 days): precision, recall, F2, AP, CP@100, money.
+    """One cohort per model version and label maturity (label delay, 14 and 30 days): precision, recall, F2, AP, CP@100,
+    money.
 
-    Of the last FRAUD_TEST_DAYS days of each version that are old enough. Beside them what the scores promised without
-    labels, and by how much that was wrong; and recall from the review sample, which counts what nobody reported.
+    Of the last FRAUD_TEST_DAYS days of each version that have matured. Beside them the estimate from
+    scores alone and its error, and recall from the review sample, which counts fraud that nobody reported.
     """
     from fraud_core.monitoring import live_quality as core
 
@@ -49,15 +50,15 @@ def live_quality(
     return dg.MaterializeResult(
         value=quality,
         metadata={
-            **({} if newest is None else told(newest, quality)),
+            **({} if newest is None else cohort_metadata(newest, quality)),
             "recall_by_day": as_markdown(plots.recall_by_day(core.daily(predictions, labels, as_of_ms, delay))),
         },
         check_results=[check(newest, newest and recall_when_tested(registry, newest.model_version))],
     )
 
 
-def told(newest: Cohort, quality: LiveQuality) -> dict[str, object]:
-    """Metadata: the numbers of the newest cohort, which Prometheus gets as well, and a table of all cohorts as text."""
+def cohort_metadata(newest: Cohort, quality: LiveQuality) -> dict[str, object]:
+    """Metadata: the numbers of the newest cohort, which Prometheus also gets, and a table of all cohorts as text."""
     rows = pl.DataFrame(
         [
             {
@@ -79,7 +80,7 @@ def recall_when_tested(registry: Registry, version: str) -> tuple[float, float] 
 
 
 def check(newest: Cohort | None, tested: tuple[float, float] | None) -> dg.AssetCheckResult:
-    """Passed as well when nothing can be judged yet; the metadata says so."""
+    """Also passes when nothing can be judged yet; the metadata says so."""
     figures = dict(zip(("test_recall_low", "test_recall_high"), tested or (), strict=False))
     is_judged = newest is not None and newest.frauds >= LEAST_FRAUDS and newest.recall is not None and tested
     if newest is not None:
@@ -88,7 +89,7 @@ def check(newest: Cohort | None, tested: tuple[float, float] | None) -> dg.Asset
     return warning("recall_holds", holds, **figures, is_judged=bool(is_judged))
 
 
-def _text(figure: Interval | float | None) -> str:
+def _text(figure: Estimate | float | None) -> str:
     if figure is None:
         return "-"
     return f"{figure:.4f}" if isinstance(figure, float) else str(figure)

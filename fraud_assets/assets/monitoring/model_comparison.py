@@ -6,23 +6,25 @@ import dagster as dg
 import polars as pl
 
 from fraud_assets import verdict_metadata
-from fraud_assets.checks import blocking, result, telling
+from fraud_assets.checks import blocking, non_blocking, result
 from fraud_assets.partitions import known_ms
 from fraud_assets.plots import as_markdown, as_table
 from fraud_assets.registry import Registry
 from fraud_core import plots
 from fraud_core.evaluation.decision_quality import DecisionQuality, decision_quality
-from fraud_core.labels.quarantine_log import QuarantineLog
+from fraud_core.model.roles import CHALLENGER, CHAMPION
+from fraud_core.payments.money import to_major_units
 from fraud_core.promotion.gates import Verdict, shadow_gate
 from fraud_core.promotion.shadow import matured, served_pairs
 from fraud_core.settings import Settings
+from fraud_io.quarantine_log import QuarantineLog
 
 _RESAMPLES = 200  # every hour
 
 
 @dataclass(frozen=True)
 class ModelComparison:
-    """The versions that were compared, and what follows. Without a challenger there is none to be judged."""
+    """The versions that were compared, and what follows. Without a challenger nothing is compared."""
 
     champion: str | None
     challenger: str | None
@@ -40,9 +42,7 @@ class ModelComparison:
             scores_are_complete="Both models have a score from 0 to 1 for every payment compared.",
             no_label_is_in_quarantine="Nothing changes the champion while labels are held: ./run labels shows them.",
         ),
-        *telling(
-            "model_comparison", challenger_is_not_worse="As far as labels tell. One that is worse leaves Staging."
-        ),
+        *non_blocking("model_comparison", challenger_is_not_worse="As far as labels show. A worse one leaves Staging."),
     ],
 )
 def model_comparison(
@@ -51,9 +51,10 @@ def model_comparison(
     predictions: pl.DataFrame,
     labels: pl.DataFrame,
 ):
-    """One verdict per run: may the challenger take over? From what the stream served, where labels are complete.
+    """One verdict per run: may the challenger take over? Non-inferiority on what the stream served, where labels are
+    mature.
 
-    Paired, over the same draws of cards. Beside it what each arm's own decisions were worth (FRAUD_AB_SHARE).
+    Paired, over the same draws of cards. Also the quality of each arm's own decisions (FRAUD_AB_SHARE).
     """
     registry = Registry(settings, f"dagster run {context.run.run_id}")
     champion, challenger = registry.champion(), registry.challenger()
@@ -81,7 +82,7 @@ def model_comparison(
 
 def arm_results(compared: pl.DataFrame, seed: int) -> dict[str, DecisionQuality]:
     """By arm, where there are frauds and others to judge it by."""
-    by_arm = {arm: compared.filter(arm=arm) for arm in ("champion", "challenger")}
+    by_arm = {arm: compared.filter(arm=arm) for arm in (CHAMPION, CHALLENGER)}
     return {
         arm: decision_quality(rows, rows[f"{arm}_flagged"].to_numpy(), resamples=_RESAMPLES, seed=seed)
         for arm, rows in by_arm.items()
@@ -96,8 +97,8 @@ def arms_table(arms: dict[str, DecisionQuality]) -> pl.DataFrame:
             {
                 "arm": arm,
                 **{name: getattr(quality, name) for name in ("transactions", "flagged", "frauds", "caught")},
-                "money_caught": quality.caught_cents / 100,
-                "money_missed": quality.missed_cents / 100,
+                "money_caught": to_major_units(quality.caught_cents),
+                "money_missed": to_major_units(quality.missed_cents),
                 **{name: str(figure) for name, figure in quality.shares().items()},
             }
             for arm, quality in arms.items()

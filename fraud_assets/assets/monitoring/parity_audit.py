@@ -1,11 +1,11 @@
-"""Asset ``parity_audit``: a sample of what was served, computed again from the lake and compared bit by bit."""
+"""Asset ``parity_audit`` looks for training/serving skew: it recomputes a sample of what was served, bit for bit."""
 
 from pathlib import Path
 
 import dagster as dg
 import polars as pl
 
-from fraud_assets.checks import result, telling
+from fraud_assets.checks import non_blocking, result
 from fraud_assets.lake.offset_log import OffsetLog
 from fraud_assets.partitions import as_of_ms
 from fraud_assets.plots import as_table
@@ -14,13 +14,15 @@ from fraud_core.features.history import MAX_AGE_MS
 from fraud_core.payments.transaction import COLUMNS
 from fraud_core.settings import Settings
 from fraud_core.timestamps import DAY_MS
+from fraud_io.folders import Lake
+from fraud_io.mlflow_client import MlflowError
 
 CARDS = 300
 _AUDITED_MS = DAY_MS  # of event time, up to the newest decision
 _SHOWN = 20
 
 CHECKS = {
-    "served_is_recomputed": "Features, scores and decisions of the sample come out again to the bit.",
+    "served_is_recomputed": "Features, scores and decisions of the sample are reproduced bit for bit.",
     "all_can_be_recomputed": "The models and risk tables that the sample names can still be loaded.",
 }
 
@@ -29,26 +31,26 @@ CHECKS = {
     group_name="monitoring",
     kinds={"polars", "xgboost"},
     owners=["team:fraud-ml"],
-    # Read from the lake: of months of both, the sampled cards alone.
+    # Of months of both, only the sampled cards are read from the lake.
     deps=["transactions", "predictions"],
-    check_specs=telling("parity_audit", **CHECKS),
+    check_specs=non_blocking("parity_audit", **CHECKS),
 )
 def parity_audit(context: dg.AssetExecutionContext, settings: dg.ResourceParam[Settings]):
-    """One comparison per decision of the last day on a sample of cards, other ones in every run.
+    """One comparison per decision of the last day on a sample of cards, drawn anew in every run.
 
-    A card's whole history in its partition is needed for its features, so cards are drawn, not transactions. Decisions
-    are left out whose transaction the lake has not read yet, or whose history began before the lake did.
+    A card's whole history in its partition is needed for its features, so cards are drawn, not transactions. Left out
+    are decisions whose transaction the lake has not read yet, and those whose history began before the lake did.
     """
     from fraud_core.decisions.parity import differences
 
     served = sample(settings, seed=as_of_ms(context))
     models, unusable = _models(served, Registry(settings, f"dagster run {context.run.run_id}"))
-    tables, gone = _tables(served, settings.lake / "merchant_risk")
+    tables, gone = _tables(served, Lake(settings.lake).merchant_risk)
     unusable |= gone
     made_from = ("model_version", "shadow_model_version", "merchant_risk_table")
     is_unusable = pl.any_horizontal(pl.col(name).is_in(list(unusable)).fill_null(False) for name in made_from)
     audited = served.filter(~is_unusable)
-    transactions = OffsetLog(settings.lake / "transactions").scan(COLUMNS)
+    transactions = OffsetLog(Lake(settings.lake).transactions).scan(COLUMNS)
     histories = transactions.filter(pl.col("user_id").is_in(audited["user_id"].unique().implode())).collect()
     found = differences(audited, histories, tables, models)
     return dg.MaterializeResult(
@@ -69,19 +71,19 @@ def parity_audit(context: dg.AssetExecutionContext, settings: dg.ResourceParam[S
 
 
 def sample(settings: Settings, seed: int) -> pl.DataFrame:
-    """SERVED_COLUMNS of CARDS cards, drawn by ``seed`` among those of the last day, each position once."""
-    from fraud_core.decisions.prediction_table import SERVED_COLUMNS
+    """PREDICTION_COLUMNS of CARDS cards, drawn by ``seed`` among those of the last day, each position once."""
+    from fraud_core.decisions.prediction_table import PREDICTION_COLUMNS
 
-    log = OffsetLog(settings.lake / "predictions")
-    newest_ms = log.scan(SERVED_COLUMNS).select(pl.col("event_time_ms").max()).collect().item() or 0
-    # Whether a history is whole is asked of each partition: where its first record was not the topic's, a month is due.
+    log = OffsetLog(Lake(settings.lake).predictions)
+    newest_ms = log.scan(PREDICTION_COLUMNS).select(pl.col("event_time_ms").max()).collect().item() or 0
+    # A history is complete by partition: where its first record was not the topic's, it takes a month to fill.
     known = _known(settings)
     recent = (
-        log.scan(SERVED_COLUMNS)
+        log.scan(PREDICTION_COLUMNS)
         .filter(pl.col("event_time_ms") > newest_ms - _AUDITED_MS)
         .join(known.lazy(), on="partition")
         .filter(pl.col("offset") < pl.col("end"), pl.col("event_time_ms") >= pl.col("whole_from_ms"))
-        .select(list(SERVED_COLUMNS))
+        .select(list(PREDICTION_COLUMNS))
     )
     cards = recent.select("user_id").unique().collect().sort("user_id")["user_id"]
     drawn = cards.sample(min(CARDS, len(cards)), seed=seed % 2**32)
@@ -90,7 +92,7 @@ def sample(settings: Settings, seed: int) -> pl.DataFrame:
 
 def _known(settings: Settings) -> pl.DataFrame:
     """Of each partition of ``transactions``: partition, end (offset the lake was read to), whole_from_ms."""
-    log = OffsetLog(settings.lake / "transactions")
+    log = OffsetLog(Lake(settings.lake).transactions)
     schema = {"partition": pl.Int32, "end": pl.Int64, "whole_from_ms": pl.Int64}
     ranges = log.ranges()
     if not ranges:
@@ -104,20 +106,18 @@ def _known(settings: Settings) -> pl.DataFrame:
 
 
 def _models(served: pl.DataFrame, registry: Registry) -> tuple[dict, dict[str, str]]:
-    """The models that ``served`` names, by version; and why of those that cannot be used."""
-    from mlflow.exceptions import MlflowException
-
+    """The models that ``served`` names, by version; and why the others cannot be used."""
     models, unusable = {}, {}
     for version in pl.concat([served["model_version"], served["shadow_model_version"]]).unique().drop_nulls().sort():
         try:
             models[version] = registry.load(version).open()
-        except (ValueError, MlflowException) as error:
-            unusable[version] = str(error).splitlines()[0]
+        except (ValueError, MlflowError) as error:
+            unusable[version] = str(error)
     return models, unusable
 
 
 def _tables(served: pl.DataFrame, folder: Path) -> tuple[dict, dict[str, str]]:
-    """The risk tables that ``served`` names, by file name; and why of those that cannot be used."""
+    """The risk tables that ``served`` names, by file name; and why the others cannot be used."""
     from fraud_core.features.merchant_risk import rows_of_table
 
     tables, unusable = {}, {}
@@ -125,5 +125,5 @@ def _tables(served: pl.DataFrame, folder: Path) -> tuple[dict, dict[str, str]]:
         try:
             tables[name] = rows_of_table(pl.read_parquet(folder / name))
         except FileNotFoundError:
-            unusable[name] = f"it is not in {folder} any more"
+            unusable[name] = f"it is no longer in {folder}"
     return tables, unusable

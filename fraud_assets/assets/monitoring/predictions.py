@@ -9,6 +9,7 @@ from fraud_assets.lake.offset_log import OffsetLog
 from fraud_assets.resources import KafkaResource
 from fraud_core.settings import Settings
 from fraud_core.topics import PREDICTIONS
+from fraud_io.folders import Lake
 
 _CHUNK = 50_000
 
@@ -24,12 +25,12 @@ def predictions(
 ) -> dg.MaterializeResult:
     """One row per decision in the topic `fraud_predictions`, everything that was decided until the run.
 
-    Whoever reads them gets a transaction once: a micro-batch that was decided twice has written the same bytes twice.
-    They are for judging models, never for training one.
+    Readers get a transaction once: a micro-batch that was decided twice wrote the same bytes twice. They are for
+    judging models, never for training one.
     """
-    from fraud_core.decisions.prediction_table import SERVED_COLUMNS, decode_predictions
+    from fraud_core.decisions.prediction_table import PREDICTION_COLUMNS, decode_predictions
 
-    log = OffsetLog(settings.lake / "predictions")
+    log = OffsetLog(Lake(settings.lake).predictions)
     new = log.pending(*kafka.offsets(PREDICTIONS.name))
     if len(new):
         with log.append(new) as folder:
@@ -42,7 +43,7 @@ def predictions(
                 context.log.info(f"{number * _CHUNK + len(chunk)} of {len(new)} new predictions")
     else:
         context.log.info("no new predictions since the last run")
-    known = log.scan(SERVED_COLUMNS)
+    known = log.scan(PREDICTION_COLUMNS)
     counts = known.select(rows=pl.len(), flagged=pl.col("prediction").sum(), reviewed=pl.col("review_sample").sum())
     counted = counts.collect().row(0, named=True)
     by_model = known.group_by("model_version").len().sort("model_version", nulls_last=True).collect()
@@ -54,6 +55,6 @@ def predictions(
             "flagged": counted["flagged"],
             "in_review_sample": counted["reviewed"],
             "rows_by_model_version": {version or "none": rows for version, rows in by_model.iter_rows()},
-            "path": dg.MetadataValue.path(settings.lake / "predictions"),
+            "path": dg.MetadataValue.path(Lake(settings.lake).predictions),
         }
     )

@@ -1,12 +1,12 @@
-"""Asset ``promotion``: does what the evidence of the hour asks for."""
+"""Asset ``promotion``: makes the move that this hour's evidence calls for."""
 
 import dagster as dg
 
 from fraud_assets.assets.monitoring.champion_quality import ChampionQuality
 from fraud_assets.assets.monitoring.model_comparison import ModelComparison
-from fraud_assets.promotion_log import promotion_log
 from fraud_assets.registry import Registry
 from fraud_core.settings import Settings
+from fraud_io.folders import Lake
 
 
 @dg.asset(group_name="monitoring", kinds={"mlflow"}, owners=["team:fraud-ml"])
@@ -18,8 +18,8 @@ def promotion(
 ) -> dg.MaterializeResult:
     """One move at most per run: roll the champion back, promote the challenger, or take a worse one out of Staging.
 
-    Nothing is moved that has changed since the evidence was taken. A version that was rolled back comes back by
-    ./run promote only, so two versions never take turns.
+    No version moves that has changed since the evidence was taken. Only ./run promote brings back a version that was
+    rolled back, so two versions never alternate.
     """
     registry = Registry(settings, f"dagster run {context.run.run_id}")
     done = move(settings, registry, model_comparison, champion_quality)
@@ -28,7 +28,7 @@ def promotion(
             "done": done,
             "champion": registry.champion() or "none",
             "challenger": registry.challenger() or "none",
-            "promotion_log": dg.MetadataValue.path(promotion_log(settings)),
+            "promotion_log": dg.MetadataValue.path(Lake(settings.lake).promotions),
         }
     )
 
@@ -45,7 +45,7 @@ def move(settings: Settings, registry: Registry, comparison: ModelComparison, qu
     if verdict.action == "wait":
         return f"nothing: {why}"
     if (comparison.champion, comparison.challenger) != (champion, challenger):
-        return "nothing: the models were changed since they were compared"
+        return "nothing: the models have changed since they were compared"
     if verdict.action == "archive":
         registry.move(challenger, "Archived", why, verdict.figures)
         return f"version {challenger} has left Staging: {why}"

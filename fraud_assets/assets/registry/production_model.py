@@ -5,10 +5,10 @@ from typing import Any
 import dagster as dg
 
 from fraud_assets.assets.registry.registered_model import RegisteredVersion
-from fraud_assets.promotion_log import promotion_log
 from fraud_assets.registry import Registry
 from fraud_core.promotion.gates import GateResult
 from fraud_core.settings import Settings
+from fraud_io.folders import Lake
 
 
 @dg.asset(group_name="registry", kinds={"mlflow"}, owners=["team:fraud-ml"])
@@ -30,6 +30,6 @@ def production_model(
             "candidate": registered_model.version,
             "candidate_stage": registry.stage(registered_model.version),
             "reason": place.reason,
-            "promotion_log": dg.MetadataValue.path(promotion_log(settings)),
+            "promotion_log": dg.MetadataValue.path(Lake(settings.lake).promotions),
         }
     )

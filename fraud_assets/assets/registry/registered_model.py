@@ -7,9 +7,9 @@ import dagster as dg
 import polars as pl
 
 from fraud_assets.checks import blocking, result
-from fraud_assets.lake.io_managers import StoredModel
 from fraud_assets.registry import Registry, servable_champion
 from fraud_core.model.calibration import Calibration
+from fraud_core.model.stored import StoredModel
 from fraud_core.model.threshold import Threshold
 from fraud_core.promotion.gates import GateResult, Promotion, next_stage
 from fraud_core.settings import Settings
@@ -23,7 +23,7 @@ class RegisteredVersion:
     place: Promotion
 
 
-# Trees grow one after the other, so as many as a check can afford tell whether all would come out the same.
+# Trees grow one after the other, so the first ones, which a check can afford, show whether all would be the same.
 TREES_GROWN_AGAIN = 20
 
 
@@ -34,8 +34,8 @@ TREES_GROWN_AGAIN = 20
     io_manager_key="record",
     check_specs=blocking(
         "registered_model",
-        is_what_was_evaluated="The registry gives back the model that was evaluated, to the bit.",
-        reproduces="Its logged parameters and data give its first trees again, to the bit; ./run reproduce makes all.",
+        is_what_was_evaluated="The registry returns the model that was evaluated, bit for bit.",
+        reproduces="Its logged parameters and data give its first trees again, bit for bit; ./run reproduce grows all.",
     ),
 )
 def registered_model(
@@ -81,16 +81,17 @@ def registered_model(
                 f"{settings.mlflow_address}/#/experiments/{mlflow.active_run().info.experiment_id}/runs/{run_id}"
             ),
         },
-        check_results=check(tuned_model, registry.load(version), balanced_training_set, settings.seed),
+        check_results=check(tuned_model, registry.load(version), balanced_training_set, settings),
     )
 
 
-def check(evaluated: StoredModel, logged: StoredModel, balanced: pl.DataFrame, seed: int) -> list[dg.AssetCheckResult]:
-    from fraud_core.features.table import FEATURES
-    from fraud_core.training.search import refit
+def check(
+    evaluated: StoredModel, logged: StoredModel, balanced: pl.DataFrame, settings: Settings
+) -> list[dg.AssetCheckResult]:
+    from fraud_core.training.recipe import grow_trees
 
     trees = logged.booster().get_dump(with_stats=True)[:TREES_GROWN_AGAIN]
-    again = refit(balanced, FEATURES, {**logged.card["params"], "n_estimators": len(trees)}, seed)
+    again = grow_trees(balanced, {**logged.card["params"], "n_estimators": len(trees)}, settings)
     return [
         result("is_what_was_evaluated", logged.ubj == evaluated.ubj),
         result("reproduces", again.get_dump(with_stats=True) == trees, trees=len(trees)),

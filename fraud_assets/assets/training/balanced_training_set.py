@@ -9,7 +9,6 @@ from fraud_assets.checks import blocking, features_are_finite, result
 from fraud_assets.lineage import log_dataset
 from fraud_assets.plots import as_table
 from fraud_core.settings import Settings
-from fraud_core.timestamps import DAY_MS
 
 
 @dg.asset(
@@ -32,16 +31,13 @@ def balanced_training_set(
 ):
     """One row per transaction of the training period, and one per synthetic fraud that SMOTE made from those.
 
-    The share of frauds is the one that did best on later rows, with SMOTE inside the folds; none is a candidate too.
+    The SMOTE ratio is the one that did best on later rows, with SMOTE inside the folds; 0 is a candidate too.
     """
-    from fraud_core.features.table import FEATURES
-    from fraud_core.training.balancing import balance
-    from fraud_core.training.search import choose_smote_ratio
+    from fraud_core.training.recipe import balance_rows, choose_ratio
 
     train = training_set.filter(pl.col("split") == "train")
-    gap_ms = settings.label_delay_days * DAY_MS
-    choice = choose_smote_ratio(train, FEATURES, gap_ms=gap_ms, folds=settings.search_folds, seed=settings.seed)
-    balanced = balance(train, FEATURES, choice.ratio, settings.seed)
+    choice = choose_ratio(train, settings)
+    balanced = balance_rows(train, choice.ratio, settings)
 
     log_dataset(mlflow, balanced, "balanced_training_set", context.partition_key, "final fit")
     mlflow.log_params({"smote_ratio": choice.ratio, "seed": settings.seed, "search_folds": settings.search_folds})

@@ -45,7 +45,7 @@ def training_set(
 ):
     """One row per transaction whose label was known at the end of the day, with its features at the time it arrived.
 
-    `split` says what a row is for: train, validation or test, each later than the one before by the label delay.
+    `split` is train, validation or test, each a label delay later than the one before.
     """
     from fraud_core.training.training_set import build_training_set
 
@@ -72,14 +72,14 @@ def training_set(
 
 @dataclass(frozen=True)
 class Training:
-    """as_of_ms : what a training was as of. labels : up to which offsets it knew the labels."""
+    """as_of_ms : the as-of time of a training. labels : the offsets up to which it knew the labels."""
 
     as_of_ms: int
     labels: Offsets
 
 
 def last_training(instance: dg.DagsterInstance) -> Training | None:
-    """The newest one that got as far as its training set; None before the first."""
+    """The newest training that reached its training set; None before the first."""
     event = instance.get_latest_materialization_event(dg.AssetKey("training_set"))
     if event is None or event.asset_materialization is None:
         return None

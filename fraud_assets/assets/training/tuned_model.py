@@ -7,15 +7,12 @@ import dagster as dg
 import polars as pl
 
 from fraud_assets.checks import blocking, result
-from fraud_assets.lake.io_managers import StoredModel
 from fraud_assets.partitions import as_of_ms
 from fraud_assets.plots import as_markdown, as_table
 from fraud_core import plots
+from fraud_core.model.stored import StoredModel
 from fraud_core.settings import Settings
 from fraud_core.timestamps import DAY_MS
-
-# Until decision_threshold has chosen one: no score is above it.
-FLAGS_NOTHING = 1.0
 
 
 @dg.asset(
@@ -38,64 +35,46 @@ def tuned_model(
 
     It carries the anomaly detector, an isolation forest grown on its real rows.
     """
-    from fraud_core.features.table import FEATURES
-    from fraud_core.model.anomaly import fit_anomaly_detector
-    from fraud_core.model.fraud_model import FraudModel, ModelCard
-    from fraud_core.training.search import refit, tune
+    from fraud_core.training.recipe import fit_model, search_params
     from fraud_core.training.training_set import time_split
 
-    tuning = tune(
+    tuning = search_params(
         balanced_training_set,
-        FEATURES,
-        gap_ms=settings.label_delay_days * DAY_MS,
-        candidates=settings.search_candidates,
-        folds=settings.search_folds,
-        seed=settings.seed,
-        progress=lambda done, all_of, best: context.log.info(f"{done} of {all_of} candidates, best {best:.4f}"),
+        settings,
+        lambda done, all_of, best: context.log.info(f"{done} of {all_of} candidates, best {best:.4f}"),
     )
-    booster = refit(balanced_training_set, FEATURES, tuning.params, settings.seed)
-    real = balanced_training_set.filter(~pl.col("is_synthetic"))
-    card = ModelCard(
-        threshold=FLAGS_NOTHING,
-        base_rate=real["is_fraud"].mean(),
-        training_window=time_split(as_of_ms(context), settings).train,
-        params=tuning.params,
-    )
-
-    detector = fit_anomaly_detector(real, settings.anomaly_share, settings.seed)
+    model = fit_model(balanced_training_set, tuning.params, time_split(as_of_ms(context), settings).train, settings)
 
     best = tuning.table["average_precision"].max()
-    importance = plots.feature_importance(booster.get_score(importance_type="total_gain"))
+    importance = plots.feature_importance(model.booster.get_score(importance_type="total_gain"))
     mlflow.log_params({**tuning.params, "search_candidates": settings.search_candidates})
-    mlflow.log_params({"anomaly_share": settings.anomaly_share, "anomaly_limit": detector.limit})
+    mlflow.log_params({"anomaly_share": settings.anomaly_share, "anomaly_limit": model.anomaly.limit})
     mlflow.log_metric("search_average_precision", best)
     mlflow.log_text(tuning.table.write_csv(), "search.csv")
     mlflow.log_figure(importance, "plots/feature_importance.png")
     return dg.MaterializeResult(
-        value=StoredModel.of(FraudModel.with_detector(booster, card, detector)),
+        value=StoredModel.of(model),
         metadata={
-            "anomaly_limit": detector.limit,
+            "anomaly_limit": model.anomaly.limit,
             "search_average_precision": best,
             "rows_balanced": balanced_training_set.height,
             "settings": tuning.params,
             "candidates": as_table(tuning.table.sort("average_precision", descending=True)),
             "feature_importance": as_markdown(importance),
         },
-        check_results=check(real, settings),
+        check_results=check(balanced_training_set.filter(~pl.col("is_synthetic")), settings),
     )
 
 
 def check(rows: pl.DataFrame, settings: Settings) -> list[dg.AssetCheckResult]:
-    """rows : those that the folds are made of."""
-    from fraud_core.training.split import PurgedTimeSeriesSplit
+    """rows : the real training rows, which the search splits into folds."""
+    from fraud_core.training.recipe import search_folds
 
-    gap_ms = settings.label_delay_days * DAY_MS
-    event_time_ms, is_fraud = (rows[name].to_numpy() for name in ("event_time_ms", "is_fraud"))
-    folds = PurgedTimeSeriesSplit(event_time_ms, is_fraud, settings.search_folds, gap_ms)
+    event_time_ms = rows["event_time_ms"].to_numpy()
     bounds = [
         (event_time_ms[train].max(), event_time_ms[validation].min(), event_time_ms[validation].max())
-        for train, validation in folds.split(event_time_ms)
+        for train, validation in search_folds(rows, settings).split(event_time_ms)
     ]
-    purged = all(start - trained >= gap_ms for trained, start, _ in bounds)
+    purged = all(start - trained >= settings.label_delay_days * DAY_MS for trained, start, _ in bounds)
     ordered = all(end < start for (_, _, end), (_, start, _) in itertools.pairwise(bounds))
     return [result("folds_are_purged", purged and ordered, folds=len(bounds))]

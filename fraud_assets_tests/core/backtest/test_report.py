@@ -1,7 +1,6 @@
 import json
 import re
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -9,20 +8,20 @@ import pytest
 from sklearn.metrics import average_precision_score
 
 from fraud_assets_tests.core.backtest.backtest_results import fold_of, result_of
-from fraud_core.backtest.report import write_report
+from fraud_core.backtest.report import make_report
 from fraud_core.backtest.result import BacktestResult
 from fraud_core.evaluation.report import alerts_at_k, budget_curve, card_precision_at_k
 
 
-def written(result: BacktestResult, folder: Path) -> tuple[dict, str]:
-    write_report(result, folder / "out")
-    return json.loads((folder / "out/report.json").read_text()), (folder / "out/report.html").read_text()
+def written(result: BacktestResult) -> tuple[dict, str]:
+    report = make_report(result)
+    return json.loads(report.json), report.html
 
 
 @pytest.mark.parametrize("folds", [1, 4])
-def test_every_metric_in_the_json_is_the_evaluations(folds, tmp_path):
+def test_every_metric_in_the_json_is_the_evaluations(folds):
     result = result_of(*(fold_of(number) for number in range(folds)))
-    content, page = written(result, tmp_path)
+    content, page = written(result)
     for fold, told in zip(result.folds, content["folds"], strict=True):
         metrics = fold.evaluation.metrics()
         assert {name: told["metrics"][name] for name in metrics} == metrics
@@ -37,9 +36,9 @@ def test_every_metric_in_the_json_is_the_evaluations(folds, tmp_path):
     assert page.count("<svg") == 11
 
 
-def test_pooled_metrics_are_those_of_all_rows_each_with_its_own_folds_threshold(tmp_path):
+def test_pooled_metrics_are_those_of_all_rows_each_with_its_own_folds_threshold():
     folds = [fold_of(0, threshold=0.2), fold_of(1, threshold=0.6)]
-    pooled = written(result_of(*folds), tmp_path)[0]["overall"]["pooled_over_folds"]
+    pooled = written(result_of(*folds))[0]["overall"]["pooled_over_folds"]
     rows = pl.concat(fold.scored for fold in folds)
     assert pooled["average_precision"] == average_precision_score(rows["is_fraud"], rows["score"])
     assert pooled["true_positives"] == sum(fold.evaluation.true_positives for fold in folds)
@@ -49,9 +48,9 @@ def test_pooled_metrics_are_those_of_all_rows_each_with_its_own_folds_threshold(
     )
 
 
-def test_the_days_of_folds_that_overlap_stay_apart(tmp_path):
+def test_the_days_of_folds_that_overlap_stay_apart():
     fold = fold_of(0)
-    content, _ = written(result_of(fold, replace(fold, fold=1)), tmp_path)
+    content, _ = written(result_of(fold, replace(fold, fold=1)))
     pooled = content["overall"]["pooled_over_folds"]
     assert pooled["card_precision_at_100"] == pytest.approx(fold.evaluation.card_precision_at_k)
     assert pooled["alerts_a_day"] == fold.scored["is_flagged"].sum() / 7
@@ -67,36 +66,36 @@ def test_the_budget_curve_is_the_single_budgets_measures():
     assert budget_curve(scored, scores, (10**6,))["caught_cents"][0] == scored.filter("is_fraud")["amount_cents"].sum()
 
 
-def test_the_page_refers_to_nothing_outside_itself(tmp_path):
-    _, page = written(result_of(fold_of(0), fold_of(1)), tmp_path)
+def test_the_page_refers_to_nothing_outside_itself():
+    _, page = written(result_of(fold_of(0), fold_of(1)))
     assert "//" not in re.sub(r"base64,[^\"]*", "", page)
     assert not re.search(r"<script|<link|<iframe|@import|url\((?!#)", page)
     assert all(target.startswith(("#", "data:")) for target in re.findall(r'(?:href|src)="([^"]*)"', page))
 
 
-def test_what_came_from_outside_is_escaped(tmp_path):
+def test_what_came_from_outside_is_escaped():
     hostile = '<script>alert("x")</script>'
     result = result_of(
         fold_of(0), options={hostile: hostile}, warnings={f"labels of {hostile}": 1_204}, columns_used=(hostile,)
     )
-    content, page = written(result, tmp_path)
+    content, page = written(result)
     assert "<script" not in page
     assert page.count("&lt;script&gt;") == 4
     assert "<strong>1,204</strong>" in page
     assert content["data"]["warnings"] == {f"labels of {hostile}": 1_204}
 
 
-def test_a_number_that_is_not_finite_becomes_null_with_a_reason(tmp_path):
+def test_a_number_that_is_not_finite_becomes_null_with_a_reason():
     search = pl.DataFrame({"max_depth": [6], "average_precision": [0.5], "average_precision_std": [float("nan")]})
-    content, _ = written(result_of(replace(fold_of(0), search=search)), tmp_path)
+    content, _ = written(result_of(replace(fold_of(0), search=search)))
     assert content["folds"][0]["search"][0]["average_precision_std"] is None
     assert content["nulls"]["folds.0.search.0.average_precision_std"] == "not a finite number: nan"
     assert content["overall"]["std_over_folds"] is None
     assert content["nulls"]["overall.std_over_folds"] == "one fold has no spread"
 
 
-def test_a_fold_without_an_alert_has_no_precision_and_the_others_are_still_reported(tmp_path):
-    content, page = written(result_of(fold_of(0), fold_of(1, threshold=1.0)), tmp_path)
+def test_a_fold_without_an_alert_has_no_precision_and_the_others_are_still_reported():
+    content, page = written(result_of(fold_of(0), fold_of(1, threshold=1.0)))
     assert content["folds"][1]["metrics"]["precision"] is None
     assert content["folds"][1]["metrics"]["recall"] == 0
     assert content["nulls"]["folds.1.metrics.precision"] == "without an alert there is no precision"
@@ -106,7 +105,7 @@ def test_a_fold_without_an_alert_has_no_precision_and_the_others_are_still_repor
 
 
 @pytest.mark.parametrize("fold", [fold_of(0, rows=40, frauds=1), fold_of(0, threshold=0.0)], ids=["one fraud", "all"])
-def test_one_fraud_or_everything_flagged_can_be_shown(fold, tmp_path):
-    _, page = written(result_of(fold), tmp_path)
+def test_one_fraud_or_everything_flagged_can_be_shown(fold):
+    _, page = written(result_of(fold))
     assert page.count("<svg") == 11
     assert "nan" not in page

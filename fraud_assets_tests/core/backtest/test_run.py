@@ -27,12 +27,21 @@ AS_OF_MS = PROTOCOL.test_start_ms
 SETTINGS = Settings(search_candidates=2, search_folds=2)
 
 
+@pytest.fixture(scope="module")
 def simulated() -> tuple[pl.DataFrame, pl.DataFrame]:
+    """(transactions, labels)"""
     simulator = Simulator(800, seed=1)
     return arrived([simulator.day(FIRST_DAY + day) for day in range(DAYS)])
 
 
-TRANSACTIONS, LABELS = simulated()
+@pytest.fixture
+def transactions(simulated) -> pl.DataFrame:
+    return simulated[0]
+
+
+@pytest.fixture
+def labels(simulated) -> pl.DataFrame:
+    return simulated[1]
 
 
 def backtest(transactions: pl.DataFrame, labels: pl.DataFrame, protocol: Protocol = PROTOCOL) -> BacktestResult:
@@ -43,9 +52,20 @@ def backtest(transactions: pl.DataFrame, labels: pl.DataFrame, protocol: Protoco
 
 
 @pytest.fixture(scope="module")
-def result() -> BacktestResult:
+def result(simulated) -> BacktestResult:
     """Two folds, three days apart; the first is PROTOCOL's."""
-    return backtest(TRANSACTIONS, LABELS, replace(PROTOCOL, folds=2, step_days=3))
+    return backtest(*simulated, replace(PROTOCOL, folds=2, step_days=3))
+
+
+@pytest.fixture(scope="module")
+def altered(simulated) -> BacktestResult:
+    """PROTOCOL's fold alone: other payments in the test period, and labels up to its third day only."""
+    transactions, labels = simulated
+    is_tested = pl.col("event_time_ms") >= AS_OF_MS
+    changed = transactions.filter(~is_tested | (pl.col("offset") % 3 > 0)).with_columns(
+        amount_cents=pl.when(is_tested).then(pl.col("amount_cents") * 3).otherwise("amount_cents"),
+    )
+    return backtest(changed, labels.filter(pl.col("label_time_ms") < AS_OF_MS + 3 * DAY_MS))
 
 
 def learned(fold: FoldResult) -> tuple:
@@ -53,70 +73,67 @@ def learned(fold: FoldResult) -> tuple:
     return fold.params, fold.smote_ratio, fold.importance, fold.calibration, fold.threshold, fold.train_frauds
 
 
-def test_the_test_period_is_scored_once_and_judged(result):
+def test_the_test_period_is_scored_once_and_judged(result, transactions):
     fold = result.folds[0]
-    tested = TRANSACTIONS.filter(pl.col("event_time_ms").is_between(*fold.split.test, closed="left"))
+    tested = transactions.filter(pl.col("event_time_ms").is_between(*fold.split.test, closed="left"))
     assert fold.scored["transaction_id"].equals(tested["transaction_id"])
     assert fold.scored["is_flagged"].equals(fold.scored["score"] >= fold.threshold.value, check_names=False)
     assert fold.evaluation.average_precision > 10 * fold.evaluation.base_rate
     assert 0 < fold.threshold.value < 1
     assert fold.search.height == 2
     assert set(fold.cpu_seconds) == {"features", "smote ratio", "search", "fit", "threshold", "score"}
-    assert result.transactions == TRANSACTIONS.height
+    assert result.transactions == transactions.height
 
 
-def test_the_truth_is_the_last_label_whenever_it_came(result):
+def test_the_truth_is_the_last_label_whenever_it_came(result, labels):
     fold = result.folds[0]
-    last = LABELS.sort("label_time_ms").unique("transaction_id", keep="last")
+    last = labels.sort("label_time_ms").unique("transaction_id", keep="last")
     frauds = set(last.filter("is_fraud")["transaction_id"])
     assert [name in frauds for name in fold.scored["transaction_id"]] == fold.scored["is_fraud"].to_list()
-    assert (LABELS.filter(pl.col("transaction_id").is_in(frauds))["label_time_ms"] > AS_OF_MS + 4 * DAY_MS).any()
+    assert (labels.filter(pl.col("transaction_id").is_in(frauds))["label_time_ms"] > AS_OF_MS + 4 * DAY_MS).any()
 
 
-def test_no_later_label_changes_what_is_learned_or_a_score_from_before_it(result):
+def test_no_later_label_changes_what_is_learned_or_a_score_from_before_it(result, transactions, labels):
     later_ms = AS_OF_MS + 2 * DAY_MS
     is_later = pl.col("label_time_ms") > later_ms
-    turned = LABELS.with_columns(is_fraud=pl.when(is_later).then(~pl.col("is_fraud")).otherwise("is_fraud"))
-    new = TRANSACTIONS.sample(500, seed=1).select("transaction_id", is_fraud=True, source=pl.lit("customer"))
-    new = new.with_columns(label_time_ms=later_ms + 1, partition=0, offset=pl.int_range(pl.len()) + LABELS.height)
+    turned = labels.with_columns(is_fraud=pl.when(is_later).then(~pl.col("is_fraud")).otherwise("is_fraud"))
+    new = transactions.sample(500, seed=1).select("transaction_id", is_fraud=True, source=pl.lit("customer"))
+    new = new.with_columns(label_time_ms=later_ms + 1, partition=0, offset=pl.int_range(pl.len()) + labels.height)
     fold = result.folds[0]
-    (other,) = backtest(TRANSACTIONS, pl.concat([turned, new.select(LABELS.columns).cast(LABELS.schema)])).folds
+    (other,) = backtest(transactions, pl.concat([turned, new.select(labels.columns).cast(labels.schema)])).folds
     assert learned(other) == learned(fold)
     before = pl.col("event_time_ms") < later_ms
     assert other.scored.filter(before)["score"].equals(fold.scored.filter(before)["score"])
     assert other.evaluation != fold.evaluation
 
 
-def test_no_transaction_of_the_test_changes_what_is_learned(result):
-    is_tested = pl.col("event_time_ms") >= AS_OF_MS
-    changed = TRANSACTIONS.filter(~is_tested | (pl.col("offset") % 3 > 0)).with_columns(
-        amount_cents=pl.when(is_tested).then(pl.col("amount_cents") * 3).otherwise("amount_cents"),
-    )
-    assert learned(backtest(changed, LABELS).folds[0]) == learned(result.folds[0])
+def test_no_transaction_of_the_test_changes_what_is_learned(altered, result):
+    assert altered.transactions < result.transactions
+    assert learned(altered.folds[0]) == learned(result.folds[0])
 
 
-def test_a_single_fold_learns_the_same_and_a_test_younger_than_the_labels_is_pointed_out(result):
+def test_a_test_younger_than_the_labels_is_pointed_out(altered, result):
     assert result.warnings == {}
-    early = backtest(TRANSACTIONS, LABELS.filter(pl.col("label_time_ms") < AS_OF_MS + 3 * DAY_MS))
-    assert learned(early.folds[0]) == learned(result.folds[0])
-    (warning,) = early.warnings
+    (warning,) = altered.warnings
     assert warning.startswith(
         "test transactions after 2026-02-14, whose labels may not all have come (the newest label"
     )
 
 
-def test_a_period_of_one_class_is_refused_before_anything_is_computed():
+def test_a_period_of_one_class_is_refused_before_anything_is_computed(transactions, labels):
     lines = []
-    genuine = LABELS.filter(~pl.col("is_fraud"))
-    folds = make_folds(PROTOCOL, TRANSACTIONS["event_time_ms"])
+    genuine = labels.filter(~pl.col("is_fraud"))
+    folds = make_folds(PROTOCOL, transactions["event_time_ms"])
     with pytest.raises(ValueError, match=r"the train period .* 0 of them fraud; it needs both classes"):
-        run_backtest(TRANSACTIONS, genuine, folds, SETTINGS, exclude_known_compromised=False, progress=lines.append)
+        run_backtest(transactions, genuine, folds, SETTINGS, exclude_known_compromised=False, progress=lines.append)
     assert lines == []
 
 
-def test_the_cards_left_out_are_those_of_the_handbook_when_labels_come_a_delay_after_their_transactions():
-    frauds = set(LABELS.filter("is_fraud")["transaction_id"])
-    labels = TRANSACTIONS.filter(pl.col("transaction_id").is_in(frauds)).select(
+def test_the_cards_left_out_are_those_of_the_handbook_when_labels_come_a_delay_after_their_transactions(
+    transactions, labels
+):
+    frauds = set(labels.filter("is_fraud")["transaction_id"])
+    labels = transactions.filter(pl.col("transaction_id").is_in(frauds)).select(
         "transaction_id",
         is_fraud=True,
         source=pl.lit("analyst"),
@@ -124,12 +141,12 @@ def test_the_cards_left_out_are_those_of_the_handbook_when_labels_come_a_delay_a
         partition=pl.lit(0, pl.Int32),
         offset=pl.int_range(pl.len(), dtype=pl.Int64),
     )
-    (fold,) = make_folds(replace(PROTOCOL, test_days=7), TRANSACTIONS["event_time_ms"])
-    test = TRANSACTIONS.filter(pl.col("event_time_ms") >= AS_OF_MS)
-    is_known = has_known_fraud(test, TRANSACTIONS, labels, fold, 7)
+    (fold,) = make_folds(replace(PROTOCOL, test_days=7), transactions["event_time_ms"])
+    test = transactions.filter(pl.col("event_time_ms") >= AS_OF_MS)
+    is_known = has_known_fraud(test, transactions, labels, fold, 7)
 
-    days = [(user, time_ms // DAY_MS - FIRST_DAY) for user, time_ms in TRANSACTIONS["user_id", "event_time_ms"].rows()]
-    fraud_days = [at for at, name in zip(days, TRANSACTIONS["transaction_id"], strict=True) if name in frauds]
+    days = [(user, time_ms // DAY_MS - FIRST_DAY) for user, time_ms in transactions["user_id", "event_time_ms"].rows()]
+    fraud_days = [at for at, name in zip(days, transactions["transaction_id"], strict=True) if name in frauds]
     # The handbook's training week ends with train_end; each test day adds the frauds of one more day.
     defrauded = {user for user, day in fraud_days if 34 <= day < 41}
     expected = []
@@ -140,11 +157,11 @@ def test_the_cards_left_out_are_those_of_the_handbook_when_labels_come_a_delay_a
     assert 0 < sum(expected) < len(expected)
 
 
-def test_a_card_whose_fraud_was_labelled_too_late_stays():
-    (fold,) = make_folds(PROTOCOL, TRANSACTIONS["event_time_ms"])
-    test = TRANSACTIONS.filter(pl.col("event_time_ms") >= AS_OF_MS)
-    late = LABELS.with_columns(label_time_ms=pl.lit(fold.split.test[1]))
-    assert not has_known_fraud(test, TRANSACTIONS, late, fold, 7).any()
+def test_a_card_whose_fraud_was_labelled_too_late_stays(transactions, labels):
+    (fold,) = make_folds(PROTOCOL, transactions["event_time_ms"])
+    test = transactions.filter(pl.col("event_time_ms") >= AS_OF_MS)
+    late = labels.with_columns(label_time_ms=pl.lit(fold.split.test[1]))
+    assert not has_known_fraud(test, transactions, late, fold, 7).any()
 
 
 def test_each_fold_trains_for_itself(result):

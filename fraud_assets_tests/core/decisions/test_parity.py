@@ -23,7 +23,7 @@ MODELS = {"1": model(1, 0.3), "2": model(2)}
 
 
 def serve(stream: pl.DataFrame, bounds: list[int], arms: np.ndarray) -> pl.DataFrame:
-    """As the stream does: in micro-batches, each partition with the histories it has; SERVED_COLUMNS."""
+    """As the stream does: in micro-batches, each partition with the histories it has; PREDICTION_COLUMNS."""
     histories: dict[tuple[int, str], bytes] = {}
     served = []
     for begin, end in itertools.pairwise(bounds):
@@ -96,11 +96,13 @@ def test_a_decision_on_nothing_and_a_null_in_place_of_a_number_are_found(stream)
 
 
 def test_an_earlier_transaction_that_is_not_in_the_lake_shows_in_the_features_of_later_ones(stream):
-    user = stream["user_id"].mode()[0]
-    first = stream.filter(pl.col("user_id") == user).head(1)
+    of_user = stream.filter(pl.col("user_id") == "u0")
+    first, later = of_user.head(1), of_user.tail(-1)
     rest = stream.join(first, on="transaction_id", how="anti")
     found = differences(as_served(stream).join(first, on="transaction_id", how="anti"), rest, TABLES, MODELS)
-    assert set(found["transaction_id"]) <= set(stream.filter(pl.col("user_id") == user)["transaction_id"])
+    counted = found.filter(pl.col("field") == "rolling_count_7d")
+    assert set(found["transaction_id"]) == set(counted["transaction_id"]) == set(later["transaction_id"])
+    assert (counted["served"] - counted["recomputed"]).to_list() == [1.0] * later.height
 
 
 def test_without_a_model_there_is_no_score_to_compare_and_the_features_still_are():

@@ -102,6 +102,14 @@ def test_without_a_model_the_score_is_null_and_the_prediction_zero():
     assert [prediction[name] for name in ("score", "threshold", "model_version", "shadow_prediction")] == [None] * 4
 
 
+@given(st.lists(st.floats(-1e16, 1e16, exclude_min=True, exclude_max=True), min_size=1, max_size=len(FEATURES)))
+def test_numbers_up_to_ten_to_the_sixteen_are_written_in_their_shortest_form(numbers):
+    """No feature is larger: a thousand of the largest amounts come to 1e12. orjson writes the reference."""
+    row = np.resize(np.array(numbers), (1, len(FEATURES)))
+    (encoded,) = encode_predictions(one_transaction(), row, decided(1), {}, [None])
+    assert encoded.endswith(b'"features":' + orjson.dumps(dict(zip(FEATURES, row[0].tolist(), strict=True))) + b"}")
+
+
 @pytest.mark.parametrize("name", ['a"b', "a\\b", "a],[b", "ünï", "a\nb", "%b", "\x00"])
 def test_names_are_escaped(name):
     zeros = np.zeros((1, len(FEATURES)))

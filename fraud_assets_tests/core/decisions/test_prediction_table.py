@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from fraud_assets_tests.core.streams import streams
 from fraud_core.decisions.prediction import Anomaly, Decisions, Scored, encode_predictions
-from fraud_core.decisions.prediction_table import SERVED_COLUMNS, decode_predictions
+from fraud_core.decisions.prediction_table import PREDICTION_COLUMNS, decode_predictions
 from fraud_core.features.table import FEATURES
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
@@ -26,7 +26,7 @@ def test_the_table_holds_what_was_encoded(transactions, data):
     anomaly = Anomaly(champion.scores, 0.5)
     decisions = Decisions(champion, challenger, arms, 0.25, model_is_confirmed=True, anomaly=anomaly)
     served = decode_predictions(encode_predictions(transactions, matrix, decisions, {}, [None] * n))
-    assert served.schema == pl.Schema(SERVED_COLUMNS)
+    assert served.schema == pl.Schema(PREDICTION_COLUMNS)
     assert served.select(FEATURES).to_numpy().tolist() == matrix.tolist()
     assert served["score"].to_list() == np.where(arms, challenger.scores, champion.scores).tolist()
     assert served["anomaly_score"].to_list() == champion.scores.tolist()
@@ -55,4 +55,4 @@ def test_no_model_gives_nulls():
 
 
 def test_no_messages_give_an_empty_table():
-    assert decode_predictions([]).schema == pl.Schema(SERVED_COLUMNS)
+    assert decode_predictions([]).schema == pl.Schema(PREDICTION_COLUMNS)

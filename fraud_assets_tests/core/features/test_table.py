@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from fraud_assets_tests.core.streams import START_MS, cuts, streams
 from fraud_core.features import table
+from fraud_core.features.fold import WINDOWS
 from fraud_core.features.merchant_risk import MerchantRisk
-from fraud_core.features.table import FEATURES, WINDOWS, compute_features, users_of
+from fraud_core.features.table import FEATURES, compute_features, users_of
 from fraud_core.payments.transaction import COLUMNS
 
 NO_RISK = MerchantRisk.empty()

@@ -11,12 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fraud_core.input_files.bulk_check import proven_labels, proven_transactions
+from fraud_core.input_files.bulk_check import proven_labels, proven_transactions, rules_of
 from fraud_core.input_files.chunks import chunks_of
 from fraud_core.input_files.decoded_rows import decode_label_rows, decode_transaction_rows
 from fraud_core.input_files.messages import LABEL_COLUMNS, TRANSACTION_COLUMNS
 from fraud_core.input_files.refused import Refused
+from fraud_core.schema import load_schema
 from fraud_core.timestamps import parse_rfc3339_ms
+from fraud_core.topics import TRANSACTIONS
 
 NOW_MS = parse_rfc3339_ms("2026-06-01T00:00:00Z")
 GOOD = {
@@ -181,3 +183,41 @@ def test_proven_labels_are_accepted_row_by_row_with_the_same_values(rows):
         assert refused.counts.total() == 0
         dated = decoded.with_columns(label_time_ms=pl.when(pl.Series(is_dated, dtype=pl.Boolean)).then("label_time_ms"))
         assert proven.equals(dated.select(proven.columns))
+
+
+def test_the_schemas_rules_are_what_the_bulk_check_applies():
+    """Of a schema with other limits the proof is another one, without a line of code."""
+    schema = load_schema(TRANSACTIONS.schema)
+    properties = schema["properties"]
+    properties["currency"] |= {"pattern": r"^[A-Z]{2}\d$", "maxLength": 3, "enum": ["AB1", "AB2", "ABC"]}
+    properties["latitude"] |= {"minimum": 10}
+    rules = rules_of(schema)
+    rows = pl.DataFrame({"currency": ["AB1", "AB2", "ABC", "AB3", "AB٣"], "latitude": [10.0, 9.5, 10.0, 80.0, 80.0]})
+    good = rows.select(rules["currency"].is_good(pl.col("currency")), rules["latitude"].is_good(pl.col("latitude")))
+    assert good.rows() == [(True, True), (True, False), (False, True), (False, True), (False, True)]
+
+
+@pytest.mark.parametrize(
+    ("name", "keyword"),
+    [
+        ("currency", {"format": "iso4217"}),
+        ("currency", {"pattern": r"^\w{3}$"}),
+        ("amount", {"exclusiveMinimum": 0}),
+        ("amount", {"type": "integer"}),
+        ("amount", {"type": ["string", "number"]}),
+        ("channel", {"enum": ["chip", 7]}),
+        ("timestamp", {"pattern": "^[0-9]{4}$"}),
+        ("timestamp", {"maxLength": 20}),
+    ],
+)
+def test_a_rule_that_the_bulk_check_does_not_follow_is_an_error(name, keyword):
+    schema = load_schema(TRANSACTIONS.schema)
+    schema["properties"][name] |= keyword
+    with pytest.raises(ValueError, match="does not follow"):
+        rules = rules_of(schema)
+        pl.select(rules[name].is_good(pl.lit("EUR")))
+
+
+def test_a_rule_of_the_message_that_the_bulk_check_does_not_follow_is_an_error():
+    with pytest.raises(ValueError, match="does not follow"):
+        rules_of(load_schema(TRANSACTIONS.schema) | {"dependentRequired": {"latitude": ["longitude"]}})

@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fraud_core.labels.known import LABEL_COLUMNS
-from fraud_core.labels.quarantine import Batch, received_day, suspicious, without
-from fraud_core.labels.quarantine_log import QuarantineLog
+from fraud_core.labels.quarantine import received_day, suspicious, without
 from fraud_core.simulation.simulator import Simulator
 from fraud_core.timestamps import DAY_MS
 
@@ -187,38 +186,3 @@ def test_few_labels_are_never_held(drawn):
     named = [(f"t{number}", is_fraud, source, day * DAY_MS) for number, is_fraud, source, day in drawn[:19]]
     labels = pl.DataFrame(named, schema=list(LABEL_COLUMNS)[:4], orient="row")
     assert suspicious(arrived(labels).cast(LABEL_COLUMNS), 150 * DAY_MS) == []
-
-
-FLOOD = Batch("customer", "2026-03-01", "3,000 labels say fraud", 3_000, {0: (5, 900), 1: (7, 800)})
-
-
-def test_the_log_holds_a_batch_until_a_person_releases_it_and_never_holds_it_again(tmp_path):
-    log = QuarantineLog(tmp_path)
-    assert (log.held(), log.blocks_promotion(), len(log)) == ([], None, 0)
-    assert log.hold([FLOOD], "run 1") == [FLOOD]
-    assert log.hold([FLOOD], "run 2") == []
-    assert log.held() == [FLOOD]
-    assert log.blocks_promotion() == (
-        "labels are in quarantine, look at ./run labels and release or correct them: "
-        "customer/2026-03-01 (3,000 labels say fraud)"
-    )
-    assert log.release("customer", "the bank confirmed them", "ann") == [FLOOD]
-    assert (log.held(), log.blocks_promotion(), log.released()) == ([], None, {FLOOD.name})
-    assert log.hold([FLOOD], "run 3") == []
-    # Who looks back sees what a run of then could not see.
-    assert (len(log), log.held(0), log.held(1), log.held(2)) == (2, [], [FLOOD], [])
-
-
-def test_a_batch_that_grows_is_held_as_a_whole(tmp_path):
-    log, grown = QuarantineLog(tmp_path), Batch("customer", "2026-03-01", "more", 3_100, {0: (5, 990), 1: (7, 800)})
-    log.hold([FLOOD], "run 1")
-    assert log.hold([grown], "run 2") == [grown]
-    assert log.held() == [grown]
-
-
-def test_a_name_that_is_not_held_cannot_be_released(tmp_path):
-    log = QuarantineLog(tmp_path)
-    log.hold([FLOOD], "run 1")
-    with pytest.raises(LookupError, match="no batch or source called analyst is in quarantine; there are: customer/20"):
-        log.release("analyst", "why not", "ann")
-    assert len(log) == 1

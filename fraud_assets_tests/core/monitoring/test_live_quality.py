@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
-from fraud_core.decisions.prediction_table import SERVED_COLUMNS
+from fraud_core.decisions.prediction_table import PREDICTION_COLUMNS
 from fraud_core.decisions.review import recall_by_review
-from fraud_core.evaluation.decision_quality import Interval
+from fraud_core.evaluation.decision_quality import Estimate
 from fraud_core.evaluation.intervals import METRICS, card_intervals
 from fraud_core.evaluation.report import evaluate
 from fraud_core.features.table import FEATURES
@@ -25,7 +25,7 @@ NOW_DAY = 60
 
 
 def served(rows: list[dict]) -> pl.DataFrame:
-    """SERVED_COLUMNS of rows that say what matters to a test; day is the event's."""
+    """PREDICTION_COLUMNS of rows that say what matters to a test; day is the event's."""
     usual = {"user_id": "u", "score": 0.5, "threshold": 0.5, "model_version": "1", "arm": "champion", "amount": 10.0}
     filled = [
         {
@@ -40,7 +40,7 @@ def served(rows: list[dict]) -> pl.DataFrame:
         }
         for number, row in enumerate(rows)
     ]
-    return pl.DataFrame(filled, schema=SERVED_COLUMNS)
+    return pl.DataFrame(filled, schema=PREDICTION_COLUMNS)
 
 
 def labels(*rows: tuple[str, bool, str, float]) -> pl.DataFrame:
@@ -262,7 +262,7 @@ def test_the_recall_from_the_review_sample_is_right_on_average_and_its_interval_
 
 def test_a_review_of_everything_leaves_nothing_open():
     figure = recall_by_review(passed(1_000, 60, 20, 1.0, seed=0))
-    assert figure == Interval(100 / 180, 100 / 180, 100 / 180)
+    assert figure == Estimate(100 / 180, 100 / 180, 100 / 180)
 
 
 def test_a_sample_without_a_find_says_how_much_may_still_be_hidden():

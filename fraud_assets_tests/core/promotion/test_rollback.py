@@ -1,7 +1,7 @@
 import numpy as np
 import polars as pl
 
-from fraud_core.decisions.prediction_table import SERVED_COLUMNS
+from fraud_core.decisions.prediction_table import PREDICTION_COLUMNS
 from fraud_core.features.table import FEATURES
 from fraud_core.promotion.rollback import FRESH_DAYS, decisions_of, fresh_until_ms, rollback_gate
 from fraud_core.timestamps import DAY_MS
@@ -75,7 +75,7 @@ def test_decisions_are_those_of_the_version_as_champion_while_it_was_in_producti
             "offset": range(len(rows)),
             **dict.fromkeys(FEATURES, 2.5),
         },
-        schema_overrides={name: kind for name, kind in SERVED_COLUMNS.items() if name not in ("arm",)},
+        schema_overrides={name: kind for name, kind in PREDICTION_COLUMNS.items() if name not in ("arm",)},
     )
     found = decisions_of(served, "2", 10, 30)
     assert found["event_time_ms"].to_list() == [990, 980]

@@ -13,6 +13,7 @@ from fraud_core.simulation.population import make_population
 from fraud_core.simulation.simulator import Simulator, customers_for
 from fraud_core.simulation.state import Simulation
 from fraud_core.timestamps import DAY_MS, HOUR_MS
+from fraud_io.simulation_folder import SimulationFolder
 
 CUSTOMERS, SEED, FIRST_DAY, DAYS = 600, 7, 20_500, 60
 
@@ -147,8 +148,8 @@ def test_a_saved_simulation_goes_on_where_it_stopped_with_the_labels_it_owed(tmp
     labels = Simulator(CUSTOMERS, SEED).day(FIRST_DAY).labels
     stopped = Simulation(CUSTOMERS, SEED, FIRST_DAY, row=17)
     stopped.expect(labels)
-    stopped.save(tmp_path)
-    resumed = Simulation.load(tmp_path)
+    SimulationFolder(tmp_path).save(stopped)
+    resumed = SimulationFolder(tmp_path).load()
     assert (resumed.customers, resumed.seed, resumed.day, resumed.row) == (CUSTOMERS, SEED, FIRST_DAY, 17)
 
     half = labels["label_time_ms"].sort()[len(labels) // 2]
@@ -161,7 +162,7 @@ def test_a_saved_simulation_goes_on_where_it_stopped_with_the_labels_it_owed(tmp
 
 
 def test_without_a_saved_simulation_there_is_none(tmp_path):
-    assert Simulation.load(tmp_path) is None
+    assert SimulationFolder(tmp_path).load() is None
 
 
 def test_everybody_who_pays_or_is_paid_has_a_name():

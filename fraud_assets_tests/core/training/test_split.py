@@ -90,7 +90,7 @@ def test_folds_are_ordered_purged_by_the_gap_and_validate_each_later_row_once(ro
             assert times[train].max() + gap_ms < times[validation].min()
 
 
-@given(st.sets(st.integers(10**6, 2 * 10**6), min_size=2, max_size=60), st.integers(2, 5))
+@given(st.sets(st.integers(10**6, 2 * 10**6 - 2), min_size=2, max_size=60), st.integers(2, 5))
 def test_each_fold_validates_on_as_many_frauds_wherever_they_lie(fraud_times, n_splits):
     times = np.array([0, *fraud_times, 2 * 10**6 - 1])
     is_fraud = np.isin(times, list(fraud_times))

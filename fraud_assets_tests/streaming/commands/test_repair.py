@@ -1,4 +1,4 @@
-"""A checkpoint with a file that is not whole: refused with the file's name, and what a repair writes into it."""
+"""A checkpoint with a file that is corrupt: refused with the file's name, and what a repair writes into it."""
 
 import pytest
 
@@ -32,7 +32,7 @@ def test_a_file_cut_at_any_byte_is_refused_by_its_name(checkpoint, name):
     whole = file.read_bytes()
     for size in range(len(whole)):
         file.write_bytes(whole[:size])
-        with pytest.raises(OperatorError, match=f"{name} is not whole"):
+        with pytest.raises(OperatorError, match=f"{name} is corrupt"):
             checkpoint.check()
     file.write_bytes(whole)
     checkpoint.check()

@@ -34,5 +34,5 @@ def test_a_plan_cut_at_any_byte_is_refused_by_its_name(tmp_path):
     whole = (tmp_path / "1.json").read_bytes()
     for size in range(len(whole)):
         (tmp_path / "1.json").write_bytes(whole[:size])
-        with pytest.raises(OperatorError, match=r"1\.json is not whole"):
+        with pytest.raises(OperatorError, match=r"1\.json is corrupt"):
             PlanLog(tmp_path).last()

@@ -1,90 +1,52 @@
 """The job itself, with a real Spark, broker and store: killed, bereft of its store, started again, stopped."""
 
+import os
 import re
-import signal
-import subprocess
-import sys
-import time
-import urllib.request
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import orjson
 import polars as pl
 import psutil
 import pytest
-from confluent_kafka import Consumer, Message, Producer, TopicPartition
+from confluent_kafka import Message
 
-from fraud_assets_tests.streaming.conftest import Broker, Valkey, free_port
+from fraud_assets_tests.services import Broker, Job, Valkey, wait_until
 from fraud_assets_tests.streaming.parts import messages, payments
 from fraud_core.features.merchant_risk import MerchantRisk
 from fraud_core.features.table import compute_features
 from fraud_core.payments.transaction import decode_transactions
 from fraud_core.settings import Settings
 from fraud_core.topics import DEAD_LETTER, PREDICTIONS, TRANSACTIONS
+from fraud_io.kafka_producer import make_producer
+from fraud_io.kafka_reader import TopicReader
 from fraud_stack.ledger import take_ledger
+from fraud_stack.services.ports import free_ports
 from streaming.job import lanes
 
 pytestmark = pytest.mark.streaming
 
-ROOT = Path(__file__).parents[3]
 BAD = [b"{", None, b"\xff"]
 LARGE = 3 * lanes.LARGE  # what is sent at once may come in two or three micro-batches
 READY = "ready to decide partitions of large micro-batches"
 
 
-def wait_until(holds: Callable[[], bool], what: str, timeout_s: float = 180) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not holds():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.2)
-
-
-class Job:
-    """``python -m streaming.job`` as a process."""
-
-    def __init__(self, settings: Settings, environment: dict[str, str]) -> None:
-        self.log = settings.home / "job.log"
-        self._metrics = f"http://127.0.0.1:{settings.metrics_port}/metrics"
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "streaming.job"], env=environment, stdout=log, stderr=log, cwd=ROOT
-            )
-
-    def wait_until_ready(self) -> None:
-        wait_until(self._is_ready, "the job does not get ready")
-
-    def kill(self) -> None:
-        self.process.send_signal(signal.SIGKILL)
-        self.process.wait()
-
-    def stop(self) -> int:
-        self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(timeout=60)
-
-    def _is_ready(self) -> bool:
-        assert self.process.poll() is None, self.log.read_text()[-3000:]
-        try:
-            with urllib.request.urlopen(self._metrics, timeout=5) as answer:
-                return b"fraud_stream_ready 1.0" in answer.read()
-        except OSError:
-            return False
-
-
 class System:
-    """A broker and a store of its own, and the jobs that were started on them."""
+    """Empty topics and an empty store, and the jobs that were started on them."""
 
-    def __init__(self, home: Path, valkey: Valkey) -> None:
-        ports = {f"{name}_port": free_port() for name in ("kafka", "kafka_controller", "spark_ui", "metrics", "mlflow")}
+    def __init__(self, home: Path, valkey: Valkey, broker: Broker) -> None:
+        ports = dict(zip(("spark_ui_port", "metrics_port", "mlflow_port"), free_ports(3), strict=True)) | broker.ports
         self.settings = Settings(home=home, store_url=valkey.url, partitions=2, **ports)
-        self._broker = Broker(self.settings)
-        self.environment = self._broker.environment | {
+        broker.make_topics_anew(self.settings)
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("FRAUD_")}
+        self.environment = clean | {
+            "FRAUD_HOME": str(home),
             "FRAUD_STORE_URL": valkey.url,
             **{f"FRAUD_{name.upper()}": str(port) for name, port in ports.items()},
         }
         self.jobs: list[Job] = []
-        self._producer = Producer(self.settings.confluent_kafka())
+        self._producer = make_producer(self.settings.confluent_kafka())
 
     def start_job(self, **own: str) -> Job:
         self.jobs.append(Job(self.settings, self.environment | own))
@@ -102,25 +64,19 @@ class System:
         self._producer.flush()
 
     def read(self, topic: str) -> list[Message]:
-        consumer = Consumer({**self.settings.confluent_kafka(), "group.id": "test", "enable.auto.commit": False})
-        ends = [consumer.get_watermark_offsets(TopicPartition(topic, partition)) for partition in range(2)]
-        consumer.assign([TopicPartition(topic, partition, low) for partition, (low, _) in enumerate(ends)])
-        count, found = sum(high - low for low, high in ends), []
-        while len(found) < count:
-            found += consumer.consume(count - len(found), timeout=1.0)
-        consumer.close()
-        return sorted(found, key=lambda message: (message.partition(), message.offset()))
+        return sorted(
+            TopicReader(self.settings).read(topic), key=lambda message: (message.partition(), message.offset())
+        )
 
     def close(self) -> None:
         for job in self.jobs:
             if job.process.poll() is None:
                 job.kill()
-        self._broker.kill()
 
 
 @pytest.fixture
-def system(tmp_path, valkey) -> Iterator[System]:
-    running = System(tmp_path, valkey)
+def system(tmp_path, valkey, broker) -> Iterator[System]:
+    running = System(tmp_path, valkey, broker)
     yield running
     running.close()
 

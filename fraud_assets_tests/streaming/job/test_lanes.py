@@ -7,7 +7,7 @@ import psutil
 import pytest
 
 from fraud_assets_tests.streaming.parts import payments, ranges, records
-from streaming.job.lanes import cut
+from streaming.job.lanes import Part, cut
 
 pytestmark = pytest.mark.streaming
 
@@ -27,7 +27,7 @@ threading.Event().wait()
 
 def lengths(stream, count: int) -> list[int]:
     ends = dict(stream.group_by("partition").len().rows())
-    parts = cut(records(stream), ranges({}, ends), count)
+    parts = cut(Part(records(stream), ranges({}, ends)), count)
     for table, covered in parts:
         assert set(table["partition"].to_pylist()) == set(covered)
         assert len(table) == sum(of.end - of.start for of in covered.values())
@@ -35,7 +35,7 @@ def lengths(stream, count: int) -> list[int]:
     return [len(table) for table, _ in parts]
 
 
-def test_lanes_get_whole_partitions_and_about_as_many_records_each():
+def test_lanes_get_complete_partitions_and_about_as_many_records_each():
     assert lengths(payments(120, users=4, partitions=4), 2) == [60, 60]
     assert sorted(lengths(payments(120, users=3, partitions=4), 2)) == [40, 80]
     assert lengths(payments(120, users=4, partitions=2), 4) == [60, 60]

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from fraud_assets_tests.core.streams import cuts, streams
-from fraud_assets_tests.streaming.conftest import Valkey
+from fraud_assets_tests.services import Valkey
 from fraud_assets_tests.streaming.parts import model, payments, ranges, records
 from fraud_core.features.merchant_risk import MerchantRisk
 from fraud_core.features.table import FEATURES, compute_features

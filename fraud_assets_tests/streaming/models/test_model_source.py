@@ -1,5 +1,6 @@
 """Following the registry: promotions reach the stream, failures do not."""
 
+import json
 import re
 import threading
 
@@ -11,10 +12,11 @@ from prometheus_client import generate_latest
 from fraud_assets_tests.streaming.parts import FolderRegistry, booster, card, model
 from fraud_core.features.table import FEATURES
 from fraud_core.model.digests import digests
+from fraud_io.model_registry import Entry, ModelRegistry
 from fraud_stack.stream_status import describe
 from streaming import metrics
-from streaming.models.model_cache import Models
-from streaming.models.model_source import MlflowRegistry, ModelSource
+from streaming.models.model_cache import ModelCache, Models
+from streaming.models.model_source import ModelSource
 
 pytestmark = pytest.mark.streaming
 
@@ -117,14 +119,13 @@ def test_a_version_to_replay_with_is_waited_for(registry, source):
 def test_a_download_cut_short_leaves_nothing_in_the_cache(registry, source, tmp_path):
     registry.roles = {"champion": "1"}
 
-    def torn(version, trees):
-        trees.write_bytes(b"half")
+    def torn(version, entry):
         raise OSError("connection reset")
 
-    whole, registry.download = registry.download, torn
+    complete, registry.load = registry.load, torn
     source.look()
-    assert list((tmp_path / "cache").iterdir()) == []
-    registry.download = whole
+    assert list(tmp_path.glob("cache/*")) == []
+    registry.load = complete
     source.look()
     assert versions(source.current) == ("1", None)
 
@@ -135,9 +136,8 @@ def mlflow_registry(tmp_path):
     import mlflow
     import mlflow.xgboost
 
-    registry = MlflowRegistry(f"sqlite:///{tmp_path}/mlflow.db", "fraud-detector")
+    registry = ModelRegistry(f"sqlite:///{tmp_path}/mlflow.db", "fraud-detector")
     mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/mlflow.db")
-    registry.client = mlflow.MlflowClient()
     experiment = mlflow.create_experiment("fraud", artifact_location=str(tmp_path / "artifacts"))
 
     def add(seed: int, with_digests: bool = True) -> str:
@@ -241,7 +241,29 @@ def alarms() -> list[str]:
 
 
 def test_a_server_that_is_down_fails_fast(tmp_path):
-    source = ModelSource(MlflowRegistry("http://127.0.0.1:1", "fraud-detector"), tmp_path, 0.01)
+    source = ModelSource(ModelRegistry("http://127.0.0.1:1", "fraud-detector"), tmp_path, 0.01)
     source.look()
     assert source.has_looked.is_set()
     assert versions(source.current) == (None, None)
+
+
+def test_a_cache_folder_of_the_version_before_is_served(tmp_path):
+    folder = tmp_path / "cache" / "7"
+    folder.mkdir(parents=True)
+    booster(5).save_model(folder / "model.ubj")
+    found = digests((folder / "model.ubj").read_bytes(), card().to_dict())
+    description = {"run_id": "a run", "digests": found, "card": card().to_dict()}
+    (folder / "model.json").write_text(json.dumps(description))
+    cache = ModelCache(tmp_path / "cache")
+    assert cache.entry("7") == Entry("a run", found)
+    assert np.array_equal(cache.get("7").model.score(ROWS), model(5).score(ROWS))
+
+
+def test_a_version_is_kept_in_two_files_that_anybody_may_check(registry, source, tmp_path):
+    registry.roles = {"champion": "1"}
+    source.look()
+    folder = tmp_path / "cache" / "1"
+    assert sorted(path.name for path in folder.parent.rglob("*")) == ["1", "model.json", "model.ubj"]
+    description = json.loads((folder / "model.json").read_text())
+    assert sorted(description) == ["card", "digests", "run_id"]
+    assert digests((folder / "model.ubj").read_bytes(), description["card"]) == description["digests"]

@@ -1,7 +1,7 @@
 import polars as pl
 import pytest
 
-from fraud_assets.lake.offset_log import OffsetLog, OffsetRange
+from fraud_assets.lake.offset_log import OffsetLog, TopicRange
 
 pytestmark = pytest.mark.assets
 
@@ -57,13 +57,13 @@ def test_of_two_runs_that_read_the_same_offsets_only_one_counts(tmp_path):
 def test_what_the_topic_no_longer_keeps_is_skipped(tmp_path):
     log = OffsetLog(tmp_path / "log")
     append(log, 5)
-    assert log.pending({0: 8}, {0: 12}) == OffsetRange({0: 8}, {0: 12})
+    assert log.pending({0: 8}, {0: 12}) == TopicRange({0: 8}, {0: 12})
 
 
 def test_a_partition_added_to_the_topic_is_read_from_its_beginning(tmp_path):
     log = OffsetLog(tmp_path / "log")
     append(log, 5)
-    assert log.pending({0: 0, 1: 0}, {0: 5, 1: 3}) == OffsetRange({0: 5, 1: 0}, {0: 5, 1: 3})
+    assert log.pending({0: 0, 1: 0}, {0: 5, 1: 3}) == TopicRange({0: 5, 1: 0}, {0: 5, 1: 3})
 
 
 def test_a_topic_that_was_made_anew_is_refused_with_what_to_do(tmp_path):

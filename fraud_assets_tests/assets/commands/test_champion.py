@@ -1,12 +1,8 @@
 """Changing the version in Production: what is refused; stages, aliases and log stay in step whatever is done."""
 
 import json
-import os
-import subprocess
 import sys
-from pathlib import Path
 
-import mlflow
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -19,25 +15,20 @@ from hypothesis.stateful import (
 )
 from mlflow import MlflowClient
 
-from fraud_assets.commands.champion import RefusedError, promote, roll_back
-from fraud_assets.lake.io_managers import StoredModel
-from fraud_assets.promotion_log import promotion_log
+from fraud_assets.commands.champion import RefusedError, main, promote, roll_back
 from fraud_assets.registry import ALIASES, Registry
-from fraud_assets_tests.assets.conftest import settings_in
-from fraud_assets_tests.assets.test_registry import model, register  # noqa: F401  (a fixture)
+from fraud_assets_tests.assets.conftest import again, register
 from fraud_core.labels.quarantine import Batch
-from fraud_core.labels.quarantine_log import QuarantineLog
-from fraud_core.model.digests import digests
+from fraud_core.model.stored import StoredModel
+from fraud_io.folders import Lake
+from fraud_io.quarantine_log import QuarantineLog
 
 pytestmark = pytest.mark.assets
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory):
-    configured = settings_in(tmp_path_factory.mktemp("champion"))
-    mlflow.set_tracking_uri(configured.mlflow_address)
-    mlflow.create_experiment(configured.experiment_name, artifact_location=str(configured.home / "artifacts"))
-    return configured
+def home(tmp_path_factory, settings_in):
+    return settings_in(tmp_path_factory.mktemp("champion"))
 
 
 @pytest.fixture
@@ -53,10 +44,10 @@ def registry(own):
 
 
 def log_of(configured) -> list[dict]:
-    return [json.loads(line) for line in promotion_log(configured).read_text().splitlines()]
+    return [json.loads(line) for line in Lake(configured.lake).promotions.read_text().splitlines()]
 
 
-def test_a_promotion_and_a_rollback_say_who_when_from_to_why_and_on_what_evidence(own, registry, home, model):  # noqa: F811
+def test_a_promotion_and_a_rollback_say_who_when_from_to_why_and_on_what_evidence(own, registry, home, model):
     first, second = (register(registry, home, model) for _ in range(2))
     assert promote(own, registry, first, "the first") is None
     assert promote(own, registry, second, "better", {"gain": 0.1}) == first
@@ -73,12 +64,12 @@ def test_a_promotion_and_a_rollback_say_who_when_from_to_why_and_on_what_evidenc
     assert all(move["who"] == "a test" and move["at"].endswith("Z") for move in log_of(own))
 
 
-def test_what_cannot_be_promoted_is_refused_with_a_sentence_and_changes_nothing(own, registry, home, model):  # noqa: F811
+def test_what_cannot_be_promoted_is_refused_with_a_sentence_and_changes_nothing(own, registry, home, model):
     first = register(registry, home, model)
     promote(own, registry, first, "the first")
     stranger = StoredModel(model.ubj, {**model.card, "feature_hash": "of another version"})
     other_features, good = register(registry, home, stranger), register(registry, home, model)
-    before = promotion_log(own).read_text()
+    before = Lake(own.lake).promotions.read_text()
     for version, said in (
         ("9", f"there is no version 9 of {own.model_name}; there are: {first}, {other_features}, {good}"),
         ("latest", "there is no version latest"),
@@ -93,10 +84,10 @@ def test_what_cannot_be_promoted_is_refused_with_a_sentence_and_changes_nothing(
     with pytest.raises(RefusedError, match="no previous version to go back to"):
         roll_back(registry, "wish")
     assert registry.champion() == first
-    assert promotion_log(own).read_text() == before
+    assert Lake(own.lake).promotions.read_text() == before
 
 
-def test_a_rollback_passes_over_a_version_that_the_stream_would_refuse(own, registry, home, model):  # noqa: F811
+def test_a_rollback_passes_over_a_version_that_the_stream_would_refuse(own, registry, home, model):
     stranger = StoredModel(model.ubj, {**model.card, "feature_hash": "of another version"})
     first, unservable, third = (register(registry, home, each) for each in (model, stranger, model))
     for version in (first, unservable, third):
@@ -106,7 +97,7 @@ def test_a_rollback_passes_over_a_version_that_the_stream_would_refuse(own, regi
         roll_back(registry, "worse still")
 
 
-def test_nothing_to_roll_back_and_a_champion_that_would_leave_production_empty_are_refused(own, registry, home, model):  # noqa: F811
+def test_nothing_to_roll_back_and_a_champion_that_would_leave_production_empty_are_refused(own, registry, home, model):
     with pytest.raises(RefusedError, match="nothing to roll back"):
         roll_back(registry, "wish")
     version = register(registry, home, model)
@@ -116,12 +107,12 @@ def test_nothing_to_roll_back_and_a_champion_that_would_leave_production_empty_a
             registry.move(version, stage, "away")
 
 
-def test_the_command_says_in_one_sentence_that_mlflow_is_down(tmp_path):
-    command = [sys.executable, "-m", "fraud_assets.commands.champion", "rollback", "--reason", "test"]
-    environment = os.environ | {"FRAUD_HOME": str(tmp_path), "FRAUD_MLFLOW_URL": "http://127.0.0.1:1"}
-    result = subprocess.run(command, cwd=Path(__file__).parents[2], env=environment, capture_output=True, text=True)
-    assert result.returncode == 1
-    assert result.stderr.splitlines() == [
+def test_the_command_says_in_one_sentence_that_mlflow_is_down(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("FRAUD_HOME", str(tmp_path))
+    monkeypatch.setenv("FRAUD_MLFLOW_URL", "http://127.0.0.1:1")
+    monkeypatch.setattr(sys, "argv", ["./run", "rollback", "--reason", "test"])
+    assert main() == 1
+    assert capsys.readouterr().err.splitlines() == [
         "fraud: MLflow at http://127.0.0.1:1 does not answer: start it with ./run up, or set FRAUD_MLFLOW_URL"
     ]
 
@@ -130,7 +121,7 @@ class CutShortError(Exception):
     """The process dies here."""
 
 
-def test_a_move_that_was_cut_short_at_any_call_is_completed_by_the_next_one(own, home, model, monkeypatch):  # noqa: F811
+def test_a_move_that_was_cut_short_at_any_call_is_completed_by_the_next_one(own, home, model, monkeypatch):
     writes = ("transition_model_version_stage", "set_registered_model_alias", "delete_registered_model_alias")
     for dies_at in range(8):
         name = f"{own.model_name}-{dies_at}"
@@ -149,15 +140,8 @@ def test_a_move_that_was_cut_short_at_any_call_is_completed_by_the_next_one(own,
         assert registry.champion() in (first, second)
         registry.move(second, "Production", "better")
         assert stages(registry) == {first: "Archived", second: "Production"}
-        assert registry._aliases() == {"champion": second}
+        assert registry._reader.aliases() == {"champion": second}
         assert {entry["version"]: entry["to"] for entry in log_of(at)} == stages(registry)
-
-
-def again(registry: Registry, version: str, model: StoredModel) -> str:  # noqa: F811
-    """Another version of the run of ``version``, with the same files."""
-    found = registry._client.get_model_version(registry._name, version)
-    tags = digests(model.ubj, model.card)
-    return str(registry._client.create_model_version(registry._name, found.source, found.run_id, tags=tags).version)
 
 
 def _dying(method, calls):
@@ -170,10 +154,12 @@ def _dying(method, calls):
 
 
 def stages(registry: Registry) -> dict[str, str]:
-    return {version: registry.stage(version) for version in registry.versions()}
+    """Stage by version, in one query: the random moves ask for it after each of them."""
+    found = registry._client.search_model_versions(f"name = '{registry._name}'")
+    return {str(version.version): version.current_stage for version in sorted(found, key=lambda v: int(v.version))}
 
 
-def test_stages_and_aliases_stay_in_step_whatever_is_done(home, model, tmp_path):  # noqa: F811
+def test_stages_and_aliases_stay_in_step_whatever_is_done(home, model, tmp_path):
     class AnyMoves(RuleBasedStateMachine):
         """Random moves, promotions and rollbacks of a few versions, against a list of who decided, newest last."""
 
@@ -224,12 +210,12 @@ def test_stages_and_aliases_stay_in_step_whatever_is_done(home, model, tmp_path)
             for stage, alias in ALIASES.items():
                 inside = [version for version, its in found.items() if its == stage]
                 assert len(inside) <= 1
-                assert self.registry._aliases().get(alias) == (inside[0] if inside else None)
+                assert self.registry._reader.aliases().get(alias) == (inside[0] if inside else None)
             assert self.registry.champion() == (self.champions[-1] if self.champions else None)
 
         @invariant()
         def the_log_leads_to_where_every_version_is(self):
-            if promotion_log(self.settings).exists():
+            if Lake(self.settings.lake).promotions.exists():
                 place = dict.fromkeys(self.versions, "None")
                 for entry in log_of(self.settings):
                     assert place[entry["version"]] == entry["from"]

@@ -3,9 +3,10 @@ import polars as pl
 import pytest
 import xgboost as xgb
 
-from fraud_assets.lake.io_managers import ModelIOManager, ParquetIOManager, RecordIOManager, StoredModel
+from fraud_assets.lake.io_managers import ModelIOManager, ParquetIOManager, RecordIOManager
 from fraud_core.features.table import FEATURES
 from fraud_core.model.fraud_model import FraudModel, ModelCard
+from fraud_core.model.stored import StoredModel
 from fraud_core.model.threshold import Threshold
 
 pytestmark = pytest.mark.assets
