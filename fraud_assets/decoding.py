@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import polars as pl
 import pyarrow as pa
 
+from fraud_core.payments.reader import ReadingRules
 from fraud_core.payments.transaction import COLUMNS, decode_transactions
 
 _SPARK_TYPES = {pl.Int32: "int", pl.Int64: "bigint", pl.Float64: "double", pl.String: "string"}
@@ -15,7 +16,7 @@ SPARK_SCHEMA = ", ".join(f"`{name}` {_SPARK_TYPES[kind]}" for name, kind in _DEC
 _ARROW_SCHEMA = pa.schema([(name, _ARROW_TYPES[kind]) for name, kind in _DECODED.items()])
 
 
-def decode_batches(batches: Iterator[pa.RecordBatch], future_tolerance_ms: int) -> Iterator[pa.RecordBatch]:
+def decode_batches(batches: Iterator[pa.RecordBatch], rules: ReadingRules) -> Iterator[pa.RecordBatch]:
     """Kafka records (value, partition, offset, ingest_time_ms) to transactions, for DataFrame.mapInArrow.
 
     Yields SPARK_SCHEMA: a row for each accepted message, with its UTC day as event_date, and for each refused one a row
@@ -24,7 +25,7 @@ def decode_batches(batches: Iterator[pa.RecordBatch], future_tolerance_ms: int) 
     for batch in batches:
         decoded = decode_transactions(
             *(batch[name].to_pylist() for name in ("value", "partition", "offset", "ingest_time_ms")),
-            future_tolerance_ms=future_tolerance_ms,
+            rules=rules,
         )
         days = pl.from_epoch("event_time_ms", time_unit="ms").dt.strftime("%Y-%m-%d")
         accepted = decoded.transactions.with_columns(event_date=days, refusal=pl.lit(None, pl.String))

@@ -9,12 +9,15 @@ from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from fraud_core.payments.pseudonyms import Pseudonyms
+from fraud_core.payments.reader import ReadingRules
+from fraud_core.timestamps import SECOND_MS
 
 
 class Settings(BaseSettings):
@@ -67,6 +70,9 @@ class Settings(BaseSettings):
     max_offsets_per_trigger: int = Field(40_000, ge=1, description="most transactions in one micro-batch")
     stream_lanes: int = Field(2, ge=1, description="processes that share a large micro-batch, at most one a partition")
     future_tolerance_s: int = Field(300, ge=0, description="how far event time may lie ahead of arrival, in seconds")
+    time_zone: str | None = Field(
+        None, description="zone of timestamps that state none, such as Europe/Berlin (default: they are refused)"
+    )
     model_poll_s: float = Field(2.0, gt=0, description="seconds between two looks at the registry for a new model")
     ab_share: float = Field(0.0, ge=0, le=1, description="share of cards that the challenger decides about")
     review_share: float = Field(0.005, ge=0, le=1, description="share of unflagged transactions marked for review")
@@ -115,6 +121,18 @@ class Settings(BaseSettings):
     def scored_partitions(self) -> frozenset[int] | None:
         """What this streaming job scores of the topic; None: all of it."""
         return frozenset(map(int, self.stream_partitions.split(","))) if self.stream_partitions else None
+
+    @field_validator("time_zone")
+    @classmethod
+    def _is_known_zone(cls, name: str | None) -> str | None:
+        try:
+            return name and ZoneInfo(name).key
+        except (ZoneInfoNotFoundError, ValueError) as error:
+            raise ValueError("no such time zone: use an IANA name such as Europe/Berlin or UTC") from error
+
+    @property
+    def reading_rules(self) -> ReadingRules:
+        return ReadingRules(self.future_tolerance_s * SECOND_MS, self.time_zone)
 
     @property
     def lake(self) -> Path:

@@ -17,6 +17,7 @@ from fraud_core.backtest.report import make_report
 from fraud_core.backtest.result import BacktestResult
 from fraud_core.backtest.run import run_backtest
 from fraud_core.input_files.errors import InputFileError
+from fraud_core.payments.reader import ReadingRules
 from fraud_core.settings import Settings
 from fraud_core.timestamps import SECOND_MS, iso_date, now_ms
 from fraud_io.errors import OperatorError
@@ -75,6 +76,7 @@ def _backtest(options: BacktestOptions, settings: Settings, steps: Steps) -> Bac
             options.labels,
             label_delay_days=options.label_delay,
             now_ms=now_ms(),
+            rules=ReadingRules(0, settings.time_zone),
             progress=show,
         )
     for warning, count in loaded.warnings.items():

@@ -12,6 +12,9 @@ TRANSACTIONS = Counter("fraud_stream_transactions", "records read from the trans
 PREDICTIONS = Counter("fraud_stream_predictions", "predictions acknowledged by Kafka")
 ALERTS = Counter("fraud_stream_alerts", "predictions that flag a transaction")
 DEAD_LETTERS = Counter("fraud_stream_dead_letters", "refused records, by kind of reason", ["kind"])
+IGNORED_FIELDS = Counter(
+    "fraud_stream_ignored_fields", "payments of which an optional field could not be used, by field", ["field"]
+)
 BATCH_SECONDS = Histogram(
     "fraud_stream_batch_seconds",
     "time from having the records to the last acknowledgement",

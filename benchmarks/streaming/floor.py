@@ -38,7 +38,7 @@ def floor_us(settings: Settings, records: Sequence[Record], batch: int = 10_000)
 def _steps(records: pa.Table, offsets: OffsetRange, store: OnlineStore, decides: Serving) -> dict[str, float]:
     covered = {0: offsets}
     marks = [time.perf_counter()]
-    transactions = decode(in_arrival_order(records), decides.future_tolerance_ms).transactions
+    transactions = decode(in_arrival_order(records), decides.rules).transactions
     marks.append(time.perf_counter())
     users = {0: users_of(transactions)}
     old = store.read(covered, users)

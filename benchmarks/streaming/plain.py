@@ -12,7 +12,7 @@ from confluent_kafka import Message, TopicPartition
 
 from benchmarks.streaming.inputs import CHALLENGER, CHAMPION
 from fraud_core.settings import Settings
-from fraud_core.timestamps import SECOND_MS, format_rfc3339_ms, now_ms
+from fraud_core.timestamps import format_rfc3339_ms, now_ms
 from fraud_core.topics import DEAD_LETTER, PREDICTIONS, TRANSACTIONS
 from fraud_io.folders import Lake
 from fraud_io.kafka_errors import KafkaRefusals
@@ -34,7 +34,7 @@ def serving(settings: Settings) -> Serving:
     models = ModelCache(settings.model_cache).models(CHAMPION, CHALLENGER)
     folder = Lake(settings.lake).merchant_risk
     tables = merchant_risk_source.load(folder, merchant_risk_source.newest(folder))
-    return Serving(models, tables, settings.future_tolerance_s * SECOND_MS, review_share=settings.review_share)
+    return Serving(models, tables, settings.reading_rules, review_share=settings.review_share)
 
 
 def main() -> None:

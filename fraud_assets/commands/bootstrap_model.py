@@ -15,6 +15,7 @@ from fraud_core.features.merchant_risk import MerchantRisk
 from fraud_core.features.table import FEATURES, compute_features
 from fraud_core.model.fraud_model import FraudModel, ModelCard
 from fraud_core.model.stored import StoredModel
+from fraud_core.payments.reader import ReadingRules
 from fraud_core.payments.transaction import decode_transactions, encode_transaction
 from fraud_core.settings import Settings
 from fraud_core.simulation.simulator import Simulator
@@ -37,7 +38,7 @@ def train(seed: int) -> FraudModel:
         np.zeros(n),
         np.arange(n),
         rows["event_time_ms"].to_numpy(),
-        future_tolerance_ms=0,
+        ReadingRules(0),
     ).transactions
     values = compute_features(arrived, None, MerchantRisk.empty()).values
     is_fraud = np.concatenate([day.is_fraud for day in days])

@@ -14,6 +14,7 @@ from fraud_assets_tests.assets.fake_kafka import FakeKafka
 from fraud_core.decisions.prediction import Decisions, encode_predictions
 from fraud_core.features.table import FEATURES
 from fraud_core.labels.known import LABEL_COLUMNS, encode_feedback
+from fraud_core.payments.reader import ReadingRules
 from fraud_core.payments.transaction import COLUMNS, encode_transaction
 from fraud_core.settings import Settings
 from fraud_io.kafka_errors import KafkaUnavailableError
@@ -59,7 +60,7 @@ def test_each_message_becomes_a_row_or_a_refusal():
             "ingest_time_ms": pa.array([NOON_MS] * 5, pa.int64()),
         }
     )
-    rows = pl.from_arrow(pa.Table.from_batches(decode_batches(iter([batch]), future_tolerance_ms=0)))
+    rows = pl.from_arrow(pa.Table.from_batches(decode_batches(iter([batch]), ReadingRules(0))))
     assert list(rows.schema) == [*COLUMNS, "event_date", "refusal"]
     accepted = rows.filter(pl.col("refusal").is_null())
     assert accepted["offset"].to_list() == [0, 3]
@@ -69,7 +70,7 @@ def test_each_message_becomes_a_row_or_a_refusal():
 
 
 def test_a_batch_without_messages_gives_no_rows():
-    assert list(decode_batches(iter([]), future_tolerance_ms=0)) == []
+    assert list(decode_batches(iter([]), ReadingRules(0))) == []
 
 
 def test_labels_are_read_once_and_the_second_run_says_that_there_is_nothing_new(tmp_path):

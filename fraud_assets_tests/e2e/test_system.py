@@ -72,7 +72,7 @@ def test_served_features_equal_a_recomputation_from_the_topic_to_the_bit(stack: 
         [record.partition() for record in records],
         [record.offset() for record in records],
         [record.timestamp()[1] for record in records],
-        future_tolerance_ms=stack.settings.future_tolerance_s * 1000,
+        stack.settings.reading_rules,
     ).transactions
     expected = compute_features(arrived, None, MerchantRisk.empty()).values
     position = {key: row for row, key in enumerate(zip(arrived["partition"], arrived["offset"], strict=True))}

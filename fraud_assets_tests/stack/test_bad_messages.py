@@ -6,6 +6,7 @@ import orjson
 import pytest
 
 from fraud_core.payments.dead_letter import encode_dead_letter
+from fraud_core.payments.reader import ReadingRules
 from fraud_core.payments.transaction import Decoded, decode_transactions, encode_transaction
 from fraud_core.timestamps import format_rfc3339_ms
 from fraud_stack.chaos.bad_messages import EITHER, LARGE, REFUSED
@@ -27,7 +28,7 @@ GOOD = encode_transaction(
 
 def decode(values: list[bytes | None]) -> Decoded:
     n = len(values)
-    return decode_transactions(values, [0] * n, list(range(n)), [NOW_MS] * n, future_tolerance_ms=0)
+    return decode_transactions(values, [0] * n, list(range(n)), [NOW_MS] * n, ReadingRules(0))
 
 
 @pytest.mark.parametrize("name", [*REFUSED, *LARGE])

@@ -18,6 +18,7 @@ from fraud_core.input_files.errors import InputFileError
 from fraud_core.input_files.paths import columns_of
 from fraud_core.input_files.refused import Refused
 from fraud_core.labels.known import LABEL_COLUMNS
+from fraud_core.payments.reader import ReadingRules
 from fraud_core.payments.transaction import COLUMNS, OPTIONAL
 from fraud_core.timestamps import DAY_MS
 
@@ -38,14 +39,22 @@ class Loaded:
 
 
 def load(
-    transactions: Path, labels: Path, *, label_delay_days: int, now_ms: int, progress: Callable[[str], None]
+    transactions: Path,
+    labels: Path,
+    *,
+    label_delay_days: int,
+    now_ms: int,
+    rules: ReadingRules,
+    progress: Callable[[str], None],
 ) -> Loaded:
     """Both files, or folders of files. InputFileError when a file is unusable or has no usable row."""
     files, _ = checked_files(transactions, messages.REQUIRED_TRANSACTION_COLUMNS, messages.TRANSACTION_COLUMNS)
     label_files, _ = checked_files(labels, messages.REQUIRED_LABEL_COLUMNS, messages.LABEL_COLUMNS)
     refused, refused_labels = Refused(), Refused()
-    arrived = _concat(_transaction_chunks(files, refused, now_ms, progress), transactions, "transaction", refused)
-    known = _concat(_label_chunks(label_files, refused_labels, progress), labels, "label", refused_labels)
+    arrived = _concat(
+        _transaction_chunks(files, refused, now_ms, rules, progress), transactions, "transaction", refused
+    )
+    known = _concat(_label_chunks(label_files, refused_labels, rules, progress), labels, "label", refused_labels)
     arrived, repeated = _in_arrival_order(arrived)
     known, doubtful = _usable(known, arrived, label_delay_days)
     warnings = {**_of(refused, "transaction"), **repeated, **_of(refused_labels, "label"), **doubtful}
@@ -55,7 +64,7 @@ def load(
 
 
 def _transaction_chunks(
-    files: list[Path], refused: Refused, now_ms: int, progress: Callable[[str], None]
+    files: list[Path], refused: Refused, now_ms: int, rules: ReadingRules, progress: Callable[[str], None]
 ) -> Iterator[pl.DataFrame]:
     columns, read = ["offset", "transaction_id", *_CONTENT], 0
     for file in files:
@@ -64,20 +73,22 @@ def _transaction_chunks(
             parts = [proven.with_columns(offset=chunk.numbers[is_proven])]
             if not is_proven.all():
                 rest = chunk.rows(~is_proven)
-                parts.append(decode_transaction_rows(file, rest, refused, now_ms=now_ms, future_tolerance_ms=0)[0])
+                parts.append(decode_transaction_rows(file, rest, refused, now_ms=now_ms, rules=rules)[0])
             yield pl.concat([part.select(columns) for part in parts]).sort("offset")
             read += len(chunk.numbers)
             progress(f"{read:,} transactions read")
 
 
-def _label_chunks(files: list[Path], refused: Refused, progress: Callable[[str], None]) -> Iterator[pl.DataFrame]:
+def _label_chunks(
+    files: list[Path], refused: Refused, rules: ReadingRules, progress: Callable[[str], None]
+) -> Iterator[pl.DataFrame]:
     columns, read = ["transaction_id", "is_fraud", "source", "label_time_ms", "offset"], 0
     for file in files:
         for chunk in chunks_of(file, messages.LABEL_COLUMNS):
             proven, is_proven = proven_labels(chunk.columns)
             parts = [proven.with_columns(offset=chunk.numbers[is_proven])]
             if not is_proven.all():
-                decoded, dated = decode_label_rows(file, chunk.rows(~is_proven), refused)
+                decoded, dated = decode_label_rows(file, chunk.rows(~is_proven), refused, rules)
                 time_ms = pl.when(pl.Series(dated, dtype=pl.Boolean)).then(pl.col("label_time_ms"))
                 parts.append(decoded.with_columns(label_time_ms=time_ms))
             yield pl.concat([part.select(columns) for part in parts]).sort("offset")
@@ -138,4 +149,4 @@ def _of(refused: Refused, what: str) -> dict[str, int]:
     return {
         f"{what}s refused, {kind} (such as {refused.examples[kind][0]})": count
         for kind, count in refused.counts.most_common()
-    }
+    } | {f"{what}s used without {name}, which cannot be read": count for name, count in refused.ignored.most_common()}

@@ -3,10 +3,11 @@
 When a transaction was scored differs between two attempts at the same micro-batch: it is not part of the value.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import repeat
+from types import MappingProxyType
 
 import msgspec
 import numpy as np
@@ -45,6 +46,7 @@ class _Prediction(msgspec.Struct, gc=False):
     review_sample: bool
     review_probability: float
     merchant_risk_table: str | None
+    ignored_fields: tuple[str, ...]
     event_time: str
     ingest_time: str
     partition: int
@@ -128,11 +130,13 @@ def encode_predictions(
     decisions: Decisions,
     reasons: dict[int, list[dict]],
     merchant_risk_tables: Sequence[str | None],
+    ignored: Mapping[int, tuple[str, ...]] = MappingProxyType({}),
 ) -> list[bytes]:
     """JSON bytes (prediction.schema.json) of each row, in order.
 
     transactions : (n, k) with transaction.COLUMNS. values : (n, len(FEATURES)) float64, finite.
-    reasons : by row, for flagged rows. merchant_risk_tables : name of the table each row was looked up in.
+    reasons : by row, for flagged rows. merchant_risk_tables : name of the table each row was looked up in. ignored : by
+    row, as transaction.Decoded has it.
     Where no model decides the score is null and the prediction 0.
     """
     ids = transactions["transaction_id"].to_list()
@@ -155,6 +159,7 @@ def encode_predictions(
         [None] * len(ids) if decisions.anomaly is None else decisions.anomaly.scores.tolist(),
         *_reviews(ids, decisions),
         merchant_risk_tables,
+        (ignored.get(row, ()) for row in range(len(ids))),
         _times(transactions["event_time_ms"]),
         _times(transactions["ingest_time_ms"]),
         transactions["partition"].to_list(),

@@ -106,12 +106,20 @@ def _amount(entries, earlier, own, out):
         largest = max(largest, entries[j].amount_cents)
     amount = own.amount_cents / 100.0
     mean_30d, std_30d = out[_OF_30D + 2], out[_OF_30D + 3]
-    out[_AMOUNT] = amount / out[_OF_24H + 2]
-    out[_AMOUNT + 1] = amount / out[_OF_7D + 2]
-    out[_AMOUNT + 2] = amount / mean_30d
+    out[_AMOUNT] = _ratio(amount, out[_OF_24H + 2])
+    out[_AMOUNT + 1] = _ratio(amount, out[_OF_7D + 2])
+    out[_AMOUNT + 2] = _ratio(amount, mean_30d)
     out[_AMOUNT + 3] = amount * 100.0 / largest if largest > 0 else 1.0
     # A cent in the denominator keeps a user who always pays the same amount finite.
     out[_AMOUNT + 4] = (amount - mean_30d) / (std_30d + 0.01)
+
+
+@numba.njit(cache=True)
+def _ratio(amount, mean):
+    """Where nothing was paid so far (verifications of an account), a cent stands for the mean."""
+    if mean > 0.0:
+        return amount / mean
+    return amount / 0.01 if amount > 0.0 else 1.0
 
 
 @numba.njit(cache=True)

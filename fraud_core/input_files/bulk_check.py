@@ -13,8 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from fraud_core.input_files.messages import BOOLEANS, DEFAULT_SOURCE, IDS, REQUIRED_LABEL_COLUMNS
+from fraud_core.input_files.messages import DEFAULT_SOURCE, IDS, REQUIRED_LABEL_COLUMNS
+from fraud_core.labels.known import BOOLEANS
 from fraud_core.payments.money import to_minor_units
+from fraud_core.payments.times import EARLIEST_MS
 from fraud_core.schema import load_schema
 from fraud_core.timestamps import SECOND_MS, format_rfc3339_ms
 from fraud_core.topics import FEEDBACK, TRANSACTIONS
@@ -140,7 +142,7 @@ def _time(column: pl.Expr, dtype: pl.DataType, **_: bool) -> Proof:
     """Milliseconds since 1970, UTC."""
     if isinstance(dtype, pl.Datetime) and dtype.time_zone:
         value = column.dt.epoch("ms")
-        return value, value >= 0
+        return value, value >= EARLIEST_MS
     if dtype != pl.String:
         return pl.lit(None, pl.Int64), _NEVER
     seconds = column.str.slice(0, 19).str.replace(" ", "T", literal=True)
@@ -149,7 +151,8 @@ def _time(column: pl.Expr, dtype: pl.DataType, **_: bool) -> Proof:
     hours, minutes = (column.str.slice(at, 2).cast(pl.Int64, strict=False).fill_null(0) for at in (-5, -2))
     ahead_ms = pl.when(column.str.ends_with("Z")).then(0).otherwise((hours * 60 + minutes) * 60 * SECOND_MS)
     ahead_ms = pl.when(column.str.slice(-6, 1) == "-").then(-ahead_ms).otherwise(ahead_ms)
-    return whole_ms + fraction_ms - ahead_ms, column.str.contains(_TIME)
+    value = whole_ms + fraction_ms - ahead_ms
+    return value, column.str.contains(_TIME) & (value >= EARLIEST_MS)
 
 
 def _boolean(column: pl.Expr, dtype: pl.DataType, **_: bool) -> Proof:

@@ -11,6 +11,7 @@ from fraud_core.input_files.messages import label_message, transaction_message
 from fraud_core.input_files.paths import Row, columns_of, input_files
 from fraud_core.input_files.refused import Refused
 from fraud_core.labels.known import decode_feedback
+from fraud_core.payments.reader import ReadingRules
 from fraud_core.payments.refusal import Refusal
 from fraud_core.payments.transaction import decode_transactions
 
@@ -33,18 +34,22 @@ def checked_files(path: Path, required: Sequence[str], known: Sequence[str]) -> 
 
 
 def decode_transaction_rows(
-    file: Path, rows: Sequence[Row], refused: Refused, *, now_ms: int, future_tolerance_ms: int
+    file: Path, rows: Sequence[Row], refused: Refused, *, now_ms: int, rules: ReadingRules
 ) -> tuple[pl.DataFrame, list[bytes]]:
     """Accepted rows as a frame with transaction.COLUMNS (``offset`` is the number of the row) and as messages."""
     readable, values = _messages(file, rows, transaction_message, refused)
     numbers = [number for number, _ in readable]
     zeros, now = [0] * len(values), [now_ms] * len(values)
-    decoded = decode_transactions(values, zeros, numbers, now, future_tolerance_ms=future_tolerance_ms)
+    decoded = decode_transactions(values, zeros, numbers, now, rules)
     _refuse(file, readable, decoded.refusals, refused)
+    for names in decoded.ignored.values():
+        refused.ignored.update(names)
     return decoded.transactions, [values[index] for index in decoded.accepted]
 
 
-def decode_label_rows(file: Path, rows: Sequence[Row], refused: Refused) -> tuple[pl.DataFrame, list[bool]]:
+def decode_label_rows(
+    file: Path, rows: Sequence[Row], refused: Refused, rules: ReadingRules
+) -> tuple[pl.DataFrame, list[bool]]:
     """Accepted rows as a frame with labels.LABEL_COLUMNS (``offset`` is the number of the row), and which are dated.
 
     The label_time of a row that is not dated means nothing.
@@ -52,7 +57,7 @@ def decode_label_rows(file: Path, rows: Sequence[Row], refused: Refused) -> tupl
     readable, messages = _messages(file, rows, label_message, refused)
     values = [value for value, _ in messages]
     numbers = [number for number, _ in readable]
-    labels, refusals = decode_feedback(values, [0] * len(values), numbers)
+    labels, refusals = decode_feedback(values, [0] * len(values), numbers, rules.zone)
     _refuse(file, readable, refusals, refused)
     bad = {refusal.index for refusal in refusals}
     return labels, [is_dated for index, (_, is_dated) in enumerate(messages) if index not in bad]

@@ -1,4 +1,4 @@
-"""Rows of a file that were refused: counted by what is wrong with them, with a few examples."""
+"""Rows of a file that were refused, or accepted without a field: counted by what is wrong, with a few examples."""
 
 import json
 from collections import Counter
@@ -17,6 +17,8 @@ class Refused:
     file: TextIO | None = None
     counts: Counter[str] = field(default_factory=Counter)
     examples: dict[str, list[str]] = field(default_factory=dict)
+    ignored: Counter[str] = field(default_factory=Counter)
+    """Rows that were accepted without an optional field, because it held something that cannot be used; by field."""
 
     def add(self, source: Path, number: int, reason: str, row: dict | str) -> None:
         """number : line of a text file or row of a Parquet file. row : its columns, or why it has none."""
@@ -38,4 +40,7 @@ class Refused:
         for kind, count in self.counts.most_common():
             shown.append(f"{count:,} refused, {kind}:")
             shown += [f"   {example}" for example in self.examples[kind]]
+        shown += [
+            f"{count:,} accepted without {name}, which cannot be used" for name, count in self.ignored.most_common()
+        ]
         return shown

@@ -1,13 +1,18 @@
 """Labels: what became known about a transaction, and from when on it may be used."""
 
 from collections.abc import Sequence
+from datetime import tzinfo
+from functools import partial
 
 import orjson
 import polars as pl
 
+from fraud_core.payments.envelopes import EnvelopeError, open_message
+from fraud_core.payments.reader import read_text
 from fraud_core.payments.refusal import Refusal
-from fraud_core.schema import explain, validator
-from fraud_core.timestamps import DAY_MS, format_rfc3339_ms, parse_rfc3339_ms
+from fraud_core.payments.times import parse_time_ms
+from fraud_core.schema import load_schema
+from fraud_core.timestamps import DAY_MS, format_rfc3339_ms
 from fraud_core.topics import FEEDBACK
 
 LABEL_COLUMNS = {
@@ -20,32 +25,60 @@ LABEL_COLUMNS = {
 }
 
 
+_RULES = load_schema(FEEDBACK.schema)["properties"]
+BOOLEANS = {"0": False, "1": True, "0.0": False, "1.0": True, "false": False, "true": True}
+"""How files and messages write whether it was fraud, in lower case."""
+
+
 def decode_feedback(
-    values: Sequence[bytes | None], partitions: Sequence[int], offsets: Sequence[int]
+    values: Sequence[bytes | None],
+    partitions: Sequence[int],
+    offsets: Sequence[int],
+    zone: tzinfo | None = None,
 ) -> tuple[pl.DataFrame, list[Refusal]]:
-    """Parse and validate feedback messages: a frame with LABEL_COLUMNS, and the refused ones by position."""
-    is_valid = validator(FEEDBACK.schema).is_valid
+    """A frame with LABEL_COLUMNS of feedback messages in any usual spelling, and the refused ones by position.
+
+    zone : of a label_time that states none; None: it is refused.
+    """
     rows, refusals = [], []
     for index, value in enumerate(values):
         try:
-            message = orjson.loads(value or b"")
-            if not is_valid(message):
-                refusals.append(Refusal.of(index, "schema", explain(FEEDBACK.schema, message)))
-                continue
-            time_ms = _label_time_ms(message["label_time"])
-        except (ValueError, OverflowError) as error:
-            refusals.append(Refusal.of(index, "not JSON or no time", str(error)))
-            continue
-        label = (message["transaction_id"], message["is_fraud"], message["source"], time_ms)
-        rows.append((*label, partitions[index], offsets[index]))
+            label = _label(open_message(value), zone)
+        except EnvelopeError as error:
+            refusals.append(Refusal.of(index, error.kind, str(error)))
+        except ValueError as error:
+            refusals.append(Refusal.of(index, "schema", str(error)))
+        else:
+            rows.append((*label, partitions[index], offsets[index]))
     return pl.DataFrame(rows, schema=LABEL_COLUMNS, orient="row"), refusals
 
 
-def _label_time_ms(text: str) -> int:
-    try:
-        return parse_rfc3339_ms(text)
-    except (ValueError, OverflowError) as error:
-        raise ValueError(f"label_time: {error}") from error
+def _label(message: dict[str, object], zone: tzinfo | None) -> tuple[str, bool, str, int]:
+    """ValueError that names everything wrong with it."""
+    read: list = []
+    errors = []
+    for name, reader in (
+        ("transaction_id", partial(read_text, longest=_RULES["transaction_id"]["maxLength"])),
+        ("is_fraud", _is_fraud),
+        ("source", partial(read_text, longest=_RULES["source"]["maxLength"])),
+        ("label_time", partial(parse_time_ms, zone=zone)),
+    ):
+        try:
+            if message.get(name) in (None, ""):
+                raise ValueError("missing")
+            read.append(reader(message[name]))
+        except ValueError as error:
+            errors.append(f"{name}: {error}")
+    if errors:
+        raise ValueError("; ".join(errors))
+    return tuple(read)
+
+
+def _is_fraud(value: object) -> bool:
+    found = BOOLEANS.get(str(value).strip().lower())
+    if found is None:
+        raise ValueError(f"{value!r} is neither true nor false")
+    return found
 
 
 def encode_feedback(transaction_id: str, is_fraud: bool, source: str, label_time_ms: int) -> bytes:

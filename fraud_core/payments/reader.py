@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import tzinfo
+from zoneinfo import ZoneInfo
 
 from fraud_core.payments.codes import country_code, currency_code
 from fraud_core.payments.times import parse_time_ms
@@ -24,6 +25,30 @@ LABELS = ("is_fraud", "label")
 
 
 @dataclass(frozen=True)
+class ReadingRules:
+    """What decides, beside a message itself, whether it is accepted and what it means.
+
+    future_tolerance_ms : how far a timestamp may lie ahead of the record's arrival. time_zone : IANA name of the zone
+    of a timestamp that states none; None: such a one is refused.
+    """
+
+    future_tolerance_ms: int
+    time_zone: str | None = None
+
+    @property
+    def zone(self) -> tzinfo | None:
+        return self.time_zone and ZoneInfo(self.time_zone)
+
+
+class UnreadablePaymentError(ValueError):
+    """Required fields cannot be read. ``fields`` : which ones; the message says what is wrong with each."""
+
+    def __init__(self, errors: dict[str, str]) -> None:
+        super().__init__("; ".join(f"{name}: {error}" for name, error in errors.items()))
+        self.fields = tuple(errors)
+
+
+@dataclass(frozen=True)
 class Payment:
     """``fields`` : a value for each of the schema's properties, in their order; None where there is none.
     ``ignored`` : optional fields that held something that cannot be used.
@@ -34,12 +59,10 @@ class Payment:
 
 
 def read_payment(message: dict[str, object], zone: tzinfo | None) -> Payment:
-    """zone : of a timestamp that states none. ValueError that names everything wrong with the required fields."""
+    """zone : of a timestamp that states none. Raises UnreadablePaymentError."""
     values: list[str | float | None] = []
-    ignored, errors = (
-        [],
-        [f"{name}: a label is never part of a payment" for name in LABELS if message.get(name) is not None],
-    )
+    ignored: list[str] = []
+    errors = {name: "a label is never part of a payment" for name in LABELS if message.get(name) is not None}
     for name, rule in _RULES.items():
         given = message.get(name)
         value = None
@@ -50,22 +73,32 @@ def read_payment(message: dict[str, object], zone: tzinfo | None) -> Payment:
                 raise ValueError("missing" if given is None else "empty")
         except ValueError as error:
             if name in _REQUIRED:
-                errors.append(f"{name}: {error}")
+                errors[name] = str(error)
             else:
                 ignored.append(name)
         values.append(value)
     if errors:
-        raise ValueError("; ".join(errors))
+        raise UnreadablePaymentError(errors)
     return Payment(tuple(values), tuple(ignored))
 
 
-def _id(value: object, rule: dict, zone: tzinfo | None) -> str:
-    """Banks number their customers: 4711 is the id "4711", and so is 4711.0, which is what pandas makes of it."""
+def read_text(value: object, longest: int) -> str:
+    """A text as it is; banks number their customers: 4711 is the id "4711", and so is 4711.0, as pandas writes it.
+
+    ValueError when it is neither, or has more than ``longest`` characters.
+    """
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, str | int):
         raise ValueError(f"{_quoted(value)} is neither a text nor a whole number")
-    return _short(str(value), rule)
+    text = str(value)
+    if len(text) > longest:
+        raise ValueError(f"{_quoted(text)} has {len(text)} characters, more than {longest}")
+    return text
+
+
+def _id(value: object, rule: dict, zone: tzinfo | None) -> str:
+    return read_text(value, rule["maxLength"])
 
 
 def _number(value: object, rule: dict, zone: tzinfo | None) -> float:
@@ -110,12 +143,6 @@ def _merchant_category(value: object, rule: dict, zone: tzinfo | None) -> str:
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 9999:
         return f"{value:04}"
     return _id(value, rule, zone)
-
-
-def _short(text: str, rule: dict) -> str:
-    if len(text) > rule["maxLength"]:
-        raise ValueError(f"{_quoted(text)} has {len(text)} characters, more than {rule['maxLength']}")
-    return text
 
 
 def _is_code(value: object) -> bool:

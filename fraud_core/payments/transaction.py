@@ -7,9 +7,12 @@ import numpy as np
 import orjson
 import polars as pl
 
+from fraud_core.payments.envelopes import EnvelopeError, open_message
 from fraud_core.payments.money import to_major_units, to_minor_units
+from fraud_core.payments.reader import Payment, ReadingRules, UnreadablePaymentError, read_payment
 from fraud_core.payments.refusal import Refusal
-from fraud_core.schema import decode_plain, explain, load_schema, validator
+from fraud_core.payments.times import EARLIEST_MS
+from fraud_core.schema import decode_plain, load_schema
 from fraud_core.timestamps import format_rfc3339_ms, parse_rfc3339_ms
 from fraud_core.topics import TRANSACTIONS
 
@@ -40,11 +43,15 @@ _TIMESTAMP = _FIELDS.index("timestamp")
 
 @dataclass(frozen=True)
 class Decoded:
-    """``transactions`` has COLUMNS, a row per accepted message; row i came from message ``accepted[i]``."""
+    """``transactions`` has COLUMNS, a row per accepted message; row i came from message ``accepted[i]``.
+
+    ``ignored`` : by row, the optional fields that held something that cannot be used; most rows have none.
+    """
 
     transactions: pl.DataFrame
     accepted: np.ndarray
     refusals: list[Refusal]
+    ignored: dict[int, tuple[str, ...]]
 
 
 def decode_transactions(
@@ -52,31 +59,31 @@ def decode_transactions(
     partitions: Sequence[int],
     offsets: Sequence[int],
     ingest_times_ms: Sequence[int],
-    *,
-    future_tolerance_ms: int,
+    rules: ReadingRules,
 ) -> Decoded:
-    """Parse and validate messages. Every message ends up in exactly one of ``transactions`` and ``refusals``.
+    """Every message ends up in exactly one of ``transactions`` and ``refusals``.
 
-    Event time more than ``future_tolerance_ms`` ahead of ingest time is refused: it would never leave a window.
+    A timestamp further ahead of the record's arrival than ``rules`` allow is refused: it would never leave a window.
     """
-    latest_ms = (np.asarray(ingest_times_ms, dtype=np.int64) + future_tolerance_ms).tolist()
-    accepted, messages, times, refusals = [], [], [], []
-    for index, row in enumerate(decode_plain(TRANSACTIONS.schema, values)):
-        message = _checked(index, values[index]) if row is None else row
-        if isinstance(message, Refusal):
-            refusals.append(message)
-            continue
-        try:
-            time_ms = parse_rfc3339_ms(message[_TIMESTAMP])
-        except (ValueError, OverflowError) as error:
-            refusals.append(Refusal.of(index, "timestamp", f"timestamp: {error}"))
-            continue
+    latest_ms = (np.asarray(ingest_times_ms, dtype=np.int64) + rules.future_tolerance_ms).tolist()
+    accepted, messages, times, refusals, ignored = [], [], [], [], {}
+    for index, fields in enumerate(decode_plain(TRANSACTIONS.schema, values)):
+        time_ms, unusable = None if fields is None else _plain_time_ms(fields[_TIMESTAMP]), ()
+        if time_ms is None:
+            payment = _read(index, values[index], rules)
+            if isinstance(payment, Refusal):
+                refusals.append(payment)
+                continue
+            fields, unusable = payment.fields, payment.ignored
+            time_ms = parse_rfc3339_ms(fields[_TIMESTAMP])
         if time_ms > latest_ms[index]:
             ahead_s = (time_ms - ingest_times_ms[index]) // 1000
-            refusals.append(Refusal.of(index, "future", f"timestamp lies {ahead_s} s after the record's arrival"))
+            refusals.append(Refusal.of(index, "timestamp", f"timestamp lies {ahead_s} s after the record's arrival"))
             continue
+        if unusable:
+            ignored[len(accepted)] = unusable
         accepted.append(index)
-        messages.append(message)
+        messages.append(fields)
         times.append(time_ms)
 
     rows = np.asarray(accepted, dtype=np.int64)
@@ -90,23 +97,26 @@ def decode_transactions(
         "event_time_ms": np.asarray(times, dtype=np.int64),
     }
     frame = pl.DataFrame({name: columns[name] for name in COLUMNS}, schema=COLUMNS, strict=False)
-    return Decoded(frame, rows, refusals)
+    return Decoded(frame, rows, refusals, ignored)
 
 
-def _checked(index: int, value: bytes | None) -> tuple | Refusal:
-    """The fields of any message that is valid, as decode_plain gives them, or why it is refused."""
-    if value is None:
-        return Refusal.of(index, "no value", "the record has no value")
+def _plain_time_ms(text: str) -> int | None:
+    """None for a time that RFC 3339 does not allow or that is no payment's: the reader says what is wrong with it."""
     try:
-        message = orjson.loads(value)
-    except orjson.JSONDecodeError as error:
-        return Refusal.of(index, "not JSON", f"not JSON: {error}")
+        time_ms = parse_rfc3339_ms(text)
+    except (ValueError, OverflowError):
+        return None
+    return time_ms if time_ms >= EARLIEST_MS else None
+
+
+def _read(index: int, value: bytes | None, rules: ReadingRules) -> Payment | Refusal:
+    """Any message, plain or not; of a plain one the fields are those that decode_plain gives."""
     try:
-        if not validator(TRANSACTIONS.schema).is_valid(message):
-            return Refusal.of(index, "schema", explain(TRANSACTIONS.schema, message))
-    except ValueError as error:  # the validator follows nesting less deep than the parser
-        return Refusal.of(index, "schema", f"cannot be validated: {error}")
-    return tuple(message.get(field) for field in _FIELDS)
+        return read_payment(open_message(value), rules.zone)
+    except EnvelopeError as error:
+        return Refusal.of(index, error.kind, str(error))
+    except UnreadablePaymentError as error:
+        return Refusal.of(index, "timestamp" if error.fields == ("timestamp",) else "schema", str(error))
 
 
 def encode_transaction(transaction: dict) -> bytes:

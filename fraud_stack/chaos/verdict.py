@@ -10,7 +10,6 @@ from fraud_core.features.merchant_risk import MerchantRisk
 from fraud_core.features.table import FEATURES, compute_features
 from fraud_core.payments.transaction import decode_transactions
 from fraud_core.settings import Settings
-from fraud_core.timestamps import SECOND_MS
 from fraud_core.topics import DEAD_LETTER, PREDICTIONS, TRANSACTIONS
 from fraud_io.kafka_reader import TopicReader
 from fraud_stack.chaos.load import Load
@@ -80,7 +79,7 @@ def _recomputed(settings: Settings) -> dict[int, tuple[np.ndarray, dict[int, int
             [partition] * len(values),
             offsets,
             times_ms,
-            future_tolerance_ms=settings.future_tolerance_s * SECOND_MS,
+            settings.reading_rules,
         ).transactions
         features = compute_features(arrived, None, MerchantRisk.empty()).values
         found[partition] = features, {offset: row for row, offset in enumerate(arrived["offset"].to_list())}

@@ -21,7 +21,6 @@ from fraud_core.features.table import compute_features
 from fraud_core.model.roles import CHALLENGER
 from fraud_core.payments.transaction import decode_transactions
 from fraud_core.settings import Settings, without_password
-from fraud_core.timestamps import SECOND_MS
 from fraud_core.topics import PREDICTIONS, TRANSACTIONS
 from fraud_io.errors import OperatorError
 from fraud_io.folders import Lake
@@ -58,7 +57,7 @@ class Explanation:
 class Explainer:
     """Explains decisions with the models in the job's folder, or from the registry when they are not there.
 
-    ``tolerance_ms`` is that of the job's last plan: it determines which of the user's earlier records were refused.
+    ``rules`` are those of the job's last plan: they determine which of the user's earlier records were refused.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -66,7 +65,7 @@ class Explainer:
         self._reader = TopicReader(settings)
         registry = ModelRegistry(settings.mlflow_address, settings.model_name)
         plan = PlanLog(settings.checkpoint / PLANS).last()
-        self.tolerance_ms = plan.future_tolerance_ms if plan else settings.future_tolerance_s * SECOND_MS
+        self.rules = plan.rules if plan else settings.reading_rules
         self._models = ModelSource(registry, settings.model_cache, settings.model_poll_s)
 
     def served(self, transaction_id: str) -> list[bytes]:
@@ -91,16 +90,18 @@ class Explainer:
             raise OperatorError(
                 f"the merchant risk table {table} is not in {folder}: restore it, or FRAUD_HOME"
             ) from error
-        arrived = self._arrived(served["partition"], served["offset"], served["user_id"])
+        arrived, ignored = self._arrived(served["partition"], served["offset"], served["user_id"])
         values = compute_features(arrived, None, tables.risk).values
-        serving = Serving(models, tables, self.tolerance_ms, float(is_challengers), served["review_probability"])
-        (recomputed,), _ = decide(arrived[-1:], values[-1:], serving)
+        serving = Serving(models, tables, self.rules, float(is_challengers), served["review_probability"])
+        (recomputed,), _ = decide(arrived[-1:], values[-1:], serving, {0: ignored})
         beginning = self._reader.bounds(TRANSACTIONS.name)[served["partition"]][0]
         return Explanation(value, recomputed, beginning)
 
-    def _arrived(self, partition: int, offset: int, user_id: str) -> pl.DataFrame:
-        """The user's transactions of a partition up to and with ``offset``; bounded memory but for these."""
+    def _arrived(self, partition: int, offset: int, user_id: str) -> tuple[pl.DataFrame, tuple[str, ...]]:
+        """The user's transactions of a partition up to and with ``offset``, and which fields of the last one were
+        ignored. Bounded memory but for these."""
         parts: list[pl.DataFrame] = []
+        ignored: tuple[str, ...] = ()
         chunk: list[Message] = []
 
         def take() -> None:
@@ -109,8 +110,10 @@ class Explainer:
                 [partition] * len(chunk),
                 [message.offset() for message in chunk],
                 [message.timestamp()[1] for message in chunk],
-                future_tolerance_ms=self.tolerance_ms,
+                self.rules,
             )
+            nonlocal ignored
+            ignored = decoded.ignored.get(len(decoded.transactions) - 1, ())
             parts.append(decoded.transactions.filter(pl.col("user_id") == user_id))
             chunk.clear()
 
@@ -118,14 +121,15 @@ class Explainer:
             chunk.append(message)
             if len(chunk) == _CHUNK:
                 take()
-        take()
+        if chunk:
+            take()
         arrived = pl.concat(parts)
         if arrived.is_empty() or arrived["offset"][-1] != offset:
             raise OperatorError(
                 f"the transaction is not at offset {offset} of partition {partition} any more: retention has "
-                "removed it, the topic was made anew, or FRAUD_FUTURE_TOLERANCE_S is smaller than it was"
+                "removed it, the topic was made anew, or FRAUD_FUTURE_TOLERANCE_S or FRAUD_TIME_ZONE has changed"
             )
-        return arrived
+        return arrived, ignored
 
     def _model(self, version: str | None) -> ServedModel | None:
         asked_once = threading.Event()
@@ -152,10 +156,9 @@ def explain(transaction_id: Annotated[str, typer.Argument(help="As in the transa
     """Recompute the decision on a transaction and compare it with what was served."""
     settings = Settings()
     explainer = Explainer(settings)
-    if explainer.tolerance_ms != settings.future_tolerance_s * SECOND_MS:
+    if explainer.rules != settings.reading_rules:
         print(
-            f"The job decides with a tolerance of {explainer.tolerance_ms / SECOND_MS:g} s, which is used here; "
-            f"FRAUD_FUTURE_TOLERANCE_S is {settings.future_tolerance_s} now."
+            f"The job decides by {explainer.rules}, which is used here; the settings are {settings.reading_rules} now."
         )
     decisions = explainer.served(transaction_id)
     if not decisions:

@@ -56,10 +56,9 @@ class Replay:
     _reported: float = field(default_factory=time.monotonic)
 
     def send_transactions(self, file: Path) -> None:
-        tolerance_ms = self.settings.future_tolerance_s * SECOND_MS
         for batch in _batches(rows_of(file)):
             accepted, values = decode_transaction_rows(
-                file, batch, self.refused, now_ms=now_ms(), future_tolerance_ms=tolerance_ms
+                file, batch, self.refused, now_ms=now_ms(), rules=self.settings.reading_rules
             )
             names = accepted.select("user_id", "transaction_id", "event_time_ms").iter_rows()
             for value, (user_id, transaction_id, time_ms) in zip(values, names, strict=True):
@@ -77,7 +76,7 @@ class Replay:
     def send_labels(self, file: Path) -> None:
         """Those that say when they became known; the others are kept until their transaction has passed."""
         for batch in _batches(rows_of(file)):
-            labels, dated = decode_label_rows(file, batch, self.refused)
+            labels, dated = decode_label_rows(file, batch, self.refused, self.settings.reading_rules)
             for label, is_dated in zip(labels.iter_rows(), dated, strict=True):
                 transaction_id, is_fraud, source, time_ms, *_ = label
                 if is_dated:

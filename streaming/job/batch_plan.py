@@ -9,6 +9,7 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from fraud_core.payments.reader import ReadingRules
 from fraud_io.errors import OperatorError
 from fraud_io.files import write_durably
 
@@ -32,6 +33,11 @@ class BatchPlan:
     future_tolerance_ms: int = 0
     ab_share: float = 0.0
     review_share: float = 0.0
+    time_zone: str | None = None
+
+    @property
+    def rules(self) -> ReadingRules:
+        return ReadingRules(self.future_tolerance_ms, self.time_zone)
 
 
 class PlanLog:

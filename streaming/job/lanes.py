@@ -59,13 +59,15 @@ class Part(NamedTuple):
 class Outcome:
     """What became of a part.
 
-    ingest_time_ms : (n,) int64, of each prediction. refused : dead letters by kind of reason.
+    ingest_time_ms : (n,) int64, of each prediction. refused : dead letters by kind of reason. ignored :
+    optional fields that could not be used, by field.
     seconds_to_score : until there was something to send.
     """
 
     ingest_time_ms: np.ndarray
     alerts: int
     refused: Counter[str]
+    ignored: Counter[str]
     seconds_to_score: float
 
 
@@ -98,7 +100,7 @@ class Lane:
             self._sink.flush()
         except KafkaException as error:
             raise KafkaRefusedError(error.args[0].name(), error.args[0].str()) from error
-        return Outcome(scored.ingest_time_ms, scored.alerts, scored.refused, seconds_to_score)
+        return Outcome(scored.ingest_time_ms, scored.alerts, scored.refused, scored.ignored, seconds_to_score)
 
     def _score(self, part: Part, serving: Serving) -> ScoredBatch:
         while True:
@@ -115,8 +117,7 @@ class Lane:
                 self._rebuild(lost.partition, ranges, serving)
 
     def _rebuild(self, partition: int, ranges: dict[int, OffsetRange], serving: Serving) -> None:
-        tolerance_ms = serving.future_tolerance_ms
-        rebuilder = HistoryRebuilder(self._settings, TRANSACTIONS.name, tolerance_ms, self._scorer, self._store)
+        rebuilder = HistoryRebuilder(self._settings, TRANSACTIONS.name, serving.rules, self._scorer, self._store)
         rebuilder.rebuild(partition, ranges[partition], self._stop)
 
 

@@ -91,9 +91,10 @@ class MicroBatches:
             models.challenger and models.challenger.version,
             models.is_confirmed,
             tables.names,
-            self._settings.future_tolerance_s * SECOND_MS,
+            self._settings.reading_rules.future_tolerance_ms,
             self._settings.ab_share,
             self._settings.review_share,
+            self._settings.time_zone,
         )
         if plan != self._plan:
             self._plans.write(batch_id, plan)
@@ -119,12 +120,15 @@ class MicroBatches:
     def _report(self, batch_id: int, records: int, outcomes: list[Outcome], seconds: float) -> None:
         latency_s = time.time() - np.concatenate([lane.ingest_time_ms for lane in outcomes]) / SECOND_MS
         alerts, refused = sum(lane.alerts for lane in outcomes), sum((lane.refused for lane in outcomes), Counter())
+        ignored = sum((lane.ignored for lane in outcomes), Counter())
         seconds_to_score = max(lane.seconds_to_score for lane in outcomes)
         metrics.TRANSACTIONS.inc(records)
         metrics.PREDICTIONS.inc(len(latency_s))
         metrics.ALERTS.inc(alerts)
         for kind, count in refused.items():
             metrics.DEAD_LETTERS.labels(kind).inc(count)
+        for name, count in ignored.items():
+            metrics.IGNORED_FIELDS.labels(name).inc(count)
         metrics.LATENCY.observe(latency_s)
         metrics.BATCH_SECONDS.observe(seconds)
         metrics.STAGE_SECONDS.labels("score").inc(seconds_to_score)

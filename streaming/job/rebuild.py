@@ -11,6 +11,7 @@ import threading
 from confluent_kafka import Message
 
 from fraud_core.features.merchant_risk import MerchantRisk
+from fraud_core.payments.reader import ReadingRules
 from fraud_core.payments.transaction import decode_transactions
 from fraud_core.settings import Settings
 from fraud_io.kafka_reader import TopicReader
@@ -25,12 +26,10 @@ log = logging.getLogger(__name__)
 class HistoryRebuilder:
     """Reads ``topic``; commits no offset. Raises KafkaUnavailableError when it stops coming."""
 
-    def __init__(
-        self, settings: Settings, topic: str, future_tolerance_ms: int, scorer: Scorer, store: OnlineStore
-    ) -> None:
+    def __init__(self, settings: Settings, topic: str, rules: ReadingRules, scorer: Scorer, store: OnlineStore) -> None:
         self._reader = TopicReader(settings)
         self._topic = topic
-        self._future_tolerance_ms = future_tolerance_ms
+        self._rules = rules
         self._scorer = scorer
         self._store = store
 
@@ -69,7 +68,7 @@ class HistoryRebuilder:
             [partition] * len(messages),
             [message.offset() for message in messages],
             [message.timestamp()[1] for message in messages],
-            future_tolerance_ms=self._future_tolerance_ms,
+            self._rules,
         ).transactions
         _, histories = self._scorer.features(transactions, {partition: chunk}, MerchantRisk.empty())
         self._store.write({partition: chunk}, histories.users, histories.blobs)

@@ -6,7 +6,9 @@ clients or the registry.
 """
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import Self
 
 import numpy as np
@@ -18,6 +20,7 @@ from fraud_core.decisions.shares import is_within
 from fraud_core.features.merchant_risk import MerchantRisk
 from fraud_core.features.table import compute_features, users_of
 from fraud_core.payments.dead_letter import encode_dead_letter
+from fraud_core.payments.reader import ReadingRules
 from fraud_core.payments.transaction import Decoded, decode_transactions
 from fraud_io.errors import OperatorError
 from streaming.job.batch_plan import BatchPlan
@@ -45,14 +48,14 @@ class Serving:
 
     models: Models
     tables: RiskTables
-    future_tolerance_ms: int
+    rules: ReadingRules
     ab_share: float = 0.0
     review_share: float = 0.0
 
     @classmethod
     def of(cls, plan: BatchPlan, models: Models, tables: RiskTables) -> Self:
         """``models`` and ``tables``: those that ``plan`` names."""
-        return cls(models, tables, plan.future_tolerance_ms, plan.ab_share, plan.review_share)
+        return cls(models, tables, plan.rules, plan.ab_share, plan.review_share)
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,7 @@ class ScoredBatch:
     predictions: list[Record]
     dead_letters: list[Record]
     refused: Counter[str]  # how many, by kind of reason
+    ignored: Counter[str]  # optional fields that could not be used, by field
     alerts: int
     ingest_time_ms: np.ndarray  # of each prediction
     histories: Histories
@@ -86,15 +90,16 @@ class Scorer:
         Raises what OnlineStore.read raises.
         """
         records = in_arrival_order(records)
-        decoded = decode(records, serving.future_tolerance_ms)
+        decoded = decode(records, serving.rules)
         transactions = decoded.transactions
         values, histories = self.features(transactions, ranges, serving.tables.risk)
-        values_json, alerts = decide(transactions, values, serving)
+        values_json, alerts = decide(transactions, values, serving, decoded.ignored)
         keys = [user.encode() for user in transactions["user_id"].to_list()]
         return ScoredBatch(
             predictions=list(zip(keys, values_json, strict=True)),
             dead_letters=self._dead_letters(records, decoded),
             refused=Counter(refusal.kind for refusal in decoded.refusals),
+            ignored=Counter(chain.from_iterable(decoded.ignored.values())),
             alerts=alerts,
             ingest_time_ms=transactions["ingest_time_ms"].to_numpy(),
             histories=histories,
@@ -140,7 +145,9 @@ class Scorer:
         ]
 
 
-def decide(transactions: pl.DataFrame, values: np.ndarray, serving: Serving) -> tuple[list[bytes], int]:
+def decide(
+    transactions: pl.DataFrame, values: np.ndarray, serving: Serving, ignored: Mapping[int, tuple[str, ...]]
+) -> tuple[list[bytes], int]:
     """The predictions of the rows, encoded, and how many of them are alerts. ``values``: (n, len(FEATURES)) float64."""
     models = serving.models
     # A card stays with one arm, whatever its payments: a person is treated alike, and arms are compared by card.
@@ -159,7 +166,7 @@ def decide(transactions: pl.DataFrame, values: np.ndarray, serving: Serving) -> 
         **_reasons(models.challenger, values, np.flatnonzero(is_flagged & decisions.is_challengers)),
     }
     tables = serving.tables.used_for(transactions["event_time_ms"].to_numpy())
-    return encode_predictions(transactions, values, decisions, reasons, tables), int(is_flagged.sum())
+    return encode_predictions(transactions, values, decisions, reasons, tables, ignored), int(is_flagged.sum())
 
 
 def in_arrival_order(records: pa.Table) -> pa.Table:
@@ -172,14 +179,14 @@ def in_arrival_order(records: pa.Table) -> pa.Table:
     return records.set_column(records.schema.get_field_index("timestamp"), "timestamp", pa.array(time_ms))
 
 
-def decode(records: pa.Table, future_tolerance_ms: int) -> Decoded:
+def decode(records: pa.Table, rules: ReadingRules) -> Decoded:
     """Decode records that are in arrival order."""
     return decode_transactions(
         records["value"].to_numpy().tolist(),
         records["partition"].to_numpy(),
         records["offset"].to_numpy(),
         records["timestamp"].to_numpy(),
-        future_tolerance_ms=future_tolerance_ms,
+        rules,
     )
 
 

@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 # One more whenever a micro-batch, replayed by the new code, would not write the bytes the old code wrote: another plan,
 # prediction or dead letter, another rule for what is refused, another feature. 1 had no number.
-FORMAT = 5
+FORMAT = 6
 
 _FILE = "stream.json"
 _TIMEOUT_S = 15.0

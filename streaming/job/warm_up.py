@@ -8,6 +8,7 @@ import pyarrow as pa
 from fraud_core.decisions.prediction import Decisions, Scored, encode_predictions
 from fraud_core.features.merchant_risk import MerchantRisk
 from fraud_core.features.table import FEATURES, compute_features, users_of
+from fraud_core.payments.reader import ReadingRules
 from fraud_core.payments.transaction import encode_transaction
 from streaming.job.scorer import SCHEMA, decode, in_arrival_order
 
@@ -25,7 +26,7 @@ def warm_up() -> None:
     }
     columns = [[b"warm-up"] * 2, [encode_transaction(message)] * 2, [0, 0], [0, 1], [now] * 2]
     records = in_arrival_order(pa.table(columns, schema=SCHEMA))
-    transactions = decode(records, future_tolerance_ms=60_000).transactions
+    transactions = decode(records, ReadingRules(60_000)).transactions
     batch = compute_features(transactions, [None] * len(users_of(transactions)), MerchantRisk.empty())
     compute_features(transactions, batch.new_histories(), MerchantRisk.empty())
     scored, nothing = Scored("0", 0.5, np.zeros(2)), np.zeros(2, dtype=bool)

@@ -45,6 +45,7 @@ def labels(context: dg.AssetExecutionContext, settings: dg.ResourceParam[Setting
                 [message.value() for message in messages],
                 [message.partition() for message in messages],
                 [message.offset() for message in messages],
+                settings.reading_rules.zone,
             )
             rows.write_parquet(folder / "labels.parquet")
     else:

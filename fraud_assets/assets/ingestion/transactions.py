@@ -17,7 +17,7 @@ from fraud_assets.resources import KafkaResource
 from fraud_core import plots
 from fraud_core.payments.transaction import COLUMNS
 from fraud_core.settings import Settings
-from fraud_core.timestamps import SECOND_MS, day_of
+from fraud_core.timestamps import day_of
 from fraud_core.topics import TRANSACTIONS
 from fraud_io.folders import Lake
 
@@ -85,7 +85,7 @@ def read_range(spark: LazyPySparkResource, settings: Settings, offsets: TopicRan
         .option("endingOffsets", _by_topic(offsets.end))
         .load()
         .select("value", "partition", "offset", unix_millis("timestamp").alias("ingest_time_ms"))
-        .mapInArrow(partial(decode_batches, future_tolerance_ms=settings.future_tolerance_s * SECOND_MS), SPARK_SCHEMA)
+        .mapInArrow(partial(decode_batches, rules=settings.reading_rules), SPARK_SCHEMA)
         .observe(counts, count("transaction_id").alias("accepted"), count("refusal").alias("refused"))
         .where("refusal is null")
         .drop("refusal")

@@ -8,11 +8,13 @@ import pytest
 from fraud_core.backtest.load import Loaded, load
 from fraud_core.input_files.errors import InputFileError
 from fraud_core.labels.known import LABEL_COLUMNS
+from fraud_core.payments.reader import ReadingRules
 from fraud_core.payments.transaction import COLUMNS
 from fraud_core.timestamps import DAY_MS, parse_rfc3339_ms
 
 HEADER = "transaction_id,user_id,merchant_id,amount,currency,timestamp"
 NOW_MS = parse_rfc3339_ms("2026-06-01T00:00:00Z")
+AS_ON_A_DAY = {"label_delay_days": 7, "now_ms": NOW_MS, "rules": ReadingRules(0), "progress": lambda line: None}
 ROWS = (
     "t2,u1,m1,20.00,EUR,2026-02-01T12:00:00Z",
     "t1,u1,m1,10.00,EUR,2026-01-31T12:00:00Z",
@@ -24,7 +26,14 @@ NOON_MS = parse_rfc3339_ms("2026-01-31T12:00:00Z")
 def loaded(folder: Path, rows: tuple[str, ...] = ROWS, labels: tuple[str, ...] = ("t1,1,",)) -> Loaded:
     (folder / "t.csv").write_text("\n".join([HEADER, *rows]))
     (folder / "l.csv").write_text("\n".join(["transaction_id,is_fraud,label_time", *labels]))
-    return load(folder / "t.csv", folder / "l.csv", label_delay_days=7, now_ms=NOW_MS, progress=lambda line: None)
+    return load(
+        folder / "t.csv",
+        folder / "l.csv",
+        label_delay_days=7,
+        now_ms=NOW_MS,
+        rules=ReadingRules(0),
+        progress=lambda line: None,
+    )
 
 
 def test_rows_arrive_in_the_order_of_their_event_times_with_the_dtypes_of_the_stream(tmp_path):
@@ -47,7 +56,9 @@ def test_the_three_formats_and_a_folder_of_them_give_the_same_columns(tmp_path):
     frame[:1].write_ndjson(folder / "a.jsonl")
     frame[1:2].write_parquet(folder / "b.parquet")
     frame[2:].write_csv(folder / "c.csv")
-    again = load(folder, tmp_path / "l.csv", label_delay_days=7, now_ms=NOW_MS, progress=lambda line: None)
+    again = load(
+        folder, tmp_path / "l.csv", label_delay_days=7, now_ms=NOW_MS, rules=ReadingRules(0), progress=lambda line: None
+    )
     assert again.transactions.equals(expected)
 
 
@@ -95,7 +106,14 @@ def test_a_doubtful_label_is_counted(tmp_path, labels, warning, kept):
 def test_optional_columns_of_the_files_are_named(tmp_path):
     (tmp_path / "t.csv").write_text(f"{HEADER},country,extra\n{ROWS[0]},DE,1\n")
     (tmp_path / "l.csv").write_text("transaction_id,is_fraud\nt2,0\n")
-    result = load(tmp_path / "t.csv", tmp_path / "l.csv", label_delay_days=7, now_ms=NOW_MS, progress=lambda line: None)
+    result = load(
+        tmp_path / "t.csv",
+        tmp_path / "l.csv",
+        label_delay_days=7,
+        now_ms=NOW_MS,
+        rules=ReadingRules(0),
+        progress=lambda line: None,
+    )
     assert result.columns_used == ("country",)
     assert result.transactions["country"].to_list() == ["DE"]
 
@@ -116,4 +134,11 @@ def test_files_without_a_usable_row_are_refused(tmp_path, rows, labels, says):
 def test_a_file_that_lacks_a_column_is_refused_with_the_columns_it_has(tmp_path):
     loaded(tmp_path)
     with pytest.raises(InputFileError, match="lacks the columns user_id, merchant_id, amount, currency, timestamp; it"):
-        load(tmp_path / "l.csv", tmp_path / "l.csv", label_delay_days=7, now_ms=NOW_MS, progress=lambda line: None)
+        load(
+            tmp_path / "l.csv",
+            tmp_path / "l.csv",
+            label_delay_days=7,
+            now_ms=NOW_MS,
+            rules=ReadingRules(0),
+            progress=lambda line: None,
+        )

@@ -16,6 +16,7 @@ from fraud_core.input_files.chunks import chunks_of
 from fraud_core.input_files.decoded_rows import decode_label_rows, decode_transaction_rows
 from fraud_core.input_files.messages import LABEL_COLUMNS, TRANSACTION_COLUMNS
 from fraud_core.input_files.refused import Refused
+from fraud_core.payments.reader import ReadingRules
 from fraud_core.schema import load_schema
 from fraud_core.timestamps import parse_rfc3339_ms
 from fraud_core.topics import TRANSACTIONS
@@ -104,7 +105,7 @@ def both_ways(file: Path) -> tuple[pl.DataFrame, pl.DataFrame]:
     (chunk,) = chunks_of(file, TRANSACTION_COLUMNS)
     proven, is_proven = proven_transactions(chunk.columns, NOW_MS)
     refused = Refused()
-    decoded, _ = decode_transaction_rows(file, chunk.rows(is_proven), refused, now_ms=NOW_MS, future_tolerance_ms=0)
+    decoded, _ = decode_transaction_rows(file, chunk.rows(is_proven), refused, now_ms=NOW_MS, rules=ReadingRules(0))
     assert refused.counts.total() == 0
     return proven.with_columns(offset=chunk.numbers[is_proven]), decoded.select(*proven.columns, "offset")
 
@@ -179,7 +180,7 @@ def test_proven_labels_are_accepted_row_by_row_with_the_same_values(rows):
         (chunk,) = chunks_of(file, LABEL_COLUMNS)
         proven, is_proven = proven_labels(chunk.columns)
         refused = Refused()
-        decoded, is_dated = decode_label_rows(file, chunk.rows(is_proven), refused)
+        decoded, is_dated = decode_label_rows(file, chunk.rows(is_proven), refused, ReadingRules(0))
         assert refused.counts.total() == 0
         dated = decoded.with_columns(label_time_ms=pl.when(pl.Series(is_dated, dtype=pl.Boolean)).then("label_time_ms"))
         assert proven.equals(dated.select(proven.columns))

@@ -10,6 +10,9 @@ import pytest
 from fraud_core.input_files.errors import InputFileError
 from fraud_core.input_files.messages import transaction_message
 from fraud_core.input_files.paths import columns_of, input_files, rows_of
+from fraud_core.payments.reader import ReadingRules
+from fraud_core.payments.transaction import decode_transactions
+from fraud_core.timestamps import parse_rfc3339_ms
 
 HEADER = "transaction_id,user_id,merchant_id,amount,currency,timestamp"
 GOOD = "t-1,u-1,m-1,10.50,EUR,2026-01-31T12:00:00Z"
@@ -37,7 +40,7 @@ def test_a_line_break_inside_quotes_does_not_shift_the_line_numbers(tmp_path):
     assert [(number, isinstance(row, dict)) for number, row in rows_of(file)] == [(2, True), (4, False), (5, True)]
 
 
-def test_typed_values_become_what_the_schema_asks_for_and_other_columns_stay_behind():
+def test_typed_values_are_read_as_the_messages_of_the_topic_are_and_other_columns_stay_behind():
     row = {
         **ROW,
         "transaction_id": 17,
@@ -46,7 +49,23 @@ def test_typed_values_become_what_the_schema_asks_for_and_other_columns_stay_beh
         "latitude": "50.5",
         "is_fraud": 1,
     }
-    assert orjson.loads(transaction_message(row)) == {**ROW, "transaction_id": "17", "latitude": 50.5}
+    message = transaction_message(row)
+    assert orjson.loads(message).keys() == row.keys() - {"is_fraud"}
+    noon_ms = parse_rfc3339_ms("2026-01-31T12:00:00Z")
+    decoded = decode_transactions([message], [0], [0], [noon_ms], ReadingRules(0))
+    (kept,) = decoded.transactions.to_dicts()
+    names = ("transaction_id", "amount_cents", "event_time_ms", "latitude")
+    assert [kept[name] for name in names] == ["17", 1050, noon_ms, 50.5]
+    assert decoded.ignored == {}
+
+
+def test_a_naive_time_of_a_column_is_read_in_the_stated_zone():
+    message = transaction_message(ROW | {"timestamp": datetime(2026, 1, 31, 13)})
+    noon_ms = parse_rfc3339_ms("2026-01-31T12:00:00Z")
+    (refusal,) = decode_transactions([message], [0], [0], [noon_ms], ReadingRules(0)).refusals
+    assert "FRAUD_TIME_ZONE" in refusal.reason
+    decoded = decode_transactions([message], [0], [0], [noon_ms], ReadingRules(0, "Europe/Berlin"))
+    assert decoded.transactions["event_time_ms"].to_list() == [noon_ms]
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 
 from fraud_core.labels.known import LABEL_COLUMNS
+from fraud_core.payments.reader import ReadingRules
 from fraud_core.payments.transaction import COLUMNS, decode_transactions, encode_transaction
 from fraud_core.simulation.fraud_patterns import PATTERNS, new_kinds_from
 from fraud_core.simulation.population import make_population
@@ -50,7 +51,7 @@ def test_every_transaction_passes_the_streams_own_check_and_comes_back_as_it_was
     transactions = simulated()[0].head(5000).drop("is_fraud")
     n = len(transactions)
     arrival = transactions["event_time_ms"].to_list()
-    decoded = decode_transactions(encoded(transactions), [0] * n, range(n), arrival, future_tolerance_ms=0)
+    decoded = decode_transactions(encoded(transactions), [0] * n, range(n), arrival, ReadingRules(0))
     assert decoded.refusals == []
     assert decoded.transactions.select(transactions.columns).equals(transactions)
 

@@ -20,6 +20,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 from fraud_assets_tests.services import Broker
 from fraud_assets_tests.streaming.parts import FolderRegistry, SparkCheckpoint, messages, payments, ranges, records
+from fraud_core.payments.reader import ReadingRules
 from fraud_core.settings import Settings
 from fraud_core.timestamps import DAY_MS
 from fraud_core.topics import DEAD_LETTER, PREDICTIONS, TRANSACTIONS
@@ -71,7 +72,7 @@ class Served:
             self.producer.produce(TRANSACTIONS.name, value, key, place, timestamp=row["ingest_time_ms"])
         self.producer.flush()
         scorer = Scorer(OnlineStore(store_url, "served", threading.Event()), TRANSACTIONS.name)
-        serving = Serving(models.current, NO_TABLES, 300_000)
+        serving = Serving(models.current, NO_TABLES, ReadingRules(300_000))
         scored = scorer.score(records(stream, values), ranges({}, {0: 33, 1: 30}), serving)
         sink = KafkaSink(self.settings.confluent_kafka(), threading.Event())
         for _ in range(2):  # a replay of the micro-batch

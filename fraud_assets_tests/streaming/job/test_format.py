@@ -48,9 +48,11 @@ def written() -> list[str]:
     decisions = Decisions(champion, challenger, arms, 0.005, model_is_confirmed=True, anomaly=anomaly)
     contributions = np.linspace(1, -1, len(FEATURES))[np.newaxis]
     reasons = {row: top_reasons(values[row : row + 1], contributions)[0] for row in (1, 2)}
-    predictions = encode_predictions(rows, values, decisions, reasons, [None, "1-a.parquet", "1-a.parquet"])
+    predictions = encode_predictions(
+        rows, values, decisions, reasons, [None, "1-a.parquet", "1-a.parquet"], {2: ("channel", "latitude")}
+    )
     _, dead_letter = encode_dead_letter("transactions", 2, 6, START_MS, "not JSON", "not JSON: x", b"u-1", b"\xff{")
-    plan = BatchPlan("3", "4", True, ("1-a.parquet",), 300_000, 0.1, 0.005)
+    plan = BatchPlan("3", "4", True, ("1-a.parquet",), 300_000, 0.1, 0.005, "Europe/Berlin")
     return [*(line.decode() for line in [*predictions, dead_letter]), json.dumps(asdict(plan))]
 
 

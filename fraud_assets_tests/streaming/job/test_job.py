@@ -16,6 +16,7 @@ from fraud_assets_tests.services import Broker, Job, Valkey, wait_until
 from fraud_assets_tests.streaming.parts import messages, payments
 from fraud_core.features.merchant_risk import MerchantRisk
 from fraud_core.features.table import compute_features
+from fraud_core.payments.reader import ReadingRules
 from fraud_core.payments.transaction import decode_transactions
 from fraud_core.settings import Settings
 from fraud_core.topics import DEAD_LETTER, PREDICTIONS, TRANSACTIONS
@@ -173,7 +174,7 @@ def trained_on(system: System) -> dict[tuple[int, int], list[float]]:
         [message.partition() for message in everything],
         [message.offset() for message in everything],
         [message.timestamp()[1] for message in everything],
-        future_tolerance_ms=300_000,
+        ReadingRules(300_000),
     ).transactions
     values = compute_features(transactions, None, MerchantRisk.empty()).values
     return dict(zip(transactions.select("partition", "offset").rows(), values.tolist(), strict=True))

@@ -11,6 +11,7 @@ from fraud_assets_tests.services import Broker
 from fraud_assets_tests.streaming.parts import messages, payments
 from fraud_core.features.merchant_risk import MerchantRisk
 from fraud_core.features.table import FEATURES
+from fraud_core.payments.reader import ReadingRules
 from fraud_core.payments.transaction import decode_transactions
 from fraud_io.kafka_producer import make_producer
 from fraud_io.kafka_reader import TopicReader
@@ -22,7 +23,7 @@ from streaming.state.online_store import OnlineStore
 
 pytestmark = pytest.mark.streaming
 
-TOLERANCE_MS = 300_000
+RULES = ReadingRules(300_000)
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +49,7 @@ def store(valkey) -> OnlineStore:
 
 @pytest.fixture
 def rebuilder(broker: Broker, topic: str, store: OnlineStore) -> HistoryRebuilder:
-    return HistoryRebuilder(broker.settings, topic, TOLERANCE_MS, Scorer(store, topic), store)
+    return HistoryRebuilder(broker.settings, topic, RULES, Scorer(store, topic), store)
 
 
 @pytest.fixture
@@ -67,7 +68,7 @@ def fold(broker: Broker, topic: str, store: OnlineStore) -> Callable[[OffsetRang
 
 def decode(values: list[bytes], offsets: list[int], times_ms: list[int]) -> pl.DataFrame:
     of_partition = [0] * len(values)
-    return decode_transactions(values, of_partition, offsets, times_ms, future_tolerance_ms=TOLERANCE_MS).transactions
+    return decode_transactions(values, of_partition, offsets, times_ms, RULES).transactions
 
 
 def next_features(store: OnlineStore, end: int) -> np.ndarray:

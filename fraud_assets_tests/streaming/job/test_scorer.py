@@ -17,6 +17,7 @@ from fraud_assets_tests.services import Valkey
 from fraud_assets_tests.streaming.parts import model, payments, ranges, records
 from fraud_core.features.merchant_risk import MerchantRisk
 from fraud_core.features.table import FEATURES, compute_features
+from fraud_core.payments.reader import ReadingRules
 from fraud_core.schema import load_schema
 from fraud_core.timestamps import DAY_MS
 from streaming.job.scorer import ScoredBatch, Scorer, Serving
@@ -26,13 +27,13 @@ from streaming.state.online_store import OnlineStore
 
 pytestmark = pytest.mark.streaming
 
-NO_MODEL = Serving(Models(), NO_TABLES, 365 * DAY_MS)
+NO_MODEL = Serving(Models(), NO_TABLES, ReadingRules(365 * DAY_MS))
 
 
 @cache
 def two_models(threshold: float = 0.4) -> Serving:
     models = Models(ServedModel("1", model(1, threshold)), ServedModel("2", model(2)), is_confirmed=True)
-    return Serving(models, NO_TABLES, 365 * DAY_MS)
+    return Serving(models, NO_TABLES, ReadingRules(365 * DAY_MS))
 
 
 class Stream:
