@@ -8,8 +8,8 @@ from pathlib import Path
 from fraud_io.folders import ROOT
 from fraud_stack.services import jars
 
-# One long group of end-to-end tests (they share a stack) beside everything else.
-_IN_TWO_PROCESSES = ("-n", "2", "--dist", "loadgroup", "--no-loadscope-reorder")
+# Whole systems in one process, everything else in the other: fraud_assets_tests/conftest.py.
+_IN_TWO_PROCESSES = ("-n", "2", "--no-loadscope-reorder")
 _COVERAGE = ("--cov", "--cov-report", "term:skip-covered")
 
 
