@@ -351,7 +351,7 @@ def test(
     """Lint, format check, import directions, then every test; with arguments, pytest with these alone."""
     from fraud_stack.testing import run_tests
 
-    raise typer.Exit(run_tests(context.args, fast=fast, coverage=coverage))
+    run_tests(context.args, fast=fast, coverage=coverage)
 
 
 def _stack() -> "Stack":
