@@ -72,9 +72,9 @@ def measures(evaluation: Evaluation, rows: pl.DataFrame, days: float) -> dict[st
     """The metrics of ``evaluation`` and, from its scored rows, money and alerts a day."""
     frauds = rows.filter("is_fraud")
     return evaluation.metrics() | {
-        "fraud_amount": frauds["amount_cents"].sum() / 100,
-        "caught_amount": frauds.filter("is_flagged")["amount_cents"].sum() / 100,
-        "alerts_a_day": rows["is_flagged"].sum() / days,
+        "fraud_amount": int(frauds["amount_cents"].sum()) / 100,
+        "caught_amount": int(frauds.filter("is_flagged")["amount_cents"].sum()) / 100,
+        "alerts_a_day": int(rows["is_flagged"].sum()) / days,
     }
 
 
@@ -109,7 +109,8 @@ def numbers(result: BacktestResult, rows: pl.DataFrame, pooled: Evaluation, budg
     for number, fold in enumerate(result.folds):
         if not fold.calibration.log_loss:
             nulls[f"folds.{number}.calibration.log_loss"] = "no comparison of methods"
-    return _finite(content, "", nulls) | {"nulls": nulls}
+    finite: dict[str, Any] = _finite(content, "", nulls)
+    return finite | {"nulls": nulls}
 
 
 def _fold(fold: FoldResult, metrics: dict[str, float]) -> dict[str, Any]:
