@@ -3,7 +3,7 @@
 import hashlib
 import json
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import dagster as dg
 
@@ -75,4 +75,4 @@ def _newest_label_ms(kafka: KafkaResource, end: Offsets) -> int:
     last = TopicRange({p: max(0, offset - 1) for p, offset in end.items()}, end)
     messages = list(kafka.messages(FEEDBACK.name, last))
     labels, _ = decode_feedback([m.value() for m in messages], [m.partition() for m in messages], [0] * len(messages))
-    return min(labels["label_time_ms"].max() or now_ms(), now_ms())
+    return min(cast("int | None", labels["label_time_ms"].max()) or now_ms(), now_ms())

@@ -1,4 +1,4 @@
-"""``./run test``: lint, format, import directions and the tests, in the order of how soon they fail."""
+"""``./run test``: lint, format, import directions, types and the tests, in the order of how soon they fail."""
 
 import os
 import subprocess
@@ -24,7 +24,8 @@ def run_tests(pytest_arguments: Sequence[str], *, fast: bool = False, coverage: 
         (services, the job) are not counted.
     """
     bin_folder = Path(sys.executable).parent
-    pytest = [sys.executable, "-m", "pytest"]
+    checks: list[list[str | Path]]
+    pytest = (sys.executable, "-m", "pytest")
     if pytest_arguments:
         checks = [[*pytest, *pytest_arguments]]
     else:
@@ -33,6 +34,7 @@ def run_tests(pytest_arguments: Sequence[str], *, fast: bool = False, coverage: 
             [bin_folder / "ruff", "check"],
             [bin_folder / "ruff", "format", "--check"],
             [sys.executable, bin_folder / "lint-imports"],
+            [sys.executable, "-m", "mypy"],
             [*pytest, *_IN_TWO_PROCESSES, *fast_ones, *(_COVERAGE if coverage else ())],
         ]
     jars.fetch(print)

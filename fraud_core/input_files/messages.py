@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from typing import Any
 
 import orjson
 
@@ -57,7 +58,7 @@ def label_message(row: Mapping[str, object]) -> tuple[bytes, bool]:
     return _json(message), label_time is not None
 
 
-def _json(message: dict) -> bytes:
+def _json(message: dict[str, Any]) -> bytes:
     try:
         return orjson.dumps(message)
     except TypeError as error:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import orjson
@@ -93,7 +94,7 @@ def decode_transactions(
     return Decoded(frame, rows, refusals)
 
 
-def _checked(index: int, value: bytes | None) -> tuple | Refusal:
+def _checked(index: int, value: bytes | None) -> tuple[Any, ...] | Refusal:
     """The fields of any message that is valid, as decode_plain gives them, or why it is refused."""
     if value is None:
         return Refusal.of(index, "no value", "the record has no value")
@@ -109,7 +110,7 @@ def _checked(index: int, value: bytes | None) -> tuple | Refusal:
     return tuple(message.get(field) for field in _FIELDS)
 
 
-def encode_transaction(transaction: dict) -> bytes:
+def encode_transaction(transaction: dict[str, Any]) -> bytes:
     """JSON bytes of one transaction in schema fields, what is None left out.
 
     ``amount`` may be given as ``amount_cents`` and ``timestamp`` as ``event_time_ms``, as in COLUMNS.
