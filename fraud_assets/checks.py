@@ -1,5 +1,7 @@
 """How an asset declares and reports its checks. What they check is beside the asset."""
 
+from typing import Any
+
 import dagster as dg
 import polars as pl
 
@@ -14,11 +16,11 @@ def non_blocking(asset: str, **descriptions: str) -> list[dg.AssetCheckSpec]:
     return [dg.AssetCheckSpec(name, asset=asset, description=text) for name, text in descriptions.items()]
 
 
-def result(name: str, passed: bool, **figures: object) -> dg.AssetCheckResult:
+def result(name: str, passed: bool, **figures: Any) -> dg.AssetCheckResult:
     return dg.AssetCheckResult(check_name=name, passed=bool(passed), metadata=figures)
 
 
-def warning(name: str, passed: bool, **figures: object) -> dg.AssetCheckResult:
+def warning(name: str, passed: bool, **figures: Any) -> dg.AssetCheckResult:
     """The result of a check whose failure warns and is not an error."""
     return dg.AssetCheckResult(
         check_name=name, passed=bool(passed), severity=dg.AssetCheckSeverity.WARN, metadata=figures

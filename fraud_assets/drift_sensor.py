@@ -2,7 +2,7 @@
 
 import json
 from datetime import date, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
@@ -33,7 +33,7 @@ def drift_sensor(job: "UnresolvedAssetJobDefinition") -> dg.SensorDefinition:
         event = context.instance.get_latest_materialization_event(dg.AssetKey("drift"))
         if event is None or event.asset_materialization is None:
             return skip("drift has not been computed yet")
-        seen = {name: entry.value for name, entry in event.asset_materialization.metadata.items()}
+        seen: dict[str, Any] = {name: entry.value for name, entry in event.asset_materialization.metadata.items()}
         if seen.get("constant"):
             return skip(
                 f"{', '.join(seen['constant'])} became constant: repair that first, training would learn the fault"

@@ -12,6 +12,7 @@ from fraud_core.settings import Settings
 from fraud_io.folders import Lake
 
 if TYPE_CHECKING:
+    from dagster._core.definitions.partitions.partitioned_schedule import UnresolvedPartitionedAssetScheduleDefinition
     from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 HOUR_UTC = 3
@@ -66,7 +67,9 @@ def hourly_schedule(job: "UnresolvedAssetJobDefinition", minute: int = 0) -> dg.
     return schedule
 
 
-def daily_schedule(job: "UnresolvedAssetJobDefinition", settings: Settings) -> dg.ScheduleDefinition:
+def daily_schedule(
+    job: "UnresolvedAssetJobDefinition", settings: Settings
+) -> "dg.ScheduleDefinition | UnresolvedPartitionedAssetScheduleDefinition":
     """03:00 UTC for the day that has ended; the run key is its date, so a second trigger trains nothing.
 
     Stopped when Airflow triggers the job.

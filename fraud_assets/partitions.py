@@ -1,8 +1,9 @@
 """What a run is as of: a daily partition holds what was known at the end of its day, 00:00 UTC of the next one."""
 
 import dagster as dg
+import polars as pl
 
-from fraud_core.timestamps import parse_rfc3339_ms
+from fraud_core.timestamps import latest_ms, parse_rfc3339_ms
 
 AS_OF_TAG = "fraud/as_of"
 """On a run between two days: the moment, RFC 3339, that replaces the end of the day."""
@@ -16,6 +17,6 @@ def as_of_ms(context: dg.AssetExecutionContext) -> int:
     return int(context.partition_time_window.end.timestamp() * 1000)
 
 
-def known_ms(context: dg.AssetExecutionContext, newest_event_ms: int | None) -> int:
+def known_ms(context: dg.AssetExecutionContext, event_times_ms: pl.Series) -> int:
     """The moment a run is as of, but not after the newest event: a simulated or replayed stream may lag."""
-    return as_of_ms(context) if newest_event_ms is None else min(as_of_ms(context), newest_event_ms)
+    return min(as_of_ms(context), latest_ms(event_times_ms)) if len(event_times_ms) else as_of_ms(context)

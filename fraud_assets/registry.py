@@ -86,7 +86,7 @@ class Registry:
         return sorted((str(found.version) for found in self._versions()), key=int)
 
     def stage(self, version: str) -> str:
-        return self._client.get_model_version(self._name, version).current_stage
+        return str(self._client.get_model_version(self._name, version).current_stage)
 
     def champion(self) -> str | None:
         """The version in Production."""

@@ -1,16 +1,16 @@
 """The services the assets work with: Kafka, Spark, MLflow. Each is reached only when an asset uses it."""
 
 from collections.abc import Iterator
+from typing import cast
 
 import dagster as dg
-from confluent_kafka import Message
 from dagster_pyspark import LazyPySparkResource
 from pydantic import Field
 
 from fraud_assets.lake.offset_log import Offsets, TopicRange
 from fraud_core.settings import Settings
 from fraud_io.folders import ROOT, SPARK_JARS
-from fraud_io.kafka_reader import TopicReader
+from fraud_io.kafka_reader import Record, TopicReader
 from fraud_io.mlflow_client import errors_in_words, fail_fast
 
 # Dagster sets it on a run that does only what its parent did not finish.
@@ -32,7 +32,7 @@ class KafkaResource(dg.ConfigurableResource):
         bounds = TopicReader(self.settings, self.timeout_s).bounds(topic)
         return {p: first for p, (first, _) in bounds.items()}, {p: end for p, (_, end) in bounds.items()}
 
-    def messages(self, topic: str, offsets: TopicRange) -> Iterator[Message]:
+    def messages(self, topic: str, offsets: TopicRange) -> Iterator[Record]:
         """The messages of the range, partition by partition."""
         reader = TopicReader(self.settings, self.timeout_s)
         for partition, end in offsets.end.items():
@@ -80,7 +80,7 @@ def mlflow_resource(settings: Settings) -> dg.ResourceDefinition:
 
         fail_fast()
         mlflow.set_tracking_uri(settings.mlflow_address)
-        run = context.run
+        run = cast(dg.DagsterRun, context.run)  # nothing asks for it outside a run
         resumed = run.parent_run_id if run.tags.get(RESUMED_TAG) == "true" else None
         with errors_in_words(settings.mlflow_address):
             experiment = mlflow.set_experiment(settings.experiment_name)
@@ -92,7 +92,8 @@ def mlflow_resource(settings: Settings) -> dg.ResourceDefinition:
             "mlflow_run_id": begun[0].info.run_id if begun else None,
             "extra_tags": {"dagster_partition": run.tags.get("dagster/partition", "")},
         }
-        yield from mlflow_tracking.resource_fn(context.replace_config(config))
+        of_run = mlflow_tracking.resource_fn(context.replace_config(config))  # type: ignore[call-arg]  # its stub takes none
+        yield from of_run
         # The hook of the job has ended the MLflow run; for assets materialized by hand nothing else does.
         mlflow.end_run()
 

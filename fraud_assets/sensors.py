@@ -3,7 +3,7 @@
 import hashlib
 import json
 from datetime import UTC, datetime, timedelta, tzinfo
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import dagster as dg
 
@@ -76,4 +76,4 @@ def _newest_label_ms(kafka: KafkaResource, end: Offsets, zone: tzinfo | None) ->
     messages = list(kafka.messages(FEEDBACK.name, last))
     values, partitions = [m.value() for m in messages], [m.partition() for m in messages]
     labels, _ = decode_feedback(values, partitions, [0] * len(messages), zone)
-    return min(labels["label_time_ms"].max() or now_ms(), now_ms())
+    return min(cast("int | None", labels["label_time_ms"].max()) or now_ms(), now_ms())

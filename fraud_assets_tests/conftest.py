@@ -2,12 +2,16 @@
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
 
 from fraud_assets_tests.services import Broker, Valkey
+
+if TYPE_CHECKING:
+    from xdist.remote import Producer
+    from xdist.scheduler import LoadScopeScheduling
 
 # The first call compiles (numba), and machines are shared: a slow example is no failure. The same examples every run.
 settings.register_profile("project", deadline=None, max_examples=60, derandomize=True)
@@ -18,7 +22,6 @@ os.environ.setdefault("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1")
 # Threads of one process that wait for each other give the core to the other process.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-_HERE = Path(__file__).parent
 # Tests of a group run in one process, one after the other. Whole systems take memory and ports, so that there is one at
 # a time; others share a broker. Of the other layers each file is a group: its tests share what is made for
 # them.
@@ -27,19 +30,28 @@ _LONGEST_FIRST = ("e2e", "airflow", "streaming", "io", "assets", "benchmarks")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Groups for several processes (``-n 2 --dist loadgroup``); what takes longest begins first, beside all others.
-
-    The tests of the embedded stack come together: it is there for no longer than they are.
-    """
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(_GROUPS.get(_layer(item), str(item.path.relative_to(_HERE)))))
+    """The tests of the embedded stack come together: it is there for no longer than they are. For several processes
+    what takes longest comes first, beside all others."""
     items.sort(key=lambda item: "stack" in item.fixturenames)
     if hasattr(config, "workerinput"):
-        items.sort(key=lambda item: [*_LONGEST_FIRST, _layer(item)].index(_layer(item)))
+        items.sort(key=lambda item: [*_LONGEST_FIRST, _layer(item.nodeid)].index(_layer(item.nodeid)))
 
 
-def _layer(item: pytest.Item) -> str:
-    return item.path.relative_to(_HERE).parts[0]
+# Not xdist_group and --dist loadgroup: xdist 3.8 writes the group into an id that pytest 9.1 no longer reads.
+def pytest_xdist_make_scheduler(config: pytest.Config, log: "Producer") -> "LoadScopeScheduling":
+    """Who runs what of ``pytest -n 2``."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByGroup(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return _GROUPS.get(_layer(nodeid), nodeid.partition("::")[0])
+
+    return ByGroup(config, log)
+
+
+def _layer(nodeid: str) -> str:
+    """The folder below fraud_assets_tests."""
+    return nodeid.split("/")[1]
 
 
 @pytest.fixture(scope="session")

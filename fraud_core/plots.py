@@ -1,7 +1,7 @@
 """Figures, each made from what the core computed. Where they are shown is not known here."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import polars as pl
@@ -86,7 +86,7 @@ def confusion_matrix(evaluation: "Evaluation") -> "Figure":
 
 def score_distribution(is_fraud: np.ndarray, scores: np.ndarray, threshold: float) -> "Figure":
     figure, axes = _figure("Scores", "score", "transactions")
-    edges = np.linspace(0, 1, 51)
+    edges = np.linspace(0, 1, 51).tolist()
     axes.hist(
         [scores[~is_fraud], scores[is_fraud]], edges, color=[GENUINE, FRAUD], label=["genuine", "fraud"], log=True
     )
@@ -149,8 +149,9 @@ def metrics_over_time(periods: pl.DataFrame, names: Sequence[str]) -> "Figure":
     figure, axes = _figure("Each test period, and the mean", "start of the test period", "")
     days = periods["test_start"].to_list()
     for name, color in zip(names, SERIES, strict=True):
-        axes.plot(days, periods[name], "o-", color=color, label=f"{name} {periods[name].mean():.3f}")
-        axes.axhline(periods[name].mean(), color=color, linestyle="--", linewidth=0.8, alpha=0.6)
+        mean = cast(float, periods[name].mean())
+        axes.plot(days, periods[name], "o-", color=color, label=f"{name} {mean:.3f}")
+        axes.axhline(mean, color=color, linestyle="--", linewidth=0.8, alpha=0.6)
     axes.set_xticks(days, [day.isoformat() for day in days])
     axes.set_ylim(0, 1.02)
     figure.legend(frameon=False, ncols=len(names), loc="outside lower center")
@@ -174,7 +175,7 @@ def recall_by_day(days: pl.DataFrame) -> "Figure":
     return figure
 
 
-def feature_importance(gains: dict[str, float], shown: int = 20) -> "Figure":
+def feature_importance(gains: Mapping[str, float], shown: int = 20) -> "Figure":
     """gains : total gain by feature, as Booster.get_score gives it."""
     top = sorted(gains.items(), key=lambda item: item[1])[-shown:]
     figure, axes = _figure(f"Total gain of the first {len(top)} features", "", "")
@@ -183,7 +184,7 @@ def feature_importance(gains: dict[str, float], shown: int = 20) -> "Figure":
     return figure
 
 
-def cost(cpu_seconds: dict[str, float]) -> "Figure":
+def cost(cpu_seconds: Mapping[str, float]) -> "Figure":
     """cpu_seconds : by step, in the order they were done."""
     figure, axes = _figure(f"{sum(cpu_seconds.values()):,.1f} CPU seconds", "CPU seconds", "")
     bars = axes.barh(list(cpu_seconds), list(cpu_seconds.values()), color=GENUINE)

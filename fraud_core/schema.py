@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import jsonschema_rs
 import msgspec
@@ -17,8 +17,9 @@ _LIMITS = {"minLength": "min_length", "maxLength": "max_length", "minimum": "ge"
 _KEYWORDS = {"$schema", "title", "description", "type", "required", "properties", "not", "enum", "pattern", *_LIMITS}
 
 
-def load_schema(name: str) -> dict:
-    return json.loads((_FOLDER / name).read_text())
+def load_schema(name: str) -> dict[str, Any]:
+    schema: dict[str, Any] = json.loads((_FOLDER / name).read_text())
+    return schema
 
 
 @cache
@@ -34,14 +35,14 @@ def explain(name: str, message: object) -> str:
     return f"{where}: {error.message}" if where else error.message
 
 
-def decode_plain(name: str, values: Iterable[bytes | None]) -> list[tuple | None]:
+def decode_plain(name: str, values: Iterable[bytes | None]) -> list[tuple[Any, ...] | None]:
     """The values of the schema's properties, in their order, of each message that is valid and holds nothing else.
 
     None for a property that is missing, and for any other message: ask the validator, which may accept it. Parsing and
     validating in one step takes a third of the time of two.
     """
     decode, patterns = _plain_decoder(name)
-    rows: list[tuple | None] = []
+    rows: list[tuple[Any, ...] | None] = []
     for value in values:
         try:
             rows.append(msgspec.structs.astuple(decode(value)))
@@ -56,7 +57,7 @@ def decode_plain(name: str, values: Iterable[bytes | None]) -> list[tuple | None
 
 
 @cache
-def _plain_decoder(name: str) -> tuple[Callable, list[tuple[int, Callable]]]:
+def _plain_decoder(name: str) -> tuple[Callable[..., Any], list[tuple[int, Callable[[str], object]]]]:
     """What decodes all but the patterns, and by position of the field these: matching distinct texts is cheaper."""
     schema = load_schema(name)
     rules = schema["properties"]
@@ -68,7 +69,7 @@ def _plain_decoder(name: str) -> tuple[Callable, list[tuple[int, Callable]]]:
     ]
     message = msgspec.defstruct("Message", fields, kw_only=True, forbid_unknown_fields=True, gc=False)
     # Python's \d is a digit of any script and its $ also matches before a last newline. JSON Schema's do neither.
-    patterns = [
+    patterns: list[tuple[int, Callable[[str], object]]] = [
         (at, re.compile(rule["pattern"].removesuffix("$") + r"\Z", re.ASCII).search)
         for at, rule in enumerate(rules.values())
         if "pattern" in rule
@@ -76,7 +77,8 @@ def _plain_decoder(name: str) -> tuple[Callable, list[tuple[int, Callable]]]:
     return msgspec.json.Decoder(message).decode, patterns
 
 
-def _type(rule: dict) -> type:
+def _type(rule: dict[str, Any]) -> Any:
+    """The type of one property as msgspec takes it: a form of ``typing``, which has no static type."""
     if "enum" in rule:
         return Literal[tuple(rule["enum"])]
     kinds = [rule["type"]] if isinstance(rule["type"], str) else rule["type"]

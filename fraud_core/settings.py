@@ -178,7 +178,7 @@ class Settings(BaseSettings):
                 "sasl.mechanism": self.kafka_sasl_mechanism,
                 "sasl.username": self.kafka_username,
                 "sasl.password": self._password,
-                "ssl.ca.location": self.kafka_ca_file and str(self.kafka_ca_file),
+                "ssl.ca.location": str(self.kafka_ca_file) if self.kafka_ca_file else None,
             }
         )
 
@@ -191,7 +191,7 @@ class Settings(BaseSettings):
                 "sasl_mechanism": self.kafka_sasl_mechanism,
                 "sasl_plain_username": self.kafka_username,
                 "sasl_plain_password": self._password,
-                "ssl_cafile": self.kafka_ca_file and str(self.kafka_ca_file),
+                "ssl_cafile": str(self.kafka_ca_file) if self.kafka_ca_file else None,
             }
         )
 
@@ -203,8 +203,8 @@ class Settings(BaseSettings):
                 "kafka.security.protocol": self.kafka_security_protocol,
                 "kafka.sasl.mechanism": self.kafka_sasl_mechanism,
                 "kafka.sasl.jaas.config": self._jaas(),
-                "kafka.ssl.truststore.type": self.kafka_ca_file and "PEM",
-                "kafka.ssl.truststore.location": self.kafka_ca_file and str(self.kafka_ca_file),
+                "kafka.ssl.truststore.type": "PEM" if self.kafka_ca_file else None,
+                "kafka.ssl.truststore.location": str(self.kafka_ca_file) if self.kafka_ca_file else None,
             }
         )
 
@@ -232,7 +232,7 @@ def without_password(address: str) -> str:
 def describe(error: ValidationError) -> str:
     """One sentence about the first setting that has a value it cannot have."""
     first = error.errors()[0]
-    name, secrets = first["loc"][0], {name for name, field in Settings.model_fields.items() if _is_secret(field)}
+    name, secrets = str(first["loc"][0]), {name for name, field in Settings.model_fields.items() if _is_secret(field)}
     value = "a secret" if name in secrets else repr(first["input"])
     return f"FRAUD_{name.upper()} is set to {value}: {first['msg'].lower()}"
 

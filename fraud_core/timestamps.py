@@ -2,7 +2,7 @@
 
 import time
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
     import polars as pl
@@ -56,6 +56,16 @@ def iso_date_ms(date: str) -> int:
     1769817600000
     """
     return (datetime.fromisoformat(date).replace(tzinfo=UTC) - EPOCH) // MILLISECOND
+
+
+def earliest_ms(times: "pl.Series") -> int:
+    """Of int64 milliseconds since 1970, at least one of them not null."""
+    return cast(int, times.min())
+
+
+def latest_ms(times: "pl.Series") -> int:
+    """Of int64 milliseconds since 1970, at least one of them not null."""
+    return cast(int, times.max())
 
 
 def day_of(column: str) -> "pl.Expr":

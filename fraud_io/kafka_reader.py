@@ -1,9 +1,9 @@
 """Reads topics outside any consumer group: nobody is rebalanced, no offset is committed, nothing is written."""
 
 from collections.abc import Iterator, Mapping
-from typing import Self
+from typing import Protocol, Self, cast
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from fraud_core.settings import Settings
 from fraud_io.errors import OperatorError
@@ -14,6 +14,19 @@ _POLL_S = 0.2
 
 Ranges = dict[int, tuple[int, int]]
 """Offsets [start, end) by partition."""
+
+
+class Record(Protocol):
+    """A Message that was read: unlike one that is still to be sent, it has a place in a topic."""
+
+    def topic(self) -> str: ...
+    def partition(self) -> int: ...
+    def offset(self) -> int: ...
+    def timestamp(self) -> tuple[int, int]: ...
+    def key(self) -> bytes | None: ...
+    def value(self) -> bytes | None: ...
+    def headers(self) -> list[tuple[str, bytes | None]] | None: ...
+    def error(self) -> KafkaError | None: ...
 
 
 def consumer(settings: Settings, refusals: KafkaRefusals, **options: object) -> Consumer:
@@ -64,7 +77,7 @@ class TopicReader:
         # Less than 0: no record is that young.
         return {at.partition: (at.offset if at.offset >= 0 else ends[at.partition], ends[at.partition]) for at in found}
 
-    def read(self, topic: str, ranges: Mapping[int, tuple[int, int]] | None = None) -> Iterator[Message]:
+    def read(self, topic: str, ranges: Mapping[int, tuple[int, int]] | None = None) -> Iterator[Record]:
         """The records of ``ranges`` that the topic has now, in order of their offsets within a partition; None: all.
 
         Offsets without a record (markers of transactions, gaps of compaction and retention) are passed over.
@@ -73,7 +86,7 @@ class TopicReader:
         for batch in self.batches(topic, ranges):
             yield from batch
 
-    def batches(self, topic: str, ranges: Mapping[int, tuple[int, int]] | None = None) -> Iterator[list[Message]]:
+    def batches(self, topic: str, ranges: Mapping[int, tuple[int, int]] | None = None) -> Iterator[list[Record]]:
         """As ``read``, in lists. An empty one: nothing came for a moment, and a caller may stop waiting."""
         bounds = self.bounds(topic)
         wanted = {at: span for at, span in (bounds if ranges is None else ranges).items() if at in bounds}
@@ -89,7 +102,7 @@ class TopicReader:
             while position:
                 silent_s += _POLL_S
                 found = []
-                for message in reader.consume(_MOST_AT_ONCE, _POLL_S):
+                for message in cast(list[Record], reader.consume(_MOST_AT_ONCE, _POLL_S)):
                     error, at, offset = message.error(), message.partition(), message.offset()
                     if error is not None and error.code() != KafkaError._PARTITION_EOF:
                         raise self._refusals.raised_by(error, topic)
@@ -134,13 +147,13 @@ class Tail:
     def close(self) -> None:
         self._reader.close()
 
-    def take(self, timeout_s: float) -> list[Message]:
+    def take(self, timeout_s: float) -> list[Record]:
         """What comes within ``timeout_s``; of brokers that are down nothing comes. Raises OperatorError when a topic
         cannot be read any more."""
-        messages = self._reader.consume(_MOST_AT_ONCE, timeout_s)
-        failed = next((message for message in messages if message.error() is not None), None)
-        if failed is not None:
-            raise self._refusals.raised_by(failed.error(), failed.topic())
+        messages = cast(list[Record], self._reader.consume(_MOST_AT_ONCE, timeout_s))
+        for message in messages:
+            if (error := message.error()) is not None:
+                raise self._refusals.raised_by(error, message.topic())
         return messages
 
 

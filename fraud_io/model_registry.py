@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from fraud_core.model.digests import CARD, TREES, require_digests
 from fraud_core.model.stored import StoredModel
@@ -53,7 +53,8 @@ class ModelRegistry:
     def entry(self, version: str) -> Entry:
         with errors_in_words(self._address):
             found = self.client.get_model_version(self._name, version)
-        return Entry(found.run_id, {name: found.tags[name] for name in (TREES, CARD) if name in found.tags})
+        # Training registers a version from its run.
+        return Entry(cast(str, found.run_id), {name: found.tags[name] for name in (TREES, CARD) if name in found.tags})
 
     def metrics(self, version: str) -> dict[str, float]:
         """What the run that a version comes from has logged."""

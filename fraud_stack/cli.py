@@ -5,7 +5,7 @@ import signal
 import sys
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -149,6 +149,9 @@ def _days(text: str) -> int:
     return int(number)
 
 
+_A_WEEK: Any = "7d"  # typer passes a default through the parser, too
+
+
 @app.command()
 def backtest(
     transactions: Annotated[Path, typer.Option(help="CSV, JSON Lines or Parquet file, or a folder of them.")],
@@ -159,9 +162,11 @@ def backtest(
     train_days: Annotated[
         int | None, typer.Option(min=1, help="Days up to --train-end (default: FRAUD_TRAINING_WINDOW_DAYS).")
     ] = None,
-    label_delay: Annotated[int, typer.Option(parser=_days, metavar="DAYS", help="When silence means genuine.")] = "7d",
+    label_delay: Annotated[
+        int, typer.Option(parser=_days, metavar="DAYS", help="When silence means genuine.")
+    ] = _A_WEEK,
     folds: Annotated[int, typer.Option(min=1, help="Trainings, each --step after the one before.")] = 1,
-    step: Annotated[int, typer.Option(parser=_days, metavar="DAYS", help="Between two folds.")] = "7d",
+    step: Annotated[int, typer.Option(parser=_days, metavar="DAYS", help="Between two folds.")] = _A_WEEK,
     exclude_known_compromised: Annotated[
         bool, typer.Option("--exclude-known-compromised", help="Leave cards out of the test once their fraud is known.")
     ] = False,
@@ -351,7 +356,7 @@ def test(
     """Lint, format check, import directions, then every test; with arguments, pytest with these alone."""
     from fraud_stack.testing import run_tests
 
-    raise typer.Exit(run_tests(context.args, fast=fast, coverage=coverage))
+    run_tests(context.args, fast=fast, coverage=coverage)
 
 
 def _stack() -> "Stack":

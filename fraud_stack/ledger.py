@@ -15,13 +15,12 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import orjson
 import xxhash
-from confluent_kafka import Message
 
 from fraud_core.settings import Settings
 from fraud_core.timestamps import parse_rfc3339_ms
 from fraud_core.topics import DEAD_LETTER, FEEDBACK, PREDICTIONS, TRANSACTIONS
 from fraud_io.errors import OperatorError
-from fraud_io.kafka_reader import TopicReader
+from fraud_io.kafka_reader import Record, TopicReader
 
 _PATIENCE_S = 20.0  # without any new decision for so long, what is still open is lost
 _LOOK_AGAIN_S = 0.5
@@ -199,12 +198,12 @@ def take_ledger(settings: Settings, while_waiting: Callable[[], None] = lambda: 
         time.sleep(_LOOK_AGAIN_S)
 
 
-def _enter(books: Books, message: Message) -> None:
+def _enter(books: Books, message: Record) -> None:
     try:
         if message.topic() == PREDICTIONS.name:
-            books.add_prediction(message.value(), message.timestamp()[1])
+            books.add_prediction(message.value() or b"", message.timestamp()[1])
         else:
-            books.add_dead_letter(message.value())
+            books.add_dead_letter(message.value() or b"")
     except (orjson.JSONDecodeError, KeyError, TypeError, ValueError) as error:
         raise OperatorError(
             f"{message.topic()} partition {message.partition()} offset {message.offset()} is not a decision of the "

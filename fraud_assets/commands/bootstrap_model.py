@@ -35,9 +35,9 @@ def train(seed: int) -> FraudModel:
     n = len(rows)
     arrived = decode_transactions(
         [encode_transaction(row) for row in rows.iter_rows(named=True)],
-        np.zeros(n),
-        np.arange(n),
-        rows["event_time_ms"].to_numpy(),
+        [0] * n,
+        range(n),
+        rows["event_time_ms"].to_list(),
         ReadingRules(0),
     ).transactions
     values = compute_features(arrived, None, MerchantRisk.empty()).values

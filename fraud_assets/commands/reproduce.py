@@ -43,7 +43,7 @@ def compare(run: Run, settings: Settings) -> Iterator[tuple[str, object, object]
         raise NotReproducibleError(f"{quarantine.path} has lost lines: {lines} are needed to tell what was held back")
     labels = without(labels, quarantine.held(lines))
     rows = build_training_set(transactions, labels, origin["as_of_ms"], then)
-    digests = {used.dataset.name: used.dataset.digest for used in run.inputs.dataset_inputs}
+    digests = {used.dataset.name: used.dataset.digest for used in (run.inputs.dataset_inputs if run.inputs else ())}
     yield "training set", digests["training_set"], digest(rows)
 
     ratio, window = float(run.data.params["smote_ratio"]), time_split(origin["as_of_ms"], then).train

@@ -3,7 +3,7 @@ pickles."""
 
 from abc import abstractmethod
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import dagster as dg
 import orjson
@@ -29,7 +29,7 @@ class PartitionFileIOManager(dg.ConfigurableIOManager):
     suffix: ClassVar[str]
 
     @abstractmethod
-    def write(self, value: object, path: Path) -> None: ...
+    def write(self, value: Any, path: Path) -> None: ...
 
     @abstractmethod
     def read(self, path: Path, kind: type) -> object: ...

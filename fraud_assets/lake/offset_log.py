@@ -6,7 +6,7 @@ starts: of two runs that read from the same position the second cannot finish, s
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -79,12 +79,12 @@ class OffsetLog:
         except FileExistsError as error:
             raise FileExistsError(f"another run has read {offsets} into {self._folder / name}") from error
 
-    def scan(self, columns: dict[str, pl.DataType]) -> pl.LazyFrame:
+    def scan(self, columns: Mapping[str, type[pl.DataType]]) -> pl.LazyFrame:
         """Everything read so far, in no particular order."""
         files = [file for folder in self._complete() for file in sorted(folder.rglob("*.parquet"))]
         if not files:
             return pl.LazyFrame(schema=columns)
-        return pl.scan_parquet(files, hive_partitioning=False).select(list(columns)).cast(columns)
+        return pl.scan_parquet(files, hive_partitioning=False).select(list(columns)).cast(pl.Schema(columns))
 
     def _complete(self) -> list[Path]:
         return sorted(file.parent for file in self._folder.glob(f"[0-9]*/{_RANGE}"))

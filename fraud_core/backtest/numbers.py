@@ -73,9 +73,9 @@ def measures(evaluation: Evaluation, rows: pl.DataFrame, days: float) -> dict[st
     """The metrics of ``evaluation`` and, from its scored rows, money and alerts a day."""
     frauds = rows.filter("is_fraud")
     return evaluation.metrics() | {
-        "fraud_amount": to_major_units(frauds["amount_cents"].sum()),
-        "caught_amount": to_major_units(frauds.filter("is_flagged")["amount_cents"].sum()),
-        "alerts_a_day": rows["is_flagged"].sum() / days,
+        "fraud_amount": to_major_units(int(frauds["amount_cents"].sum())),
+        "caught_amount": to_major_units(int(frauds.filter("is_flagged")["amount_cents"].sum())),
+        "alerts_a_day": int(rows["is_flagged"].sum()) / days,
     }
 
 
@@ -110,7 +110,8 @@ def numbers(result: BacktestResult, rows: pl.DataFrame, pooled: Evaluation, budg
     for number, fold in enumerate(result.folds):
         if not fold.calibration.log_loss:
             nulls[f"folds.{number}.calibration.log_loss"] = "no comparison of methods"
-    return _finite(content, "", nulls) | {"nulls": nulls}
+    finite: dict[str, Any] = _finite(content, "", nulls)
+    return finite | {"nulls": nulls}
 
 
 def _fold(fold: FoldResult, metrics: dict[str, float]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from fraud_core.timestamps import DAY_MS, iso_date
+from fraud_core.timestamps import DAY_MS, earliest_ms, iso_date, latest_ms
 from fraud_core.training.split import Period, TimeSplit
 
 
@@ -41,7 +41,7 @@ class Fold:
 
 def make_folds(protocol: Protocol, event_time_ms: pl.Series) -> list[Fold]:
     """The folds in order of time. ValueError, naming dates, when one violates the protocol or lies outside the data."""
-    covered = (_midnight(event_time_ms.min()), _midnight(event_time_ms.max()) + DAY_MS)
+    covered = (_midnight(earliest_ms(event_time_ms)), _midnight(latest_ms(event_time_ms)) + DAY_MS)
     first_end_ms = protocol.test_start_ms - protocol.label_delay_days * DAY_MS
     if protocol.train_end_ms > first_end_ms:
         raise ValueError(

@@ -18,7 +18,7 @@ from fraud_core.evaluation.report import evaluate
 from fraud_core.features.table import FEATURES
 from fraud_core.labels.known import label_transactions
 from fraud_core.settings import Settings
-from fraud_core.timestamps import DAY_MS, iso_date
+from fraud_core.timestamps import DAY_MS, iso_date, latest_ms
 from fraud_core.training.recipe import train
 from fraud_core.training.training_set import ROW_COLUMNS, feature_rows
 
@@ -59,9 +59,7 @@ def run_backtest(
         if exclude_known_compromised:
             is_known = has_known_fraud(test, arrived, labels, fold, settings.label_delay_days)
             test, left_out = test.filter(~is_known), test.filter(is_known)
-        results.append(
-            _run_fold(rows, test, left_out, fold, settings, cost, lambda what, name=name: progress(name + what))
-        )
+        results.append(_run_fold(rows, test, left_out, fold, settings, cost, _prefixed(progress, name)))
         cost = Cost()
     warnings = _immature(results, labels, settings.label_delay_days) | _silent(results)
     return BacktestResult(tuple(results), {}, transactions.height, frauds, warnings)
@@ -74,9 +72,13 @@ def _silent(folds: Sequence[FoldResult]) -> dict[str, int]:
     return {why: len(silent)} if silent else {}
 
 
+def _prefixed(progress: Callable[[str], None], prefix: str) -> Callable[[str], None]:
+    return lambda what: progress(prefix + what)
+
+
 def _immature(folds: Sequence[FoldResult], labels: pl.DataFrame, label_delay_days: int) -> dict[str, int]:
     """A warning where the labels end before those of the test are mature. One day without labels is no such sign."""
-    newest_ms = labels["label_time_ms"].max()
+    newest_ms = latest_ms(labels["label_time_ms"])
     complete_ms = newest_ms - (label_delay_days - 1) * DAY_MS
     immature = folds[-1].scored.filter(pl.col("event_time_ms") > complete_ms).height
     why = (
@@ -147,7 +149,7 @@ def _run_fold(
         smote_ratio=trained.smote_ratio,
         params=trained.tuning.params,
         search=trained.tuning.table,
-        importance=trained.model.booster.get_score(importance_type="total_gain"),
+        importance=trained.model.total_gain(),
         train_rows=len(is_fraud),
         train_frauds=int(is_fraud.sum()),
         cpu_seconds=cost.cpu_seconds,

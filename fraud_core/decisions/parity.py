@@ -80,8 +80,9 @@ def _decisions(
     champion = placed.select(pl.when(is_challengers).then("shadow_model_version").otherwise("model_version"))
     anomaly = np.full(len(values), np.nan)
     for version, rows in _by_version(champion.to_series()):
-        if models[version].anomaly is not None:
-            anomaly[rows] = models[version].anomaly.score(values[rows])
+        detector = models[version].anomaly
+        if detector is not None:
+            anomaly[rows] = detector.score(values[rows])
     return {
         "score": score,
         "threshold": threshold,
@@ -111,4 +112,4 @@ def _differing(placed: pl.DataFrame, field: str, recomputed: np.ndarray) -> pl.D
     wanted = np.ascontiguousarray(recomputed, dtype=np.float64)
     differs = (served.view(np.int64) != wanted.view(np.int64)) & ~(np.isnan(served) & np.isnan(wanted))
     of_rows = placed.filter(differs).select("transaction_id", *_POSITION, field=pl.lit(field), served=pl.col(field))
-    return of_rows.with_columns(recomputed=wanted[differs]).cast(DIFFERENCES)
+    return of_rows.with_columns(recomputed=wanted[differs]).cast(pl.Schema(DIFFERENCES))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import repeat
 from types import MappingProxyType
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -51,8 +52,8 @@ class _Prediction(msgspec.Struct, gc=False):
     ingest_time: str
     partition: int
     offset: int
-    reasons: list[dict]
-    features: _Features
+    reasons: list[dict[str, Any]]
+    features: msgspec.Struct  # _Features
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ class Scored:
         return self.scores >= self.threshold
 
 
-def top_reasons(values: np.ndarray, contributions: np.ndarray) -> list[list[dict]]:
+def top_reasons(values: np.ndarray, contributions: np.ndarray) -> list[list[dict[str, Any]]]:
     """Per row the features that raised the score most, largest contribution first; at most MAX_REASONS, all positive.
 
     values, contributions : (n, len(FEATURES)) float64; contributions in log-odds.
@@ -128,7 +129,7 @@ def encode_predictions(
     transactions: pl.DataFrame,
     values: np.ndarray,
     decisions: Decisions,
-    reasons: dict[int, list[dict]],
+    reasons: dict[int, list[dict[str, Any]]],
     merchant_risk_tables: Sequence[str | None],
     ignored: Mapping[int, tuple[str, ...]] = MappingProxyType({}),
 ) -> list[bytes]:
@@ -172,7 +173,7 @@ def encode_predictions(
     return [encode(_Prediction(*row)) for row in rows]
 
 
-def _by_arm(decisions: Decisions) -> tuple[list[list], list[list]]:
+def _by_arm(decisions: Decisions) -> tuple[list[list[Any]], list[list[Any]]]:
     """Columns (score, threshold, version, flag) of the model that decides each row, and of its shadow."""
     n = len(decisions.is_challengers)
     deciding, shadow = (_columns(scored, n) for scored in (decisions.champion, decisions.challenger))
@@ -182,14 +183,14 @@ def _by_arm(decisions: Decisions) -> tuple[list[list], list[list]]:
     return deciding, shadow
 
 
-def _columns(scored: Scored | None, n: int) -> list[list]:
+def _columns(scored: Scored | None, n: int) -> list[list[Any]]:
     if scored is None:
         return [[None] * n for _ in range(4)]
     flags = scored.is_flagged.astype(int).tolist()
     return [scored.scores.tolist(), [scored.threshold] * n, [scored.version] * n, flags]
 
 
-def _features(values: np.ndarray) -> Iterator[_Features]:
+def _features(values: np.ndarray) -> Iterator[msgspec.Struct]:
     for first in range(0, len(values), _BLOCK):
         for row in values[first : first + _BLOCK].tolist():
             yield _Features(*row)

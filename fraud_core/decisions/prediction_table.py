@@ -1,6 +1,7 @@
 """Predictions read back, as a table for evaluation, drift, the comparison of models and the audit."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import orjson
 import polars as pl
@@ -41,7 +42,7 @@ def decode_predictions(values: Sequence[bytes]) -> pl.DataFrame:
 
     ValueError for a message that is no prediction.
     """
-    columns: dict[str, list] = {name: [] for name in PREDICTION_COLUMNS}
+    columns: dict[str, list[Any]] = {name: [] for name in PREDICTION_COLUMNS}
     for value in values:
         prediction = orjson.loads(value)
         features = prediction["features"]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from fraud_core.evaluation.comparison import PairedGain
 from fraud_core.evaluation.ranking import card_resamples, require_both_classes
@@ -74,15 +75,19 @@ def decision_quality(
     cards = _by_card(rows, is_flagged)
     drawn = np.vstack([cards.sum(axis=0), _resampled(cards, resamples, seed)])
     transactions, frauds, fraud_cents, flagged, caught, caught_cents = drawn.T
-    figures = {
-        "precision": _share(caught, flagged),
-        "recall": _share(caught, frauds),
-        "f2": _f2(caught, flagged, frauds),
-        "alert_rate": _share(flagged, transactions),
-        "value_caught": _share(caught_cents, fraud_cents),
-    }
-    counts = (transactions, flagged, frauds, caught, fraud_cents, caught_cents)
-    return DecisionQuality(*(int(of[0]) for of in counts), **{name: _estimate(of) for name, of in figures.items()})
+    return DecisionQuality(
+        transactions=int(transactions[0]),
+        flagged=int(flagged[0]),
+        frauds=int(frauds[0]),
+        caught=int(caught[0]),
+        fraud_cents=int(fraud_cents[0]),
+        caught_cents=int(caught_cents[0]),
+        precision=_estimate(_share(caught, flagged)),
+        recall=_estimate(_share(caught, frauds)),
+        f2=_estimate(_f2(caught, flagged, frauds)),
+        alert_rate=_estimate(_share(flagged, transactions)),
+        value_caught=_estimate(_share(caught_cents, fraud_cents)),
+    )
 
 
 def paired_f2(
@@ -116,10 +121,12 @@ def _resampled(cards: np.ndarray, resamples: int, seed: int) -> np.ndarray:
 
 
 def _share(part: np.ndarray, total: np.ndarray) -> np.ndarray:
-    return np.divide(part, total, out=np.full(len(part), np.nan), where=total > 0)
+    shares = np.full(len(part), np.nan)
+    np.divide(part, total, out=shares, where=total > 0)
+    return shares
 
 
-def _f2(caught: np.ndarray, flagged: np.ndarray, frauds: np.ndarray) -> np.ndarray:
+def _f2(caught: NDArray[np.float64], flagged: NDArray[np.float64], frauds: NDArray[np.float64]) -> np.ndarray:
     return 5 * caught / (4 * frauds + flagged)
 
 

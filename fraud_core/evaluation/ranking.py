@@ -54,7 +54,8 @@ def require_both_classes(is_fraud: np.ndarray) -> None:
 
 def f_beta(caught: np.ndarray, flagged: np.ndarray, beta: float) -> np.ndarray:
     """(1 + b²) caught / (b² frauds + flagged) at each threshold; the last threshold flags everything."""
-    return (1 + beta**2) * caught / (beta**2 * caught[-1] + flagged)
+    f: np.ndarray = (1 + beta**2) * caught / (beta**2 * caught[-1] + flagged)
+    return f
 
 
 def average_precision(caught: np.ndarray, flagged: np.ndarray) -> float:

@@ -7,6 +7,7 @@ for the rows is an error, and precision without an alert is NaN: a made-up 0 wou
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import cast
 
 import numpy as np
 import polars as pl
@@ -135,7 +136,7 @@ def alerts_at_k(rows: pl.DataFrame, scores: np.ndarray, k: int) -> tuple[float, 
     """
     ranked = _by_day(rows, scores).sort("day", "score", descending=[False, True], maintain_order=True)
     alerts = ranked.group_by("day", maintain_order=True).head(k)["is_fraud"]
-    return float(alerts.mean()), float(alerts.sum() / rows["is_fraud"].sum())
+    return cast(float, alerts.mean()), int(alerts.sum()) / int(rows["is_fraud"].sum())
 
 
 def budget_curve(rows: pl.DataFrame, scores: np.ndarray, budgets: Sequence[int] = BUDGETS) -> pl.DataFrame:

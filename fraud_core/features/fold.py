@@ -26,7 +26,16 @@ _MOVE = _VISITS + 3
 
 
 @numba.njit(cache=True)
-def fold(max_entries, max_age_ms, starts, first_new, entries, headers, is_kept, out):
+def fold(
+    max_entries: int,
+    max_age_ms: int,
+    starts: np.ndarray,
+    first_new: np.ndarray,
+    entries: np.ndarray,
+    headers: np.ndarray,
+    is_kept: np.ndarray,
+    out: np.ndarray,
+) -> None:
     """Walk each user's entries in arrival order; fill a row of ``out`` for each new one.
 
     max_entries, max_age_ms : how far back a payment looks; see history.
@@ -73,7 +82,7 @@ def fold(max_entries, max_age_ms, starts, first_new, entries, headers, is_kept, 
 
 
 @numba.njit(cache=True)
-def _windows(entries, earlier, own, out):
+def _windows(entries: np.ndarray, earlier: np.ndarray, own: np.record, out: np.ndarray) -> None:
     """Count, sum, mean and standard deviation of the amounts in each window."""
     counts = np.zeros(len(_WINDOWS_MS), np.int64)
     sums = np.zeros(len(_WINDOWS_MS), np.int64)
@@ -99,7 +108,7 @@ def _windows(entries, earlier, own, out):
 
 
 @numba.njit(cache=True)
-def _amount(entries, earlier, own, out):
+def _amount(entries: np.ndarray, earlier: np.ndarray, own: np.record, out: np.ndarray) -> None:
     """The amount against what is usual in the windows and against the largest."""
     largest = np.int64(0)
     for j in earlier:
@@ -115,7 +124,7 @@ def _amount(entries, earlier, own, out):
 
 
 @numba.njit(cache=True)
-def _ratio(amount, mean):
+def _ratio(amount: float, mean: float) -> float:
     """Where nothing was paid so far (verifications of an account), a cent stands for the mean."""
     if mean > 0.0:
         return amount / mean
@@ -123,7 +132,7 @@ def _ratio(amount, mean):
 
 
 @numba.njit(cache=True)
-def _last_seen(entries, earlier, own, out):
+def _last_seen(entries: np.ndarray, earlier: np.ndarray, own: np.record, out: np.ndarray) -> None:
     last_ms = NEVER_MS
     for j in earlier:
         last_ms = max(last_ms, entries[j].time_ms)
@@ -131,7 +140,7 @@ def _last_seen(entries, earlier, own, out):
 
 
 @numba.njit(cache=True)
-def _visits(entries, earlier, own, out):
+def _visits(entries: np.ndarray, earlier: np.ndarray, own: np.record, out: np.ndarray) -> None:
     """How often the same merchant, country and device were seen."""
     merchant, country, device = 0, 0, 0
     for j in earlier:
@@ -144,7 +153,7 @@ def _visits(entries, earlier, own, out):
 
 
 @numba.njit(cache=True)
-def _move(entries, earlier, own, out):
+def _move(entries: np.ndarray, earlier: np.ndarray, own: np.record, out: np.ndarray) -> None:
     """Distance to the last place, and the speed that it takes to come from there."""
     last, last_ms = -1, NEVER_MS
     for j in earlier:
@@ -160,12 +169,12 @@ def _move(entries, earlier, own, out):
 
 
 @numba.njit(cache=True)
-def _is_located(entry):
+def _is_located(entry: np.record) -> bool:
     return not np.isnan(entry.latitude) and not np.isnan(entry.longitude)
 
 
 @numba.njit(cache=True)
-def _distance_km(a, b):
+def _distance_km(a: np.record, b: np.record) -> float:
     """Great-circle distance by the haversine formula, in km."""
     to_radians = np.pi / 180.0
     latitude_a, latitude_b = np.float64(a.latitude), np.float64(b.latitude)
@@ -173,4 +182,5 @@ def _distance_km(a, b):
     half_lat = np.sin((latitude_b - latitude_a) * to_radians / 2)
     half_lon = np.sin((longitude_b - longitude_a) * to_radians / 2)
     cosines = np.cos(latitude_a * to_radians) * np.cos(latitude_b * to_radians)
-    return 2 * 6371.0 * np.arcsin(min(1.0, np.sqrt(half_lat * half_lat + cosines * half_lon * half_lon)))
+    distance: float = 2 * 6371.0 * np.arcsin(min(1.0, np.sqrt(half_lat * half_lat + cosines * half_lon * half_lon)))
+    return distance

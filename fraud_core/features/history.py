@@ -58,7 +58,7 @@ def unpack(blobs: Sequence[bytes | None]) -> tuple[np.ndarray, np.ndarray, np.nd
     counts = np.zeros(len(blobs), np.int64)
     if not present:
         return headers, np.zeros(0, ENTRY), counts
-    found = [blobs[index] for index in present]
+    found = [blob for blob in blobs if blob is not None]
     headers[present] = np.frombuffer(b"".join([blob[: HEADER.itemsize] for blob in found]), HEADER)
     if (headers["format"] != FORMAT).any():
         raise ValueError(

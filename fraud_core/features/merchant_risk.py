@@ -103,7 +103,9 @@ class MerchantHistory:
         self._paid = (_starts(paid["merchant"], len(self.merchants)), paid["event_time_ms"].to_numpy())
         self._fraud = (
             _starts(fraud["merchant"], len(self.merchants)),
-            *(fraud[name].to_numpy() for name in ("event_time_ms", "known_from_ms", "known_until_ms")),
+            fraud["event_time_ms"].to_numpy(),
+            fraud["known_from_ms"].to_numpy(),
+            fraud["known_until_ms"].to_numpy(),
         )
 
     def lookup(self, merchant_ids: pl.Series, event_time_ms: pl.Series) -> np.ndarray:
@@ -125,7 +127,7 @@ class MerchantHistory:
         rows = dict(zip(MERCHANT_FEATURES, values.T, strict=True))
         return (
             pl.DataFrame({"effective_from_ms": effective_from_ms, "merchant_id": self.merchants, **rows})
-            .cast(RISK_COLUMNS)
+            .cast(pl.Schema(RISK_COLUMNS))
             .filter(pl.col(f"merchant_transactions_{WINDOW_DAYS[-1]}d") > 0)
         )
 
@@ -159,8 +161,17 @@ def _starts(sorted_codes: pl.Series, n: int) -> np.ndarray:
 
 @numba.njit(cache=True)
 def _risk(
-    merchant, as_of_ms, delay_ms, starts, time_ms, fraud_starts, fraud_time_ms, known_from_ms, known_until_ms, out
-):
+    merchant: np.ndarray,
+    as_of_ms: np.ndarray,
+    delay_ms: int,
+    starts: np.ndarray,
+    time_ms: np.ndarray,
+    fraud_starts: np.ndarray,
+    fraud_time_ms: np.ndarray,
+    known_from_ms: np.ndarray,
+    known_until_ms: np.ndarray,
+    out: np.ndarray,
+) -> None:
     """Fill a row of ``out`` for each (merchant, as-of time); events of a merchant are sorted by time."""
     n_windows = len(_WINDOWS_MS)
     longest = _WINDOWS_MS[n_windows - 1]

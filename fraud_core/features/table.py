@@ -145,7 +145,8 @@ def _codes(names: pl.Series) -> np.ndarray:
     """Stable 32-bit codes of names; 0 for a missing one. They are stored, so they must not depend on the process."""
     encoded = names.to_arrow().dictionary_encode()
     codes = [xxhash.xxh32_intdigest(name.encode()) for name in encoded.dictionary.to_pylist()]
-    return np.array([*codes, 0], dtype=np.uint32)[encoded.indices.fill_null(-1).to_numpy()]
+    of_rows: np.ndarray = np.array([*codes, 0], dtype=np.uint32)[encoded.indices.fill_null(-1).to_numpy()]
+    return of_rows
 
 
 def _own_features(transactions: pl.DataFrame) -> np.ndarray:

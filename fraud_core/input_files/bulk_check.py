@@ -9,6 +9,7 @@ write a value are handled here, rare ones there. It is ten times as fast.
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -30,7 +31,7 @@ _TIMES = ("timestamp", "label_time")
 
 # Keywords of a message: ``not`` names properties that no row's message has.
 _OF_MESSAGE = {"$schema", "title", "description", "type", "required", "properties", "not"}
-_OF_PROPERTY: dict[str, Callable[[pl.Expr, object], pl.Expr]] = {
+_OF_PROPERTY: dict[str, Callable[[pl.Expr, Any], pl.Expr]] = {
     "enum": lambda value, allowed: value.is_in([one for one in allowed if one is not None]),
     "pattern": lambda value, pattern: value.str.contains(_in_rust(pattern)),
     "minLength": lambda value, least: value.str.len_chars() >= least,
@@ -50,14 +51,14 @@ class Rule:
     is_good: Callable[[pl.Expr], pl.Expr]
 
 
-def rules_of(schema: dict) -> dict[str, Rule]:
+def rules_of(schema: dict[str, Any]) -> dict[str, Rule]:
     """By property. ValueError for a keyword or a type that the check in bulk does not follow."""
     if unknown := set(schema) - _OF_MESSAGE:
         raise ValueError(f"the check in bulk does not follow {sorted(unknown)} of {schema['title']}")
     return {name: _rule(name, rule) for name, rule in schema["properties"].items()}
 
 
-def _rule(name: str, rule: dict) -> Rule:
+def _rule(name: str, rule: dict[str, Any]) -> Rule:
     limits = {keyword: limit for keyword, limit in rule.items() if keyword not in ("type", "description")}
     if unknown := set(limits) - set(_OF_PROPERTY):
         raise ValueError(f"the check in bulk does not follow {sorted(unknown)} of {name}")

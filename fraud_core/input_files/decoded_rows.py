@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import polars as pl
 
@@ -64,10 +64,11 @@ def decode_label_rows(
 
 
 def _messages(
-    file: Path, rows: Iterable[Row], message_of: Callable[[dict], Message], refused: Refused
+    file: Path, rows: Iterable[Row], message_of: Callable[[dict[str, Any]], Message], refused: Refused
 ) -> tuple[list[Row], list[Message]]:
     """The rows that can be written as a message, and their messages."""
-    readable, messages = [], []
+    readable: list[Row] = []
+    messages: list[Message] = []
     for number, row in rows:
         try:
             if isinstance(row, str):

@@ -6,6 +6,7 @@ What the values mean, and whether the result is a valid message, is not decided 
 from collections.abc import Mapping
 from datetime import date, datetime
 from decimal import Decimal
+from typing import Any
 
 import orjson
 
@@ -39,7 +40,7 @@ def label_message(row: Mapping[str, object]) -> tuple[bytes, bool]:
     return _json(message), label_time is not None
 
 
-def _json(message: dict[str, object]) -> bytes:
+def _json(message: dict[str, Any]) -> bytes:
     try:
         return orjson.dumps(message, _as_text, orjson.OPT_PASSTHROUGH_DATETIME)
     except TypeError as error:

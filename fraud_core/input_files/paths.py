@@ -5,7 +5,7 @@ import csv
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import orjson
 import pyarrow as pa
@@ -13,7 +13,11 @@ import pyarrow.parquet as pq
 
 from fraud_core.input_files.errors import InputFileError
 
-Row = tuple[int, dict | str]  # line of a text file or row of a Parquet file, from 1; its columns or why it has none
+if TYPE_CHECKING:
+    import _csv
+
+# Line of a text file or row of a Parquet file, from 1; its columns or why it has none.
+Row = tuple[int, dict[str, Any] | str]
 
 _LONGEST_LINE = 1024 * 1024  # bytes; Kafka takes no longer message either
 _BATCH_ROWS = 5000
@@ -35,7 +39,7 @@ def input_files(path: Path) -> list[Path]:
 def columns_of(file: Path) -> list[str]:
     """Names of the columns; of a JSON Lines file those that its first lines have."""
     if is_parquet(file):
-        return _parquet(file).schema_arrow.names
+        return list(_parquet(file).schema_arrow.names)
     if _is_json(file):
         first = [row for _, row in islice(_json_rows(file), _LOOKED_AT) if isinstance(row, dict)]
         if not first:
@@ -81,7 +85,8 @@ def _parquet(file: Path) -> pq.ParquetFile:
 
 
 def parquet_batches(file: Path, rows: int) -> Iterator[pa.RecordBatch]:
-    return _parquet(file).iter_batches(batch_size=rows)
+    batches: Iterator[pa.RecordBatch] = _parquet(file).iter_batches(batch_size=rows)
+    return batches
 
 
 def _parquet_rows(file: Path) -> Iterator[Row]:
@@ -92,9 +97,11 @@ def _parquet_rows(file: Path) -> Iterator[Row]:
             number += 1
 
 
-def plain_rows(batch: pa.RecordBatch) -> list[dict]:
+def plain_rows(batch: pa.RecordBatch) -> list[dict[str, Any]]:
     """The rows of a Parquet batch with values of Python's own types."""
-    return pa.table([_plain(column) for column in batch.columns], names=batch.schema.names).to_pylist()
+    plain = pa.table([_plain(column) for column in batch.columns], names=batch.schema.names)
+    rows: list[dict[str, Any]] = plain.to_pylist()
+    return rows
 
 
 def _plain(column: pa.Array) -> pa.Array:
@@ -141,7 +148,7 @@ def _csv_rows(file: Path) -> Iterator[Row]:
             yield number, {name: field or None for name, field in zip(header, fields, strict=True)}
 
 
-def _header(stream: BinaryIO) -> tuple[csv.reader, list[str]]:
+def _header(stream: BinaryIO) -> tuple["_csv.Reader", list[str]]:
     """A reader behind its first line, and the names in that: separated by comma, semicolon or tab."""
     first = stream.readline(_LONGEST_LINE).decode("utf-8-sig", "replace")
     delimiter = max(",;\t", key=first.count)

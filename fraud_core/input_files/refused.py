@@ -4,7 +4,7 @@ import json
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 _SHOWN_PER_REASON = 3
 _KINDS = {"has no zone": "time without a zone", "timestamp lies": "timestamp in the future"}
@@ -20,7 +20,7 @@ class Refused:
     ignored: Counter[str] = field(default_factory=Counter)
     """Rows that were accepted without an optional field, because it held something that cannot be used; by field."""
 
-    def add(self, source: Path, number: int, reason: str, row: dict | str) -> None:
+    def add(self, source: Path, number: int, reason: str, row: dict[str, Any] | str) -> None:
         """number : line of a text file or row of a Parquet file. row : its columns, or why it has none."""
         # Reasons begin with the field where there is one: "amount: -3 is less than the minimum of 0.01".
         field_or_reason = reason.partition(":")[0][:80]

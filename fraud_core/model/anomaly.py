@@ -55,7 +55,7 @@ class AnomalyDetector:
         return 1 / (1 + paths / ((len(self.starts) - 1) * _expected_path(SAMPLES)))
 
     @cached_property
-    def _steps(self) -> tuple[np.ndarray, ...]:
+    def _steps(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Of each node value, feature and the node to go to when the feature is not and is above the value, for a leaf
         itself; of each tree how many steps reach its deepest leaf."""
         is_leaf, here = self.nodes["feature"] < 0, np.arange(len(self.nodes))
@@ -103,7 +103,8 @@ def fit_anomaly_detector(rows: pl.DataFrame, share: float, seed: int) -> Anomaly
 
 def _squeezed(values: np.ndarray) -> np.ndarray:
     """Cuts are drawn evenly between the extremes: between amounts of 1 and 10,000 nearly all would lie above 100."""
-    return np.sign(values) * np.log1p(np.abs(values))
+    squeezed: np.ndarray = np.sign(values) * np.log1p(np.abs(values))
+    return squeezed
 
 
 def _nodes(tree: "Tree") -> np.ndarray:
@@ -127,7 +128,15 @@ def _expected_path(n: int) -> float:
 
 
 @numba.njit(cache=True)
-def _walk(rows, value, feature, onward, steps, starts, paths):
+def _walk(
+    rows: np.ndarray,
+    value: np.ndarray,
+    feature: np.ndarray,
+    onward: np.ndarray,
+    steps: np.ndarray,
+    starts: np.ndarray,
+    paths: np.ndarray,
+) -> None:
     """Add each tree's path length to ``paths``, (n,) float64; one block of rows after the other.
 
     Four rows go down a tree at once, without a branch that the processor could guess wrong: three times as fast as one

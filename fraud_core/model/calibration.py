@@ -6,10 +6,11 @@ taken.
 """
 
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from sklearn.isotonic import IsotonicRegression
@@ -36,7 +37,7 @@ class Calibration:
     y: tuple[float, ...] = ()
     log_loss: dict[str, float] = field(default_factory=dict)
 
-    def apply(self, scores: np.ndarray) -> np.ndarray:
+    def apply(self, scores: NDArray[np.float64]) -> np.ndarray:
         """(n,) float64 raw scores to (n,) float64; each element on its own, in whatever batch it comes."""
         if self.method == "isotonic":
             return (1 - ORDER_KEPT) * np.interp(scores, self.x, self.y) + ORDER_KEPT * scores
@@ -45,12 +46,12 @@ class Calibration:
             return 1 / (1 + np.exp(-(slope * _log_odds(scores) + intercept)))
         return scores
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[str, Any]:
         """Plain JSON types."""
         return {**asdict(self), "x": list(self.x), "y": list(self.y)}
 
     @classmethod
-    def from_dict(cls, stored: dict) -> Self:
+    def from_dict(cls, stored: dict[str, Any]) -> Self:
         return cls(**{**stored, "x": tuple(stored["x"]), "y": tuple(stored["y"])})
 
 
@@ -80,7 +81,7 @@ def calibrate(is_fraud: np.ndarray, scores: np.ndarray, user_ids: pl.Series) -> 
             losses = {"none": float(log_loss(y, np.clip(scores, _CLIP, 1 - _CLIP)))}
             for method, curve in curves.items():
                 losses[method] = float(log_loss(y, _left_out(curve, inputs[method], y, cards)))
-        chosen = "isotonic" if losses and losses["isotonic"] < losses["platt"] else "platt"
+        chosen: Method = "isotonic" if losses and losses["isotonic"] < losses["platt"] else "platt"
         fitted = curves[chosen].fit(inputs[chosen].reshape(-1, 1), y)
     if chosen == "isotonic":
         return Calibration(chosen, tuple(fitted.X_thresholds_.tolist()), tuple(fitted.y_thresholds_.tolist()), losses)
@@ -89,7 +90,8 @@ def calibrate(is_fraud: np.ndarray, scores: np.ndarray, user_ids: pl.Series) -> 
 
 def _log_odds(scores: np.ndarray) -> np.ndarray:
     inside = np.clip(scores, _CLIP, 1 - _CLIP)
-    return np.log(inside / (1 - inside))
+    log_odds: np.ndarray = np.log(inside / (1 - inside))
+    return log_odds
 
 
 def _left_out(
@@ -100,4 +102,5 @@ def _left_out(
     method = "predict_proba" if hasattr(curve, "predict_proba") else "predict"
     folds = GroupKFold(_FOLDS, shuffle=True, random_state=0)
     predicted = cross_val_predict(curve, inputs.reshape(-1, 1), y, groups=cards, cv=folds, method=method)
-    return np.clip(predicted[:, 1] if predicted.ndim == 2 else predicted, _CLIP, 1 - _CLIP)
+    inside: np.ndarray = np.clip(predicted[:, 1] if predicted.ndim == 2 else predicted, _CLIP, 1 - _CLIP)
+    return inside

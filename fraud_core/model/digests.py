@@ -1,6 +1,7 @@
 """SHA-256 of a model's files, so that what is served is what was judged."""
 
 import hashlib
+from typing import Any
 
 import orjson
 
@@ -8,7 +9,7 @@ TREES, CARD = "sha256_model_ubj", "sha256_card"
 """Names of the digests, as tags of a registered version."""
 
 
-def digests(ubj: bytes, card: dict) -> dict[str, str]:
+def digests(ubj: bytes, card: dict[str, Any]) -> dict[str, str]:
     """Digests by name: of the trees as they lie in ``model.ubj``, and of the card (plain JSON types), keys sorted."""
     return {
         TREES: hashlib.sha256(ubj).hexdigest(),
@@ -16,7 +17,7 @@ def digests(ubj: bytes, card: dict) -> dict[str, str]:
     }
 
 
-def require_digests(ubj: bytes, card: dict, registered: dict[str, str]) -> None:
+def require_digests(ubj: bytes, card: dict[str, Any], registered: dict[str, str]) -> None:
     """ValueError, with a sentence that names the part, unless the model is the one in ``registered``."""
     found = digests(ubj, card)
     missing = [name for name in found if name not in registered]

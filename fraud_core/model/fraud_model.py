@@ -5,7 +5,7 @@ How it is stored is not known here.
 
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
-from typing import Self
+from typing import Any, Self, cast
 
 import numpy as np
 import xgboost as xgb
@@ -30,13 +30,13 @@ class ModelCard:
     calibration: Calibration = field(default_factory=Calibration)
     params: dict[str, float | int] = field(default_factory=dict)  # of the fit, as search.refit takes them
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[str, Any]:
         """Plain JSON types."""
         lists = {"features": list(self.features), "training_window": list(self.training_window)}
         return {**asdict(self), **lists, "calibration": self.calibration.to_dict()}
 
     @classmethod
-    def from_dict(cls, card: dict) -> "ModelCard":
+    def from_dict(cls, card: dict[str, Any]) -> "ModelCard":
         tuples = {name: tuple(card[name]) for name in ("features", "training_window")}
         return cls(**{**card, **tuples, "calibration": Calibration.from_dict(card["calibration"])})
 
@@ -81,6 +81,11 @@ class FraudModel:
         if len(values) == 0:
             return np.empty(0)
         return self._booster.inplace_predict(values.astype(np.float32), validate_features=False).astype(np.float64)
+
+    def total_gain(self) -> dict[str, float]:
+        """How much the splits on a feature lowered the loss, by feature; without the features that no tree asks for."""
+        # A list of numbers a feature is what linear boosters give.
+        return cast(dict[str, float], self._booster.get_score(importance_type="total_gain"))
 
     def contributions(self, values: np.ndarray) -> np.ndarray:
         """TreeSHAP, (n, len(FEATURES)) float64, in log-odds; the same bits for a row in whatever batch it comes.

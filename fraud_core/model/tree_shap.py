@@ -13,7 +13,7 @@ unwinds every path for every leaf, in single precision.
 """
 
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import numba
 import numpy as np
@@ -48,7 +48,7 @@ class TreeShap:
     def of(cls, booster: xgb.Booster) -> Self:
         """Of trees with numerical splits (gbtree)."""
         model = orjson.loads(bytes(booster.save_raw("json")))["learner"]["gradient_booster"]["model"]
-        steps: list[tuple] = []
+        steps: list[tuple[Any, ...]] = []
         starts, depth = [0], 1
         for tree in model["trees"]:
             depth = max(depth, _walk(tree, steps))
@@ -94,12 +94,13 @@ class TreeShap:
         return out
 
 
-def _walk(tree: dict, steps: list[tuple]) -> int:
+def _walk(tree: dict[str, Any], steps: list[tuple[Any, ...]]) -> int:
     """Append the nodes of one tree; returns the most features that a path asks for."""
     left, right, covers = tree["left_children"], tree["right_children"], tree["sum_hessian"]
     splits, conditions = tree["split_indices"], tree["split_conditions"]
     first, most = len(steps), 0
-    waiting = [(0, (0, 0, 0.0, False, 0, 1.0), {})]  # node, step to it, last step of the path for each feature
+    # Node, step to it, last step of the path for each feature.
+    waiting: list[tuple[int, tuple[Any, ...], dict[int, int]]] = [(0, (0, 0, 0.0, False, 0, 1.0), {})]
     while waiting:
         node, step, last = waiting.pop()
         at, is_leaf = len(steps) - first, left[node] < 0
@@ -119,7 +120,20 @@ def _walk(tree: dict, steps: list[tuple]) -> int:
 
 
 @numba.njit(cache=True)
-def _add_contributions(values, points, starts, parent, feature, threshold, is_left, above, value, factor, weight, out):
+def _add_contributions(
+    values: np.ndarray,
+    points: tuple[int, ...],
+    starts: np.ndarray,
+    parent: np.ndarray,
+    feature: np.ndarray,
+    threshold: np.ndarray,
+    is_left: np.ndarray,
+    above: np.ndarray,
+    value: np.ndarray,
+    factor: np.ndarray,
+    weight: np.ndarray,
+    out: np.ndarray,
+) -> None:
     """Down each tree the products of the factors, up again the sums over the leaves below a node, a tree at a time for
     all rows, so that its nodes stay in the processor's cache. Positions are unsigned: for signed ones a compiled loop
     asks each time whether they count from the end.
@@ -153,7 +167,7 @@ def _add_contributions(values, points, starts, parent, feature, threshold, is_le
                 for point in range(len(points)):
                     below[at, point] = leaves[at] * product[at, point]
             for back in range(np.uint64(1), n):
-                at = n - back
+                at = n - back  # type: ignore[assignment]  # compiled, ``at`` is a uint64 above, too
                 before, same = parents[at], earlier[at]
                 added = 0.0
                 for point in range(len(points)):

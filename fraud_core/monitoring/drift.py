@@ -12,6 +12,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
+from typing import cast
 
 import numpy as np
 import polars as pl
@@ -88,8 +89,8 @@ def make_reference(rows: pl.DataFrame, names: Sequence[str]) -> Reference:
             f"{FEWEST_REFERENCE_DAYS} are needed"
         )
     rows = rows.filter(rows.select(day_of("event_time_ms"))["day"].is_in(days["day"].implode()))
-    usual = int(days["len"].median())
-    first, last = days["day"].min().isoformat(), days["day"].max().isoformat()
+    usual = int(cast(float, days["len"].median()))
+    first, last = days["day"][0].isoformat(), days["day"][-1].isoformat()
     columns = [_binned(name, rows[name]) for name in names]
     measured = statistics(rows, Reference(first, last, usual, tuple(columns)))
     return Reference(first, last, usual, tuple(_limited(column, measured, usual) for column in columns))
@@ -147,10 +148,12 @@ def newest_alarm(judged: pl.DataFrame) -> Alarm:
     """judged : as ``judge`` gives it."""
     days = judged.group_by("day").agg(pl.col("is_alarm").any()).sort("day")
     quiet = days.filter(~pl.col("is_alarm"))["day"].max()
-    since = days.filter("is_alarm", pl.col("day") > (quiet or date.min))["day"].min()
+    alarmed = days.filter("is_alarm", pl.col("day") > (quiet or date.min))["day"]
     newest = judged.filter(pl.col("day") == judged["day"].max(), "is_alarm").sort("name")
     constant = newest.filter("is_constant")["name"].to_list()
-    return Alarm(tuple(newest.filter(~pl.col("is_constant"))["name"]), tuple(constant), since)
+    return Alarm(
+        tuple(newest.filter(~pl.col("is_constant"))["name"]), tuple(constant), alarmed[0] if len(alarmed) else None
+    )
 
 
 def _binned(name: str, values: pl.Series) -> Column:
@@ -175,9 +178,7 @@ def _limited(column: Column, measured: pl.DataFrame, usual: int) -> Column:
         "ks": 2 / math.sqrt(usual),
     }
     limits = {
-        name: None
-        if _OF_KNOWN_FRAUD in column.name
-        else max(of_column[name].mean() + STANDARD_DEVIATIONS * of_column[name].std(), floor)
+        name: None if _OF_KNOWN_FRAUD in column.name else max(_usual_limit(of_column[name]), floor)
         for name, floor in chance.items()
     }
     return Column(
@@ -191,7 +192,12 @@ def _limited(column: Column, measured: pl.DataFrame, usual: int) -> Column:
     )
 
 
-def _of_day(day: date, values: pl.Series, column: Column) -> tuple:
+def _usual_limit(daily: pl.Series) -> float:
+    mean, deviation = cast(float, daily.mean()), cast(float, daily.std())
+    return mean + STANDARD_DEVIATIONS * deviation
+
+
+def _of_day(day: date, values: pl.Series, column: Column) -> tuple[date, str, int, int, float, float]:
     known = values.drop_nulls().to_numpy()
     different = 1 + bool(values.null_count() and len(known)) if not len(known) or known.min() == known.max() else 2
     counts = np.bincount(np.searchsorted(column.edges, known), minlength=len(column.edges) + 1)

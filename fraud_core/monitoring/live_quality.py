@@ -13,7 +13,7 @@ from fraud_core.model.roles import CHAMPION
 from fraud_core.monitoring.cbpe import expected_quality
 from fraud_core.monitoring.cohorts import Cohort, LiveQuality, maturities
 from fraud_core.payments.money import AMOUNT_CENTS
-from fraud_core.timestamps import DAY_MS, day_of
+from fraud_core.timestamps import DAY_MS, day_of, earliest_ms, latest_ms
 
 LOOKED_BACK_DAYS = 60  # versions that decided nothing since are history
 _K = 100
@@ -74,7 +74,7 @@ def live_quality(
         for days, rows in judged.items():
             own = rows.filter(pl.col("model_version") == version)
             if own.height:
-                from_ms = own["event_time_ms"].max() + 1 - period_days * DAY_MS
+                from_ms = latest_ms(own["event_time_ms"]) + 1 - period_days * DAY_MS
                 cohorts.append(_cohort(version, days, own.filter(pl.col("event_time_ms") >= from_ms), seed))
     return LiveQuality(as_of_ms, tuple(cohorts))
 
@@ -118,8 +118,8 @@ def _cohort(version: str, maturity_days: int, rows: pl.DataFrame, seed: int) -> 
     return Cohort(
         model_version=version,
         maturity_days=maturity_days,
-        from_ms=rows["event_time_ms"].min(),
-        until_ms=rows["event_time_ms"].max() + 1,
+        from_ms=earliest_ms(rows["event_time_ms"]),
+        until_ms=latest_ms(rows["event_time_ms"]) + 1,
         transactions=rows.height,
         flagged=int(is_flagged.sum()),
         frauds=frauds.height,

@@ -4,12 +4,12 @@ A payment's amount changes its unit twice: in at decoding, out at encoding. A pr
 ``amount``, in units of the currency.
 """
 
-from typing import TypeVar
+from typing import TypeVar, overload
 
 import numpy as np
 import polars as pl
 
-Minor = TypeVar("Minor", int, np.ndarray, pl.Series, pl.Expr)
+Amounts = TypeVar("Amounts", np.ndarray, pl.Series, pl.Expr)
 
 _MINOR_UNITS = 100
 
@@ -23,7 +23,11 @@ def to_minor_units(amount: np.ndarray) -> np.ndarray:
     return np.rint(np.asarray(amount, dtype=np.float64) * _MINOR_UNITS).astype(np.int64)
 
 
-def to_major_units(cents: Minor) -> Minor:
+@overload
+def to_major_units(cents: int) -> float: ...
+@overload
+def to_major_units(cents: Amounts) -> Amounts: ...
+def to_major_units(cents: int | Amounts) -> float | Amounts:
     """Hundredths to float64 units of the currency: the nearest double, which ``to_minor_units`` takes back exactly.
 
     >>> to_major_units(1234)

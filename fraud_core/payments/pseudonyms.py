@@ -9,6 +9,7 @@ import base64
 import hashlib
 import hmac
 from dataclasses import dataclass
+from typing import Any
 
 FIELDS = ("user_id", "device_id")
 
@@ -28,7 +29,7 @@ class Pseudonyms:
         digest = hmac.digest(self.key, f"{field}\0{name}".encode(), hashlib.sha256)
         return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
 
-    def hide(self, transaction: dict) -> dict:
+    def hide(self, transaction: dict[str, Any]) -> dict[str, Any]:
         """The transaction with a pseudonym in each of FIELDS that it has; everything else as it is."""
         hidden = {name: self.of(name, transaction[name]) for name in FIELDS if transaction.get(name) is not None}
         return transaction | hidden

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import orjson
@@ -119,7 +120,7 @@ def _read(index: int, value: bytes | None, rules: ReadingRules) -> Payment | Ref
         return Refusal.of(index, "timestamp" if error.fields == ("timestamp",) else "schema", str(error))
 
 
-def encode_transaction(transaction: dict) -> bytes:
+def encode_transaction(transaction: dict[str, Any]) -> bytes:
     """JSON bytes of one transaction in schema fields, what is None left out.
 
     ``amount`` may be given as ``amount_cents`` and ``timestamp`` as ``event_time_ms``, as in COLUMNS.

@@ -140,7 +140,7 @@ def shadow_gate(pairs: pl.DataFrame, blocked_by: Sequence[str] = (), *, resample
     """
     frauds = pairs.filter("is_fraud")
     cards = frauds["user_id"].n_unique()
-    figures = {"pairs": pairs.height, "frauds": frauds.height, "defrauded_cards": cards}
+    figures: dict[str, float] = {"pairs": pairs.height, "frauds": frauds.height, "defrauded_cards": cards}
     counted = f"{frauds.height} frauds of {cards} cards are among {pairs.height:,} payments that both models scored"
     if blocked_by:
         return Verdict("wait", tuple(f"promotion is blocked: {reason}" for reason in blocked_by), figures)

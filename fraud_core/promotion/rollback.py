@@ -43,7 +43,7 @@ def decisions_of(served: pl.DataFrame, version: str, begin_ms: int, end_ms: int)
 
 def fresh_until_ms(decisions: pl.DataFrame) -> int:
     """Event time from which on a champion is no longer fresh. decisions : at least one, in order of arrival."""
-    return decisions["event_time_ms"][0] + FRESH_DAYS * DAY_MS
+    return int(decisions["event_time_ms"][0]) + FRESH_DAYS * DAY_MS
 
 
 def rollback_gate(

@@ -36,7 +36,7 @@ class Events:
 
 def charged_cents(price: np.ndarray) -> np.ndarray:
     """(n,) int64 hundredths of (n,) prices in units of the currency; nobody pays less than half a unit by card."""
-    return np.maximum(to_minor_units(price), _LEAST_CENTS)
+    return to_minor_units(price).clip(_LEAST_CENTS)
 
 
 def concat(parts: Iterable[Events]) -> Events:

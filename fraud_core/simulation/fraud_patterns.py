@@ -119,7 +119,8 @@ def new_kinds_from(day: int | None) -> Rates:
 
 def campaigns_of_day(population: Population, day: int, rates: Rates) -> Events:
     """The transactions of all campaigns that begin on ``day``, on whatever day they take place."""
-    drawn = [Events(*(np.empty(0, np.int64) for _ in range(5)), np.empty(0, np.int8))]
+    none = np.empty(0, np.int64)
+    drawn = [Events(none, none, none, none, none, np.empty(0, np.int8))]
     for number, pattern in enumerate(PATTERNS):
         rng = np.random.default_rng([population.seed, 3, day, number])
         expected = _times(pattern, day, rates) * pattern.campaigns * len(population.customers) / 1000
@@ -133,7 +134,7 @@ def _times(pattern: Pattern, day: int, rates: Rates) -> float:
     return max(begun)[1] if begun else float(not pattern.is_new)
 
 
-def _online(population: Population, n: int, rng: np.random.Generator, resold: bool = False) -> np.ndarray:
+def _online(population: Population, n: int | np.int64, rng: np.random.Generator, resold: bool = False) -> np.ndarray:
     candidates = np.arange(population.merchants.first_online, len(population.merchants))
     if resold:
         sells = candidates[_IS_RESOLD[population.merchants.category[candidates]]]
@@ -142,7 +143,11 @@ def _online(population: Population, n: int, rng: np.random.Generator, resold: bo
 
 
 def _events(
-    times: np.ndarray, customer: int | np.ndarray, merchant: np.ndarray, amount: np.ndarray, rng: np.random.Generator
+    times: np.ndarray,
+    customer: int | np.int64 | np.ndarray,
+    merchant: np.ndarray,
+    amount: np.ndarray,
+    rng: np.random.Generator,
 ) -> Events:
     n = len(merchant)
     return Events(

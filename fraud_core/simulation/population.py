@@ -3,6 +3,7 @@
 A population follows from its size and its seed alone, so the live stream goes on with the customers of the history.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -144,14 +145,15 @@ def _merchants(n: int, n_customers: int, rng: np.random.Generator, fake: Faker) 
 
 def _in_city(merchants: Merchants, city: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     start, end = merchants.city_start[city], merchants.city_start[city + 1]
-    return start + (rng.random(city.shape) * (end - start)).astype(np.int64)
+    chosen: np.ndarray = start + (rng.random(city.shape) * (end - start)).astype(np.int64)
+    return chosen
 
 
 def _ids(prefix: str, n: int) -> pl.Series:
     return pl.select(pl.format("{}-{}", pl.lit(prefix), pl.int_range(n).cast(pl.String).str.zfill(6))).to_series()
 
 
-def _names(first, last, n: int, rng: np.random.Generator) -> pl.Series:
+def _names(first: Callable[[], str], last: Callable[[], str], n: int, rng: np.random.Generator) -> pl.Series:
     """Full names put together from a few hundred drawn ones: a call to Faker costs more than a transaction."""
     firsts, lasts = ([draw() for _ in range(300)] for draw in (first, last))
     return pl.Series([f"{firsts[a]} {lasts[b]}" for a, b in rng.integers(300, size=(n, 2))])

@@ -44,7 +44,8 @@ def synthetic_frauds(values: np.ndarray, is_fraud: np.ndarray, count: int, seed:
     rows = np.concatenate([scaler.transform(values[is_fraud]), others])
     smote = SMOTE(sampling_strategy={1: frauds + count}, k_neighbors=NEIGHBOURS, random_state=seed)
     resampled, _ = smote.fit_resample(rows, np.arange(len(rows)) < frauds)
-    return scaler.inverse_transform(resampled[len(rows) :]).astype(np.float32)
+    made: np.ndarray = scaler.inverse_transform(resampled[len(rows) :]).astype(np.float32)
+    return made
 
 
 def frauds_to_add(frauds: int, genuine: float, ratio: float) -> float:
@@ -62,7 +63,7 @@ def balance(train: pl.DataFrame, features: Sequence[str], ratio: float, seed: in
     """
     real = train.select("transaction_id", "event_time_ms", "is_fraud", pl.lit(False).alias("is_synthetic"), *features)
     is_fraud = real["is_fraud"].to_numpy()
-    frauds = np.count_nonzero(is_fraud)
+    frauds = int(np.count_nonzero(is_fraud))
     missing = round(frauds_to_add(frauds, len(is_fraud) - frauds, ratio))
     made = synthetic_frauds(real.select(features).to_numpy(), is_fraud, missing, seed)
     marked = pl.DataFrame(made, schema=list(features)).select(

@@ -75,7 +75,7 @@ class FoldMatrices:
         )
 
 
-class Candidate(BaseEstimator):
+class Candidate(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
     """Gradient-boosted trees on some of the rows of ``folds``. X : their row numbers, (n, 1); y is ignored.
 
     haste : grows ``n_estimators // haste`` trees with ``haste`` times the ``learning_rate``.
@@ -129,4 +129,5 @@ class Candidate(BaseEstimator):
         rows = X.ravel()
         truth = self.folds.y[rows]
         scores = self.booster_.inplace_predict(self.folds.values[rows])
-        return average_precision_score(truth, scores, sample_weight=np.where(truth == 1, 1.0, self.folds.weight))
+        weights = np.where(truth == 1, 1.0, self.folds.weight)
+        return float(average_precision_score(truth, scores, sample_weight=weights))

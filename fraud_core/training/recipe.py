@@ -7,6 +7,7 @@ each and keep what it returns; ``train`` takes them all. How a step computes is 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from typing import cast
 
 import numpy as np
 import polars as pl
@@ -119,7 +120,7 @@ def fit_model(
     """Trees and, grown on the real rows, the anomaly detector. Neither calibrated nor with a threshold yet."""
     booster = grow_trees(balanced, params, settings)
     real = balanced.filter(~pl.col("is_synthetic"))
-    card = ModelCard(FLAGS_NOTHING, float(real["is_fraud"].mean()), window, params=params)
+    card = ModelCard(FLAGS_NOTHING, cast(float, real["is_fraud"].mean()), window, params=params)
     if not with_detector:
         return FraudModel(booster, card)
     return FraudModel.with_detector(booster, card, fit_anomaly_detector(real, settings.anomaly_share, settings.seed))

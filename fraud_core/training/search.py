@@ -7,6 +7,7 @@ inside each fold. The search samples few of the genuine rows, the final fit uses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from typing import Any, cast
 
 import numpy as np
 import polars as pl
@@ -108,7 +109,7 @@ def choose_smote_ratio(
     search = _search(sample, features, base, space, len(others), folds, gap_ms, seed, n_jobs, progress)
     tried = [params.get("smote_ratio", 0.0) for params in search.cv_results_["params"]]
     table = pl.DataFrame({"ratio": tried}).hstack(_scores(search)).sort("ratio")
-    return RatioChoice(table.filter(_is_good(table))["ratio"].min(), table)
+    return RatioChoice(cast(float, table.filter(_is_good(table))["ratio"].min()), table)
 
 
 def tune(
@@ -152,14 +153,14 @@ def refit(balanced: pl.DataFrame, features: Sequence[str], params: dict[str, flo
     return grow(binned(values, y, weights, FINAL_MAX_BIN, features), params, seed)
 
 
-class _ProgressingSearchCV(RandomizedSearchCV):
+class _ProgressingSearchCV(RandomizedSearchCV):  # type: ignore[misc]  # scikit-learn has no types
     """RandomizedSearchCV that tries the given estimator first and reports progress every few candidates."""
 
     def __init__(self, *, progress: SearchProgress | None, **options: object) -> None:
         super().__init__(**options)
         self.progress = progress
 
-    def _run_search(self, evaluate_candidates: Callable) -> None:
+    def _run_search(self, evaluate_candidates: Callable[..., Any]) -> None:
         drawn = ParameterSampler(self.param_distributions, self.n_iter, random_state=self.random_state)
         candidates = iter([{}, *drawn])
         done = 0
@@ -172,14 +173,15 @@ class _ProgressingSearchCV(RandomizedSearchCV):
     def fit(self, X: np.ndarray) -> "_ProgressingSearchCV":  # noqa: N803 (scikit-learn's names)
         # XGBoost computes without the interpreter's lock, and a process would spend seconds on imports first.
         with parallel_config(backend="threading"):
-            return super().fit(X)
+            super().fit(X)
+        return self
 
 
 def _search(
     sample: SearchSample,
     features: Sequence[str],
-    base: dict[str, float | int],
-    space: dict,
+    base: dict[str, Any],
+    space: dict[str, Any],
     drawn: int,
     folds: int,
     gap_ms: int,
@@ -207,7 +209,7 @@ def _search(
 
 
 def _is_good(table: pl.DataFrame) -> pl.Series:
-    return table["average_precision"] >= table["average_precision"].max() - TOLERANCE
+    return table["average_precision"] >= cast(float, table["average_precision"].max()) - TOLERANCE
 
 
 def _scores(search: _ProgressingSearchCV) -> pl.DataFrame:

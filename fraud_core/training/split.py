@@ -4,14 +4,14 @@ The label of a row at time t is mature only at t + label delay, so a period may 
 one ends: otherwise labels and merchant risk would leak into the model what was unknown on the day it predicts.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
 from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
 import polars as pl
 
-from fraud_core.timestamps import DAY_MS, iso_date
+from fraud_core.timestamps import DAY_MS, earliest_ms, iso_date, latest_ms
 
 Period = tuple[int, int]
 
@@ -81,7 +81,7 @@ class TimeSplit:
             raise ValueError(f"{where} has {what}; it needs both classes. {_covered(rows)}{self._advice(rows)}")
 
     def _advice(self, rows: pl.DataFrame) -> str:
-        if rows.height and rows["event_time_ms"].min() >= self.train[1]:
+        if rows.height and earliest_ms(rows["event_time_ms"]) >= self.train[1]:
             return f" Bring transactions from before {iso_date(self.train[1])}, or train as of a later day."
         return " Check that transactions and labels of these days arrived, or train as of another day."
 
@@ -127,7 +127,7 @@ class PurgedTimeSeriesSplit:
 
     def split(
         self,
-        X: object,  # noqa: N803 (scikit-learn's names)
+        X: Sized,  # noqa: N803 (scikit-learn's names)
         y: object = None,
         groups: object = None,
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -168,4 +168,5 @@ def _period(start_ms: int, end_ms: int) -> str:
 def _covered(rows: pl.DataFrame) -> str:
     if not rows.height:
         return "There are no labelled transactions at all."
-    return f"The labelled transactions cover {_period(rows['event_time_ms'].min(), rows['event_time_ms'].max() + 1)}."
+    times = rows["event_time_ms"]
+    return f"The labelled transactions cover {_period(earliest_ms(times), latest_ms(times) + 1)}."

@@ -56,13 +56,13 @@ class Answers:
                 messages = []
             self.count += len(messages)
             if messages:
-                self.model_version = orjson.loads(messages[-1].value())["model_version"]
+                self.model_version = orjson.loads(messages[-1].value() or b"")["model_version"]
                 self.decided_from_ms.setdefault(self.model_version, messages[-1].timestamp()[1])
             with self._changed:
                 if self._arrived_after_ms is None or self._answered_ms is not None:
                     continue
                 for message in messages:
-                    if _ingest_time_ms(message.value()) >= self._arrived_after_ms:
+                    if _ingest_time_ms(message.value() or b"") >= self._arrived_after_ms:
                         self._answered_ms = message.timestamp()[1]
                         self._changed.notify_all()
                         break

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from itertools import islice
 from random import Random
+from typing import cast
 
 from confluent_kafka import KafkaError, Message
 
@@ -119,7 +120,7 @@ class Load:
             if error is not None:
                 self._undelivered = error
             elif found is not None:
-                found.add((message.partition(), message.offset()))
+                found.add((cast(int, message.partition()), cast(int, message.offset())))  # it was delivered
 
         return report
 

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from signal import Signals
+from typing import cast
 
 import psutil
 
@@ -110,8 +111,9 @@ class System:
         (self.settings.home / service).mkdir()
 
     def arm(self, failpoint: str) -> Path:
-        self.settings.failpoints.mkdir(exist_ok=True)
-        file = self.settings.failpoints / failpoint
+        folder = cast(Path, self.settings.failpoints)  # a system under chaos has one
+        folder.mkdir(exist_ok=True)
+        file = folder / failpoint
         file.touch()
         return file
 

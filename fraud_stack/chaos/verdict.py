@@ -39,7 +39,7 @@ def reach_verdict(settings: Settings, load: Load) -> ChaosVerdict:
     ledger = take_ledger(settings)
     letters, without_reason = set(), 0
     for record in TopicReader(settings).read(DEAD_LETTER.name):
-        letter = orjson.loads(record.value())
+        letter = orjson.loads(record.value() or b"")
         letters.add((letter["partition"], letter["offset"]))
         without_reason += not letter["reason"]
     must, may = load.positions["refused"], load.positions["either"]
@@ -57,7 +57,7 @@ def features_differing(settings: Settings) -> int:
     expected = _recomputed(settings)
     differing = 0
     for record in TopicReader(settings).read(PREDICTIONS.name):
-        served = orjson.loads(record.value())
+        served = orjson.loads(record.value() or b"")
         values, row_of = expected[served["partition"]]
         row = values[row_of[served["offset"]]]
         differing += not np.array_equal([served["features"][name] for name in FEATURES], row)
@@ -66,12 +66,12 @@ def features_differing(settings: Settings) -> int:
 
 def _recomputed(settings: Settings) -> dict[int, tuple[np.ndarray, dict[int, int]]]:
     """By partition: feature values (n, len(FEATURES)), and the row of each offset."""
-    columns = defaultdict(lambda: ([], [], []))
+    columns: dict[int, tuple[list[bytes | None], list[int], list[int]]] = defaultdict(lambda: ([], [], []))
     for record in TopicReader(settings).read(TRANSACTIONS.name):
-        for column, item in zip(
-            columns[record.partition()], (record.value(), record.offset(), record.timestamp()[1]), strict=True
-        ):
-            column.append(item)
+        values, offsets, times_ms = columns[record.partition()]
+        values.append(record.value())
+        offsets.append(record.offset())
+        times_ms.append(record.timestamp()[1])
     found = {}
     for partition, (values, offsets, times_ms) in columns.items():
         arrived = decode_transactions(

@@ -57,6 +57,7 @@ def _future(rng: Random, transaction: dict) -> list[Sent]:
 
 def _malformed(rng: Random, transaction: dict) -> list[Sent]:
     draw, good = rng.random(), encode_transaction(transaction)
+    fate: Fate
     if draw < _LARGE_SHARE:
         table, fate = bad_messages.LARGE, "refused"
     elif draw < _LARGE_SHARE + _EITHER_SHARE:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import TypeVar, cast
 
 from fraud_core.model.roles import CHALLENGER, CHAMPION
 from fraud_core.settings import Settings
@@ -34,6 +35,9 @@ _REPORT_EVERY_S = 10
 
 class NotTakenOverError(OperatorError):
     """All parts did their work, and the new model did not take over: there were too few data for it."""
+
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -101,8 +105,8 @@ class Loop:
                 self._champion,
                 challenger,
                 sum(watch.decided.values()),
-                round(watch.recall(self._champion), 3),
-                round(watch.recall(challenger), 3),
+                round(cast(float, watch.recall(self._champion)), 3),
+                round(cast(float, watch.recall(challenger)), 3),
                 round(trained_at - self._began, 1),
                 round(promoted_at - self._began, 1),
             )
@@ -135,7 +139,7 @@ class Loop:
         until = self._watch.day + days
         self._until(f"{days} days", lambda: self._watch.day >= until)
 
-    def _until(self, what: str, look: Callable[[], object]) -> object:
+    def _until(self, what: str, look: Callable[[], T | None]) -> T:
         """What ``look`` returns once it is true; meanwhile a line now and then."""
         began = reported_at = time.monotonic()
         while not (found := look()):

@@ -32,12 +32,12 @@ class NewFraudWatch(Tail):
         messages = self.take(timeout_s)
         self._read_ids()
         for message in messages:
-            value = message.value()
+            value = message.value() or b""
             # The id comes first; of thousands only a few are worth parsing.
             if value[19 : value.index(b'"', 19)] in self._known:
                 self._count(orjson.loads(value))
         if messages:
-            event_time = parse_rfc3339_ms(orjson.loads(messages[-1].value())["event_time"])
+            event_time = parse_rfc3339_ms(orjson.loads(messages[-1].value() or b"")["event_time"])
             self.day = max(self.day, event_time // DAY_MS)
 
     def recall(self, version: str) -> float | None:

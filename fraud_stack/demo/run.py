@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import cast
 
 from rich.live import Live
 
@@ -73,10 +74,11 @@ def run_demo(settings: Settings, options: DemoOptions) -> None:
             _train(stack, steps, simulation.day - 1)
         with steps.step("live", f"Score {options.rate:g} live transactions a second for {options.minutes:g} minutes"):
             view = _live(stack, steps, options, simulation.customers / options.rate)
+        first_at, version = cast(float, view.first_at), cast(str, view.model_version)  # _live waits for a prediction
         loop = None
         if shows_loop:
             try:
-                loop = _loop(stack, steps, simulation, view.model_version)
+                loop = _loop(stack, steps, simulation, version)
             except NotTakenOverError as error:
                 if options.loop:
                     raise
@@ -87,13 +89,13 @@ def run_demo(settings: Settings, options: DemoOptions) -> None:
                 steps.show(line)
 
         summary = {
-            "seconds_to_first_live_prediction": round(settings.setup_seconds + view.first_at - began, 1),
+            "seconds_to_first_live_prediction": round(settings.setup_seconds + first_at - began, 1),
             "steps": {"setup": settings.setup_seconds, **steps.seconds},
             "ledger": ledger.to_dict(),
             "latency_ms": view.latency_ms(),
             "throughput_per_s": round(view.predictions / options.minutes / 60, 1),
             "live": {"alerts": view.alerts, "precision": view.precision, "recall": view.recall, **view.labelled},
-            "model": _model(settings, view.model_version),
+            "model": _model(settings, version),
             "loop": loop and asdict(loop),
             "peak_memory_mib": round(memory.peak_mib),
             "urls": {"dagster": settings.dagster_address, "mlflow": settings.mlflow_address},
@@ -144,7 +146,7 @@ def _history(stack: Stack, steps: Steps, options: DemoOptions, days_after_live: 
             time.sleep(0.2)
     if producer.returncode:
         raise OperatorError("the simulator could not produce (see above)")
-    return SimulationFolder(settings.home).load()
+    return cast(Simulation, SimulationFolder(settings.home).load())  # the simulator has left it
 
 
 @contextlib.contextmanager

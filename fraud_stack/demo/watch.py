@@ -10,12 +10,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import orjson
-from confluent_kafka import Message
 
 from fraud_core.settings import Settings
 from fraud_core.timestamps import parse_rfc3339_ms
 from fraud_core.topics import FEEDBACK, PREDICTIONS
-from fraud_io.kafka_reader import Tail
+from fraud_io.kafka_reader import Record, Tail
 
 _RATE_WINDOW_S = 5.0
 _LONGEST_LATENCY_MS = 60_000
@@ -41,10 +40,10 @@ class LiveView:
     _missed: set[str] = field(default_factory=set)
     _false: set[str] = field(default_factory=set)
 
-    def add_predictions(self, messages: list[Message], now: float) -> None:
+    def add_predictions(self, messages: list[Record], now: float) -> None:
         count = 0
         for message in messages:
-            prediction = orjson.loads(message.value())
+            prediction = orjson.loads(message.value() or b"")
             if prediction["model_version"] is None:
                 continue
             count += 1
@@ -66,9 +65,9 @@ class LiveView:
         while len(self._was_flagged) > _REMEMBERED:
             del self._was_flagged[next(iter(self._was_flagged))]
 
-    def add_labels(self, messages: list[Message]) -> None:
+    def add_labels(self, messages: list[Record]) -> None:
         for message in messages:
-            label = orjson.loads(message.value())
+            label = orjson.loads(message.value() or b"")
             name = label["transaction_id"]
             was_flagged = self._was_flagged.get(name)
             if was_flagged is None:

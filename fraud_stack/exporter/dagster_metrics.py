@@ -109,7 +109,7 @@ def asset_metrics(nodes: Iterable[dict]) -> Iterator[GaugeMetricFamily]:
                     labels = [] if None in values else ["key"]
                     gauge = GaugeMetricFamily(_metric_name(asset, entry["label"]), what, labels=labels)
                     for key, value in values.items():
-                        gauge.add_metric([key] if labels else [], value)
+                        gauge.add_metric([] if key is None else [key], value)
                     yield gauge
             named = INFO.get(asset, ())
             texts = {entry["label"]: entry.get("text") or "" for entry in entries if entry["label"] in named}

@@ -141,7 +141,8 @@ class Stack:
     def _start(self, services: Sequence[Service]) -> None:
         began = time.monotonic()
         names = {service.name for service in services}
-        waiting, starting, ready = list(services), [], set()
+        waiting, ready = list(services), set[str]()
+        starting: list[Service] = []
         while waiting or starting:
             for service in [service for service in waiting if ready >= names.intersection(service.after)]:
                 self._supervisor.start_service(service.name)

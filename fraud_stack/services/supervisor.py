@@ -70,7 +70,7 @@ class Supervisor:
         )
         while not self.is_running():
             if process.poll() is not None:
-                raise OperatorError(f"the supervisor did not start: {process.stderr.read().decode().strip()}")
+                raise OperatorError(f"the supervisor did not start: {process.communicate()[1].decode().strip()}")
             time.sleep(0.05)
 
     def is_running(self) -> bool:

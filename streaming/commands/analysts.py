@@ -22,8 +22,9 @@ class Analysts:
     def verdicts(self, now_ms: int) -> list[str]:
         """Transactions that have been looked into by ``now_ms``, on the stream's clock; each once."""
         for message in self._predictions.take(timeout_s=0):
-            if is_looked_into(message.value()):
-                self._open.append((now_ms + _TAKES_MS, orjson.loads(message.value())["transaction_id"]))
+            value = message.value() or b""
+            if is_looked_into(value):
+                self._open.append((now_ms + _TAKES_MS, orjson.loads(value)["transaction_id"]))
         done = []
         while self._open and self._open[0][0] <= now_ms:
             done.append(self._open.popleft()[1])

@@ -1,6 +1,7 @@
 """How the commands of this package end: an error is one sentence on standard error and an exit status, no traceback."""
 
 import sys
+from typing import NoReturn
 
 import typer
 from pydantic import ValidationError
@@ -10,7 +11,7 @@ from fraud_core.settings import describe
 from fraud_io.errors import OperatorError
 
 
-def run(app: typer.Typer) -> None:
+def run(app: typer.Typer) -> NoReturn:
     """Exit status: what the command returned; 1: an operator must act; 2: the call, a file or a setting is wrong."""
     try:
         sys.exit(app(standalone_mode=False))

@@ -24,7 +24,7 @@ from fraud_core.settings import Settings
 from fraud_core.topics import DEAD_LETTER, TRANSACTIONS
 from fraud_io.errors import OperatorError
 from fraud_io.kafka_producer import make_producer
-from fraud_io.kafka_reader import TopicReader
+from fraud_io.kafka_reader import Record, TopicReader
 from streaming.commands.command_line import run
 
 HEADER = "dead_letter"
@@ -55,12 +55,12 @@ class DeadLetter:
         return self.partition, self.offset
 
     @classmethod
-    def of(cls, message: Message) -> "DeadLetter":
+    def of(cls, message: Record) -> "DeadLetter":
         try:
-            fields = orjson.loads(message.value())
+            fields = orjson.loads(message.value() or b"")
             key, value = (_bytes(fields[name]) for name in ("key_base64", "value_base64"))
-            names = ("partition", "offset", "ingest_time", "kind", "reason")
-            return cls(*(fields[name] for name in names), key, value)
+            partition, offset = fields["partition"], fields["offset"]
+            return cls(partition, offset, fields["ingest_time"], fields["kind"], fields["reason"], key, value)
         except (ValueError, KeyError, TypeError) as error:
             raise OperatorError(
                 f"{DEAD_LETTER.name} partition {message.partition()} offset {message.offset()} is no dead letter of "
@@ -128,9 +128,8 @@ def replay(
         if original is None:
             failed.append(f"{position[0]}/{position[1]}: its bytes are no longer in {TRANSACTIONS.name}")
             continue
-        key, value = original
-        header = [(HEADER, f"{position[0]}/{position[1]}".encode())]
-        _send(producer, (value, key, position[0]), header, _report(position, failed))
+        header: list[tuple[str, str | bytes | None]] = [(HEADER, f"{position[0]}/{position[1]}".encode())]
+        _send(producer, original, position[0], header, _report(position, failed))
         sent += 1
     undelivered = producer.flush(_DELIVERY_TIMEOUT_S)
     if undelivered:
@@ -144,10 +143,17 @@ def replay(
         raise typer.Exit(1)
 
 
-def _send(producer: Producer, record: tuple, headers: list[tuple[str, bytes]], report: Callable) -> None:
+def _send(
+    producer: Producer,
+    original: tuple[bytes | None, bytes | None],
+    partition: int,
+    headers: list[tuple[str, str | bytes | None]],
+    report: Callable[[KafkaError | None, Message], None],
+) -> None:
+    key, value = original
     while True:
         try:
-            producer.produce(TRANSACTIONS.name, *record, headers=headers, on_delivery=report)
+            producer.produce(TRANSACTIONS.name, value, key, partition, headers=headers, on_delivery=report)
             producer.poll(0)
             return
         except BufferError:

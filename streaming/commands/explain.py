@@ -7,7 +7,6 @@ means equal bytes. An id that was sent twice has two decisions; both are explain
 Exit status: 0 all equal, 1 one differs or cannot be computed again, 2 the call is wrong.
 """
 
-import sys
 import threading
 from dataclasses import dataclass
 from typing import Annotated
@@ -15,7 +14,6 @@ from typing import Annotated
 import orjson
 import polars as pl
 import typer
-from confluent_kafka import Message
 
 from fraud_core.features.table import compute_features
 from fraud_core.model.roles import CHALLENGER
@@ -24,7 +22,7 @@ from fraud_core.settings import Settings, without_password
 from fraud_core.topics import PREDICTIONS, TRANSACTIONS
 from fraud_io.errors import OperatorError
 from fraud_io.folders import Lake
-from fraud_io.kafka_reader import TopicReader
+from fraud_io.kafka_reader import Record, TopicReader
 from fraud_io.model_registry import ModelRegistry
 from streaming.commands.command_line import run
 from streaming.errors import StoppedError
@@ -72,7 +70,7 @@ class Explainer:
         """The different predictions of an id, in the order of their partitions and offsets."""
         beginning = b'{"transaction_id":' + orjson.dumps(transaction_id) + b","
         found = self._reader.read(PREDICTIONS.name)
-        values = {message.value(): None for message in found if (message.value() or b"").startswith(beginning)}
+        values = {value: None for message in found if (value := message.value() or b"").startswith(beginning)}
         return sorted(values, key=lambda value: (orjson.loads(value)["partition"], orjson.loads(value)["offset"]))
 
     def explain(self, value: bytes) -> Explanation:
@@ -81,7 +79,8 @@ class Explainer:
         decided, shadow = served["model_version"], served["shadow_model_version"]
         is_challengers = served["arm"] == CHALLENGER
         names = (shadow, decided) if is_challengers else (decided, shadow)
-        models = Models(*(self._model(name) for name in names), is_confirmed=served["model_is_confirmed"])
+        champion, challenger = (self._model(name) for name in names)
+        models = Models(champion, challenger, is_confirmed=served["model_is_confirmed"])
         table = served["merchant_risk_table"]
         folder = Lake(self._settings.lake).merchant_risk
         try:
@@ -102,7 +101,7 @@ class Explainer:
         ignored. Bounded memory but for these."""
         parts: list[pl.DataFrame] = []
         ignored: tuple[str, ...] = ()
-        chunk: list[Message] = []
+        chunk: list[Record] = []
 
         def take() -> None:
             decoded = decode_transactions(
@@ -195,4 +194,4 @@ def _text(value: object) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(run(app))
+    run(app)

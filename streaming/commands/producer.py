@@ -82,8 +82,8 @@ class RecordProducer:
     def _delivered(self, error: KafkaError | None, message: Message) -> None:
         if error is not None:
             self._failed += 1
-            is_refused = error.name() in NO_RIGHT
-            self._reason = self._refusals.no_right(message.topic()) if is_refused else self._refusals.of_call(error)
+            is_refused, topic = error.name() in NO_RIGHT, str(message.topic())
+            self._reason = self._refusals.no_right(topic) if is_refused else self._refusals.of_call(error)
 
     def _require(self, topic: Topic) -> None:
         try:

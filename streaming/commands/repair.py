@@ -19,6 +19,7 @@ import logging
 import shutil
 import sys
 import threading
+from typing import cast
 
 import orjson
 import typer
@@ -76,7 +77,7 @@ def positions(settings: Settings, checkpoint: Checkpoint, store: OnlineStore) ->
     traces: dict[int, set[int]] = {partition: set() for partition in begin}
     for topic in (PREDICTIONS, DEAD_LETTER):
         for message in reader.read(topic.name, reader.since(topic.name, since_ms)):
-            decision = orjson.loads(message.value())
+            decision = orjson.loads(message.value() or b"")
             if decision["offset"] >= begin.get(decision["partition"], 0):
                 traces.setdefault(decision["partition"], set()).add(decision["offset"])
     decided = {
@@ -92,7 +93,8 @@ def positions(settings: Settings, checkpoint: Checkpoint, store: OnlineStore) ->
 
 def rewrite(checkpoint: Checkpoint, decided: Offsets, reached: Offsets) -> None:
     """A finished micro-batch that ends at ``decided`` and a planned one that ends at ``reached``, after all others."""
-    head, batch_id = f"v1\n{_metadata(checkpoint)}\n", checkpoint.last_id() + 1
+    # A broken file has an id, too.
+    head, batch_id = f"v1\n{_metadata(checkpoint)}\n", cast(int, checkpoint.last_id()) + 1
     for number, ends in ((batch_id, decided), (batch_id + 1, reached)):
         text = json.dumps({checkpoint.topic: {str(partition): ends[partition] for partition in sorted(ends)}})
         write_durably(checkpoint.folder / "offsets" / str(number), head + text)

@@ -63,7 +63,7 @@ class Replay:
             names = accepted.select("user_id", "transaction_id", "event_time_ms").iter_rows()
             for value, (user_id, transaction_id, time_ms) in zip(values, names, strict=True):
                 if self.speed is not None:
-                    self._wait_for(time_ms)
+                    self._wait_for(time_ms, self.speed)
                 if self.stop.is_set():
                     return
                 self.producer.send_encoded_transaction(user_id, value)
@@ -102,13 +102,13 @@ class Replay:
         self.producer.send_label(transaction_id, is_fraud, source, time_ms)
         self.labels += 1
 
-    def _wait_for(self, time_ms: int) -> None:
+    def _wait_for(self, time_ms: int, speed: float) -> None:
         """Until the transaction is due: spaced as event times are, ``speed`` times faster; one from before, at once."""
         now = self.clock()
         if self._first is None:
             self._first = (time_ms, now)
         first_ms, began = self._first
-        wait_s = began + (time_ms - first_ms) / SECOND_MS / self.speed - now
+        wait_s = began + (time_ms - first_ms) / SECOND_MS / speed - now
         if wait_s > 0:
             self.producer.poll()
             self.stop.wait(wait_s)

@@ -19,7 +19,7 @@ from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from multiprocessing.synchronize import Event
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 import pyarrow as pa
@@ -154,7 +154,7 @@ class Lanes:
         finally:
             # Also when this fails: nothing may be at work on a micro-batch that is given up.
             while wait(running, _POLL_S).not_done:
-                if self._stop.is_set():
+                if self._stop.is_set() and self._stop_others is not None:
                     self._stop_others.set()
         return outcomes + [self._outcome(future, part, serving) for future, part in zip(running, others, strict=True)]
 
@@ -177,8 +177,9 @@ class Lanes:
         spawning = multiprocessing.get_context("spawn")  # a fork would copy locks as threads hold them
         others = self._settings.stream_lanes - 1
         self._stop_others = spawning.Event()
-        arguments = (self._settings, self._stream_id, self._stop_others)
-        self._pool = ProcessPoolExecutor(others, spawning, _start_other, arguments)
+        stop = cast(threading.Event, self._stop_others)  # the two kinds have the same methods
+        arguments = (self._settings, self._stream_id, stop)
+        self._pool = ProcessPoolExecutor(others, spawning, initializer=_start_other, initargs=arguments)
         self._started = [self._pool.submit(_is_ready) for _ in range(others)]
 
     def _end_when_idle(self) -> None:
@@ -186,6 +187,7 @@ class Lanes:
             self.close()
 
     def _hand_over(self, part: Part, plan: BatchPlan) -> Future[Outcome]:
+        assert self._pool is not None  # _others_are_ready has started it
         try:
             return self._pool.submit(_run_in_other, part, plan, log_lines.BATCH.get())
         except BrokenProcessPool as error:  # it died since the last micro-batch
@@ -272,5 +274,7 @@ def _run_in_other(part: Part, plan: BatchPlan, batch: str) -> Outcome:
 
 
 def _end_with_parent() -> None:
-    multiprocessing.parent_process().join()
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
     os._exit(1)

@@ -65,6 +65,7 @@ class MicroBatches:
         began = time.perf_counter()
         ranges = self._checkpoint.ranges(batch_id)
         serving = self._serve(batch_id)
+        assert self._plan is not None  # what _serve serves by
         if self._lanes is None:  # a new checkpoint has no identity until Spark has begun to use it
             self._lanes = self._make_lanes()
         outcomes = self._lanes.run(Part(records, ranges), serving, self._plan)
@@ -87,8 +88,8 @@ class MicroBatches:
             return self._serving_of(self._plan)
         models, tables = self._models.current, self._risk_tables.current
         plan = BatchPlan(
-            models.champion and models.champion.version,
-            models.challenger and models.challenger.version,
+            models.champion.version if models.champion else None,
+            models.challenger.version if models.challenger else None,
             models.is_confirmed,
             tables.names,
             self._settings.reading_rules.future_tolerance_ms,

@@ -4,13 +4,14 @@ import logging
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 from py4j.protocol import Py4JError
 from pyspark.errors import StreamingQueryException
 from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql.streaming import StreamingQuery
+from pyspark.sql.streaming.query import StreamingQuery
 
 from fraud_core.settings import Settings
 from fraud_core.topics import DEAD_LETTER, PREDICTIONS, TRANSACTIONS
@@ -145,7 +146,8 @@ class StreamingJob:
     def _wait_for_topics(self) -> None:
         address = self._settings.bootstrap_servers
         refusals = self._refusals
-        admin = AdminClient({**self._settings.confluent_kafka(), "error_cb": refusals.note}, logger=log)
+        options: dict[str, Any] = {**self._settings.confluent_kafka(), "error_cb": refusals.note}
+        admin = AdminClient(options, logger=log)
         missing_since = None
         while True:
             admin.poll(0)

@@ -8,13 +8,11 @@ retention has removed from the topic is missing from rebuilt histories too; the 
 import logging
 import threading
 
-from confluent_kafka import Message
-
 from fraud_core.features.merchant_risk import MerchantRisk
 from fraud_core.payments.reader import ReadingRules
 from fraud_core.payments.transaction import decode_transactions
 from fraud_core.settings import Settings
-from fraud_io.kafka_reader import TopicReader
+from fraud_io.kafka_reader import Record, TopicReader
 from streaming.errors import StoppedError
 from streaming.job.scorer import Scorer
 from streaming.state.checkpoint import OffsetRange
@@ -61,7 +59,7 @@ class HistoryRebuilder:
             self._fold(partition, [], OffsetRange(covered.initial, position, covered.start))
         log.warning("the histories of partition %d are rebuilt", partition)
 
-    def _fold(self, partition: int, messages: list[Message], chunk: OffsetRange) -> None:
+    def _fold(self, partition: int, messages: list[Record], chunk: OffsetRange) -> None:
         """Bring the histories from the beginning to the end of ``chunk``, of which ``messages`` are all there are."""
         transactions = decode_transactions(
             [message.value() for message in messages],

@@ -191,12 +191,16 @@ def decode(records: pa.Table, rules: ReadingRules) -> Decoded:
 
 
 def _scored(served: ServedModel | None, values: np.ndarray) -> Scored | None:
-    return served and Scored(served.version, served.model.card.threshold, served.model.score(values))
+    if served is None:
+        return None
+    return Scored(served.version, served.model.card.threshold, served.model.score(values))
 
 
 def _anomaly(served: ServedModel | None, values: np.ndarray) -> Anomaly | None:
-    detector = served and served.model.anomaly
-    return detector and Anomaly(detector.score(values), detector.limit)
+    if served is None or served.model.anomaly is None:
+        return None
+    detector = served.model.anomaly
+    return Anomaly(detector.score(values), detector.limit)
 
 
 def _reasons(served: ServedModel | None, values: np.ndarray, flagged: np.ndarray) -> dict[int, list[dict]]:

@@ -35,7 +35,8 @@ class KafkaSink:
 
     def send(self, topic: str, records: Iterable[tuple[bytes | None, bytes]], headers: dict[str, str]) -> None:
         """Queue records (key, value), all with the same headers, without waiting for them."""
-        produce, all_headers = self._producer.produce, list(headers.items())
+        produce = self._producer.produce
+        all_headers: list[tuple[str, str | bytes | None]] = list(headers.items())
         for key, value in records:
             try:
                 produce(topic, value, key, headers=all_headers)

@@ -60,7 +60,7 @@ def check_topic(checkpoint: Checkpoint, settings: Settings) -> None:
     Raises OperatorError, or KafkaUnavailableError or KafkaException when Kafka fails.
     """
     topic = checkpoint.topic
-    admin = AdminClient(settings.confluent_kafka(), logger=log)
+    admin = AdminClient({**settings.confluent_kafka()}, logger=log)
     described = admin.describe_topics(TopicCollection([topic]), request_timeout=_TIMEOUT_S)
     topic_id = str(described[topic].result(_TIMEOUT_S).topic_id)
     state = _state(checkpoint)

@@ -5,6 +5,7 @@ A file ``<effective from, ms>-<digest>.parquet`` is immutable and appears under 
 
 import logging
 import threading
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -32,7 +33,7 @@ class RiskTables:
         """The lookup in them."""
         return MerchantRisk({_effective_from_ms(name): table for name, table in self.tables.items()})
 
-    def used_for(self, event_time_ms: list[int]) -> list[str | None]:
+    def used_for(self, event_time_ms: Iterable[int]) -> list[str | None]:
         """Name of the table that each event time is looked up in; None when no table is that old."""
         name_of = {_effective_from_ms(name): name for name in self.names}
         return [None if time_ms is None else name_of[time_ms] for time_ms in self.risk.effective_from(event_time_ms)]

@@ -68,7 +68,7 @@ class ModelCache:
 
     def models(self, champion: str | None, challenger: str | None) -> Models:
         """Those of the versions that are there. Raises ValueError as ``get`` does."""
-        return Models(*(version and self.get(version) for version in (champion, challenger)))
+        return Models(self.get(champion) if champion else None, self.get(challenger) if challenger else None)
 
     def add(self, version: str, entry: Entry, stored: StoredModel) -> ServedModel:
         """Keep a version whose files are those of ``entry``, in place of what has its number.

@@ -19,7 +19,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import redis
 from redis.exceptions import NoPermissionError
@@ -80,7 +80,7 @@ class OnlineStore:
 
         Raises as ``read`` does, and has then written nothing: what it adds to must still be there.
         """
-        values = {
+        values: dict[int, dict[str, str | bytes]] = {
             partition: {_position_key(partition): f"{self._stream_id} {covered.end}"}
             for partition, covered in ranges.items()
         }
@@ -95,7 +95,7 @@ class OnlineStore:
                 # Whoever changes a position between this look and the write makes the write fail, and it is tried anew.
                 pipeline.watch(*positions)
                 for partition, position in zip(ranges, pipeline.mget(positions), strict=True):
-                    self._check(partition, ranges[partition], position)
+                    self._check(partition, ranges[partition], cast("bytes | None", position))
                 pipeline.multi()
                 for of_partition in values.values():
                     pipeline.mset(of_partition)
@@ -107,7 +107,7 @@ class OnlineStore:
     def position(self, partition: int) -> int | None:
         """The offset up to which this stream's histories of a partition go; None when there are none."""
         position = self._until_reachable(lambda: self._client.get(_position_key(partition)))
-        return None if position is None else self._offset(position)
+        return None if position is None else self._offset(cast(bytes, position))
 
     def clear(self, partition: int) -> None:
         """Forget the position and all histories of a partition."""

@@ -59,7 +59,7 @@ def evaluation(
         test["user_id"],
         scores,
         decision_threshold.value,
-        champion and champion.model.score(values),
+        None if champion is None else champion.model.score(values),
         seed=settings.seed,
     )
 

@@ -3,6 +3,7 @@
 import hashlib
 from io import BytesIO
 from pathlib import Path
+from typing import cast
 
 import dagster as dg
 import polars as pl
@@ -29,7 +30,7 @@ def merchant_risk(
     from fraud_core.features.merchant_risk import MerchantHistory, newest_effective_times
 
     # Nothing would look up tables beyond the end of the stream.
-    until_ms = known_ms(context, transactions["event_time_ms"].max())
+    until_ms = known_ms(context, transactions["event_time_ms"])
     folder = Lake(settings.lake).merchant_risk
     history = MerchantHistory(transactions, labels, settings.label_delay_days)
     times = newest_effective_times(until_ms)
@@ -39,7 +40,7 @@ def merchant_risk(
         metadata={
             "dagster/row_count": newest.height,
             "effective_from": format_rfc3339_ms(times[-1]),
-            "mean_fraud_rate_30d": newest["merchant_fraud_rate_30d"].mean() or 0.0,
+            "mean_fraud_rate_30d": cast("float | None", newest["merchant_fraud_rate_30d"].mean()) or 0.0,
             "files_published": len(published),
             "path": dg.MetadataValue.path(folder),
         }

@@ -9,6 +9,7 @@ from fraud_assets.resources import KafkaResource
 from fraud_core.labels.feedback_rules import apply_rules, counts
 from fraud_core.labels.known import LABEL_COLUMNS, decode_feedback
 from fraud_core.labels.quarantine import suspicious
+from fraud_core.payments.refusal import Refusal
 from fraud_core.payments.transaction import COLUMNS
 from fraud_core.settings import Settings
 from fraud_core.topics import FEEDBACK
@@ -37,7 +38,8 @@ def labels(context: dg.AssetExecutionContext, settings: dg.ResourceParam[Setting
     """
     log = OffsetLog(Lake(settings.lake).labels)
     new = log.pending(*kafka.offsets(FEEDBACK.name))
-    rows, refusals = pl.DataFrame(schema=LABEL_COLUMNS), []
+    rows = pl.DataFrame(schema=LABEL_COLUMNS)
+    refusals: list[Refusal] = []
     if len(new):
         with log.append(new) as folder:
             messages = list(kafka.messages(FEEDBACK.name, new))

@@ -49,7 +49,7 @@ def champion_quality(
     registry = Registry(settings, f"dagster run {context.run.run_id}")
     champion = registry.champion()
     previous = next(iter(registry.past_champions()), None)
-    as_of_ms = known_ms(context, predictions["event_time_ms"].max())
+    as_of_ms = known_ms(context, predictions["event_time_ms"])
     if champion is None or previous is None:
         verdict = Verdict("wait", ("there is no champion with another one before it",))
     else:

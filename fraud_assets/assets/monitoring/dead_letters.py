@@ -20,7 +20,7 @@ def dead_letters(settings: dg.ResourceParam[Settings], kafka: KafkaResource) -> 
     new = log.pending(*kafka.offsets(DEAD_LETTER.name))
     if len(new):
         with log.append(new) as folder:
-            values = [message.value() for message in kafka.messages(DEAD_LETTER.name, new)]
+            values = [message.value() or b"" for message in kafka.messages(DEAD_LETTER.name, new)]
             decode_dead_letters(values).write_parquet(folder / "dead_letters.parquet")
     known = log.scan(DEAD_LETTER_COLUMNS).unique(["partition", "offset"]).collect()
     return dg.MaterializeResult(

@@ -1,6 +1,6 @@
 """Asset ``drift``: whether what the stream serves still looks like what the champion was trained on."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import dagster as dg
 import polars as pl
@@ -60,7 +60,7 @@ def drift(context: dg.AssetExecutionContext, settings: dg.ResourceParam[Settings
     refused = refusals_by_day(_served(settings), OffsetLog(Lake(settings.lake).dead_letters).scan(DEAD_LETTER_COLUMNS))
     champion = servable_champion(Registry(settings, f"dagster run {context.run.run_id}"), context.log)
     try:
-        reference = champion and reference_of(champion, settings, labels)
+        reference = None if champion is None else reference_of(champion, settings, labels)
     except TooFewDaysError as error:
         context.log.warning(f"nothing to compare with: {error}")
         reference = None
@@ -81,7 +81,7 @@ def drift(context: dg.AssetExecutionContext, settings: dg.ResourceParam[Settings
             "drifting": list(alarm.drifting) if alarm else [],
             "constant": list(alarm.constant) if alarm else [],
             "alarm_since": str(alarm.since) if alarm else "None",
-            "largest_excess": newest["excess"].max() or 0.0,
+            "largest_excess": cast("float | None", newest["excess"].max()) or 0.0,
             "newest_day_by_excess": as_table(newest.select("name", "psi", "ks", "excess", "is_alarm").head(10)),
             "refused_by_day": as_table(refused.tail(SHOWN_DAYS).with_columns(pl.col("day").cast(pl.String))),
             **({"heat_map": as_markdown(plots.drift_heat_map(judged))} if judged.height else {}),

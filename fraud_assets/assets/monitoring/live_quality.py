@@ -1,5 +1,7 @@
 """Asset ``live_quality``: what the models in use were worth, as labels come in."""
 
+from typing import Any
+
 import dagster as dg
 import polars as pl
 
@@ -41,7 +43,7 @@ def live_quality(
     """
     from fraud_core.monitoring import live_quality as core
 
-    as_of_ms = known_ms(context, predictions["event_time_ms"].max())
+    as_of_ms = known_ms(context, predictions["event_time_ms"])
     delay = settings.label_delay_days
     quality = core.live_quality(
         predictions, labels, as_of_ms, label_delay_days=delay, period_days=settings.test_days, seed=settings.seed
@@ -53,11 +55,11 @@ def live_quality(
             **({} if newest is None else cohort_metadata(newest, quality)),
             "recall_by_day": as_markdown(plots.recall_by_day(core.daily(predictions, labels, as_of_ms, delay))),
         },
-        check_results=[check(newest, newest and recall_when_tested(registry, newest.model_version))],
+        check_results=[check(newest, None if newest is None else recall_when_tested(registry, newest.model_version))],
     )
 
 
-def cohort_metadata(newest: Cohort, quality: LiveQuality) -> dict[str, object]:
+def cohort_metadata(newest: Cohort, quality: LiveQuality) -> dict[str, Any]:
     """Metadata: the numbers of the newest cohort, which Prometheus also gets, and a table of all cohorts as text."""
     rows = pl.DataFrame(
         [
@@ -75,18 +77,18 @@ def cohort_metadata(newest: Cohort, quality: LiveQuality) -> dict[str, object]:
 def recall_when_tested(registry: Registry, version: str) -> tuple[float, float] | None:
     """The 90 % interval of recall on the version's test period; None when its run did not log one."""
     metrics = registry.metrics(version)
-    bounds = (metrics.get("test_recall_low"), metrics.get("test_recall_high"))
-    return None if None in bounds else bounds
+    low, high = metrics.get("test_recall_low"), metrics.get("test_recall_high")
+    return None if low is None or high is None else (low, high)
 
 
 def check(newest: Cohort | None, tested: tuple[float, float] | None) -> dg.AssetCheckResult:
     """Also passes when nothing can be judged yet; the metadata says so."""
-    figures = dict(zip(("test_recall_low", "test_recall_high"), tested or (), strict=False))
-    is_judged = newest is not None and newest.frauds >= LEAST_FRAUDS and newest.recall is not None and tested
+    figures: dict[str, Any] = dict(zip(("test_recall_low", "test_recall_high"), tested or (), strict=False))
+    recall = newest.recall if newest is not None and newest.frauds >= LEAST_FRAUDS else None
     if newest is not None:
         figures |= {"model_version": newest.model_version, "frauds": newest.frauds, "recall": _text(newest.recall)}
-    holds = not is_judged or newest.recall.value >= tested[0]
-    return warning("recall_holds", holds, **figures, is_judged=bool(is_judged))
+    holds = recall is None or tested is None or recall.value >= tested[0]
+    return warning("recall_holds", holds, **figures, is_judged=recall is not None and tested is not None)
 
 
 def _text(figure: Estimate | float | None) -> str:

@@ -59,7 +59,7 @@ def model_comparison(
     registry = Registry(settings, f"dagster run {context.run.run_id}")
     champion, challenger = registry.champion(), registry.challenger()
     pairs = served_pairs(predictions, champion or "", challenger or "")
-    as_of_ms = known_ms(context, predictions["event_time_ms"].max())
+    as_of_ms = known_ms(context, predictions["event_time_ms"])
     compared = matured(pairs, labels, as_of_ms, settings.label_delay_days)
     blocked = QuarantineLog(settings.lake).blocks_promotion()
     if champion is None or challenger is None:

@@ -97,7 +97,9 @@ def _known(settings: Settings) -> pl.DataFrame:
     ranges = log.ranges()
     if not ranges:
         return pl.DataFrame(schema=schema)
-    first_ms = dict(log.scan(COLUMNS).group_by("partition").agg(pl.col("event_time_ms").min()).collect().iter_rows())
+    first_ms: dict[int, int] = dict(
+        log.scan(COLUMNS).group_by("partition").agg(pl.col("event_time_ms").min()).collect().iter_rows()
+    )
     rows = [
         (partition, end, first_ms.get(partition, 0) + MAX_AGE_MS if ranges[0].start.get(partition, 0) else 0)
         for partition, end in ranges[-1].end.items()

@@ -34,7 +34,7 @@ def predictions(
     new = log.pending(*kafka.offsets(PREDICTIONS.name))
     if len(new):
         with log.append(new) as folder:
-            values = (message.value() for message in kafka.messages(PREDICTIONS.name, new))
+            values = (message.value() or b"" for message in kafka.messages(PREDICTIONS.name, new))
             for number in count():
                 chunk = list(islice(values, _CHUNK))
                 if not chunk:

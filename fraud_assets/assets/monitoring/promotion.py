@@ -44,7 +44,7 @@ def move(settings: Settings, registry: Registry, comparison: ModelComparison, qu
     verdict, why = comparison.verdict, "; ".join(comparison.verdict.reasons)
     if verdict.action == "wait":
         return f"nothing: {why}"
-    if (comparison.champion, comparison.challenger) != (champion, challenger):
+    if challenger is None or (comparison.champion, comparison.challenger) != (champion, challenger):
         return "nothing: the models have changed since they were compared"
     if verdict.action == "archive":
         registry.move(challenger, "Archived", why, verdict.figures)

@@ -1,6 +1,6 @@
 """Asset ``balanced_training_set``: the training rows with synthetic frauds, and checks that nothing else is in it."""
 
-from typing import Any
+from typing import Any, cast
 
 import dagster as dg
 import polars as pl
@@ -49,7 +49,7 @@ def balanced_training_set(
             "dagster/row_count": balanced.height,
             "smote_ratio": choice.ratio,
             "synthetic_rows": int(balanced["is_synthetic"].sum()),
-            "fraud_rate": balanced["is_fraud"].mean(),
+            "fraud_rate": cast("float | None", balanced["is_fraud"].mean()),
             "ratios_tried": as_table(choice.table),
         },
         check_results=check(balanced, training_set),

@@ -2,7 +2,7 @@
 
 import itertools
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import dagster as dg
 import polars as pl
@@ -61,7 +61,7 @@ def training_set(
             "dagster/row_count": rows.height,
             _AS_OF: dg.MetadataValue.timestamp(as_of / SECOND_MS),
             _LABELS_UNTIL: {str(partition): offset for partition, offset in read["labels"].items()},
-            "fraud_rate": rows["is_fraud"].mean(),
+            "fraud_rate": cast("float | None", rows["is_fraud"].mean()),
             **{f"rows_{split}": count for split, count, _ in by_split.sort("split").iter_rows()},
             **{f"fraud_rate_{split}": rate for split, _, rate in by_split.sort("split").iter_rows()},
             "fraud_per_day": as_markdown(plots.fraud_rate_per_day(by_day, "Share of fraud by event date")),
@@ -84,8 +84,10 @@ def last_training(instance: dg.DagsterInstance) -> Training | None:
     if event is None or event.asset_materialization is None:
         return None
     metadata = event.asset_materialization.metadata
-    labels = {int(partition): offset for partition, offset in metadata[_LABELS_UNTIL].value.items()}
-    return Training(round(metadata[_AS_OF].value * SECOND_MS), labels)
+    labels = {
+        int(partition): offset for partition, offset in cast(dict[str, int], metadata[_LABELS_UNTIL].value).items()
+    }
+    return Training(round(cast(float, metadata[_AS_OF].value) * SECOND_MS), labels)
 
 
 def check(rows: pl.DataFrame, labels: pl.DataFrame, as_of: int, label_delay_days: int) -> list[dg.AssetCheckResult]:
@@ -94,7 +96,10 @@ def check(rows: pl.DataFrame, labels: pl.DataFrame, as_of: int, label_delay_days
     unreported = rows.filter("is_fraud").join(reported, on="transaction_id", how="anti").height
     too_new = rows.filter(pl.col("event_time_ms") >= as_of - label_delay_days * DAY_MS).height
     times = {split: rows.filter(pl.col("split") == split)["event_time_ms"] for split in by_split}
-    gaps_ms = [(times[after].min() or 0) - (times[before].max() or 0) for before, after in itertools.pairwise(times)]
+    gaps_ms = [
+        (cast("int | None", times[after].min()) or 0) - (cast("int | None", times[before].max()) or 0)
+        for before, after in itertools.pairwise(times)
+    ]
     purged = all(gap_ms >= label_delay_days * DAY_MS for gap_ms in gaps_ms)
     return [
         result("periods_are_purged", purged, shortest_gap_days=min(gaps_ms) / DAY_MS),

@@ -1,7 +1,7 @@
 """Asset ``tuned_model``: the search for tree settings, the final fit, and the anomaly detector beside the trees."""
 
 import itertools
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import dagster as dg
 import polars as pl
@@ -13,6 +13,9 @@ from fraud_core import plots
 from fraud_core.model.stored import StoredModel
 from fraud_core.settings import Settings
 from fraud_core.timestamps import DAY_MS
+
+if TYPE_CHECKING:
+    from fraud_core.model.anomaly import AnomalyDetector
 
 
 @dg.asset(
@@ -45,17 +48,18 @@ def tuned_model(
     )
     model = fit_model(balanced_training_set, tuning.params, time_split(as_of_ms(context), settings).train, settings)
 
-    best = tuning.table["average_precision"].max()
-    importance = plots.feature_importance(model.booster.get_score(importance_type="total_gain"))
+    detector = cast("AnomalyDetector", model.anomaly)  # fit_model has grown one
+    best = cast(float, tuning.table["average_precision"].max())
+    importance = plots.feature_importance(model.total_gain())
     mlflow.log_params({**tuning.params, "search_candidates": settings.search_candidates})
-    mlflow.log_params({"anomaly_share": settings.anomaly_share, "anomaly_limit": model.anomaly.limit})
+    mlflow.log_params({"anomaly_share": settings.anomaly_share, "anomaly_limit": detector.limit})
     mlflow.log_metric("search_average_precision", best)
     mlflow.log_text(tuning.table.write_csv(), "search.csv")
     mlflow.log_figure(importance, "plots/feature_importance.png")
     return dg.MaterializeResult(
         value=StoredModel.of(model),
         metadata={
-            "anomaly_limit": model.anomaly.limit,
+            "anomaly_limit": detector.limit,
             "search_average_precision": best,
             "rows_balanced": balanced_training_set.height,
             "settings": tuning.params,
