@@ -23,10 +23,9 @@ def decode_batches(batches: Iterator[pa.RecordBatch], rules: ReadingRules) -> It
     that holds nothing but the kind of refusal.
     """
     for batch in batches:
-        decoded = decode_transactions(
-            *(batch[name].to_pylist() for name in ("value", "partition", "offset", "ingest_time_ms")),
-            rules=rules,
-        )
+        names = ("value", "partition", "offset", "ingest_time_ms")
+        values, partitions, offsets, times_ms = (batch[name].to_pylist() for name in names)
+        decoded = decode_transactions(values, partitions, offsets, times_ms, rules)
         days = pl.from_epoch("event_time_ms", time_unit="ms").dt.strftime("%Y-%m-%d")
         accepted = decoded.transactions.with_columns(event_date=days, refusal=pl.lit(None, pl.String))
         refused = pl.DataFrame({"refusal": [refusal.kind for refusal in decoded.refusals]}, {"refusal": pl.String})

@@ -26,7 +26,7 @@ def streams(draw, max_size: int = 40) -> pl.DataFrame:
                 "transaction_id": f"t{offset}",
                 "user_id": f"u{user}",
                 "merchant_id": f"m{draw(st.integers(0, 2))}",
-                "amount_cents": draw(st.one_of(st.integers(1, 100_000), st.just(10**11))),
+                "amount_cents": draw(st.one_of(st.integers(0, 100_000), st.integers(-5_000, -1), st.just(10**11))),
                 "currency": "EUR",
                 "event_time_ms": time_ms,
                 "channel": draw(st.sampled_from(("online", "chip", None))),

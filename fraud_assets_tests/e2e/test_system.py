@@ -102,7 +102,7 @@ def test_somebody_elses_file_goes_through_the_same_topics_and_bad_rows_are_repor
         f"own-{i},card-{i % 3},shop-{i % 2},{10 + i}.50,EUR,{(at + timedelta(seconds=i)).isoformat()}Z"
         for i in range(20)
     ]
-    rows += [f"own-bad,card-1,shop-1,-3,EUR,{at.isoformat()}Z", f"own-naive,card-1,shop-1,3,EUR,{at.isoformat()}"]
+    rows += [f"own-bad,card-1,shop-1,three,EUR,{at.isoformat()}Z", f"own-naive,card-1,shop-1,3,EUR,{at.isoformat()}"]
     transactions, labels = tmp_path / "own.csv", tmp_path / "labels.csv"
     transactions.write_text("\n".join(rows))
     labels.write_text("transaction_id,is_fraud\nown-3,1\n")

@@ -13,7 +13,14 @@ from fraud_io.errors import OperatorError
 from fraud_stack.backtest import BacktestOptions, run_and_report
 
 FIRST_DAY = 20_454  # 2026-01-01
-BAD = {"transaction_id": "bad", "user_id": "u", "merchant_id": "m", "amount": -1.0, "currency": "EUR", "timestamp": "x"}
+BAD = {
+    "transaction_id": "bad",
+    "user_id": "u",
+    "merchant_id": "m",
+    "amount": -1e10,
+    "currency": "EUR",
+    "timestamp": "x",
+}
 
 
 @pytest.fixture(scope="module")

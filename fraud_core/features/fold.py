@@ -83,12 +83,14 @@ def fold(
 
 @numba.njit(cache=True)
 def _windows(entries: np.ndarray, earlier: np.ndarray, own: np.record, out: np.ndarray) -> None:
-    """Count, sum, mean and standard deviation of the amounts in each window."""
+    """Count, sum, mean and standard deviation of the amounts in each window, refunds apart."""
     counts = np.zeros(len(_WINDOWS_MS), np.int64)
     sums = np.zeros(len(_WINDOWS_MS), np.int64)
     squares = np.zeros(len(_WINDOWS_MS), np.float64)
     for j in earlier:
         age_ms, cents = own.time_ms - entries[j].time_ms, entries[j].amount_cents
+        if cents < 0:  # a refund is no spending
+            continue
         for w in range(len(_WINDOWS_MS) - 1, -1, -1):
             if age_ms > _WINDOWS_MS[w]:
                 break

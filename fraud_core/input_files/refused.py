@@ -22,7 +22,7 @@ class Refused:
 
     def add(self, source: Path, number: int, reason: str, row: dict[str, Any] | str) -> None:
         """number : line of a text file or row of a Parquet file. row : its columns, or why it has none."""
-        # Reasons begin with the field where there is one: "amount: -3 is less than the minimum of 0.01".
+        # Reasons begin with the field where there is one: "amount: 'three' is no number".
         field_or_reason = reason.partition(":")[0][:80]
         kind = next((kind for phrase, kind in _KINDS.items() if phrase in reason), field_or_reason)
         self.counts[kind] += 1

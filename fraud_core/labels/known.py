@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from datetime import tzinfo
 from functools import partial
+from reprlib import repr as quoted  # of a bounded length, however deep the value
+from typing import Any
 
 import orjson
 import polars as pl
@@ -55,7 +57,7 @@ def decode_feedback(
 
 def _label(message: dict[str, object], zone: tzinfo | None) -> tuple[str, bool, str, int]:
     """ValueError that names everything wrong with it."""
-    read: list = []
+    read: list[Any] = []
     errors = []
     for name, reader in (
         ("transaction_id", partial(read_text, longest=_RULES["transaction_id"]["maxLength"])),
@@ -75,9 +77,9 @@ def _label(message: dict[str, object], zone: tzinfo | None) -> tuple[str, bool, 
 
 
 def _is_fraud(value: object) -> bool:
-    found = BOOLEANS.get(str(value).strip().lower())
+    found = BOOLEANS.get(str(value).strip().lower()) if isinstance(value, bool | int | float | str) else None
     if found is None:
-        raise ValueError(f"{value!r} is neither true nor false")
+        raise ValueError(f"{quoted(value)} is neither true nor false")
     return found
 
 

@@ -59,7 +59,8 @@ def _parse(value: bytes) -> object:
 
 
 def _refuse_envelope(message: dict[str, object]) -> None:
-    body = message.get("payload") if isinstance(message.get("payload"), dict) else message
+    payload = message.get("payload")
+    body = payload if isinstance(payload, dict) else message
     if "op" in body and ("after" in body or "before" in body):
         raise EnvelopeError(
             "Debezium envelope",

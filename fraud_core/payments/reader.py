@@ -8,6 +8,8 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import tzinfo
+from reprlib import repr as quoted  # of a bounded length, however deep the value
+from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 from fraud_core.payments.codes import country_code, currency_code
@@ -16,8 +18,11 @@ from fraud_core.schema import load_schema
 from fraud_core.timestamps import format_rfc3339_ms
 from fraud_core.topics import TRANSACTIONS
 
+Rule = dict[str, Any]
+"""Of a property, in JSON Schema's keywords."""
+
 _SCHEMA = load_schema(TRANSACTIONS.schema)
-_RULES: dict[str, dict] = _SCHEMA["properties"]
+_RULES: dict[str, Rule] = _SCHEMA["properties"]
 _REQUIRED = frozenset(_SCHEMA["required"])
 _DECIMAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
 _LOWER_CASE = re.compile(_RULES["channel"]["pattern"], re.ASCII)
@@ -37,7 +42,7 @@ class ReadingRules:
 
     @property
     def zone(self) -> tzinfo | None:
-        return self.time_zone and ZoneInfo(self.time_zone)
+        return ZoneInfo(self.time_zone) if self.time_zone else None
 
 
 class UnreadablePaymentError(ValueError):
@@ -48,19 +53,18 @@ class UnreadablePaymentError(ValueError):
         self.fields = tuple(errors)
 
 
-@dataclass(frozen=True)
-class Payment:
+class Payment(NamedTuple):
     """``fields`` : a value for each of the schema's properties, in their order; None where there is none.
     ``ignored`` : optional fields that held something that cannot be used.
     """
 
-    fields: tuple[str | float | None, ...]
+    fields: tuple[Any, ...]
     ignored: tuple[str, ...]
 
 
 def read_payment(message: dict[str, object], zone: tzinfo | None) -> Payment:
     """zone : of a timestamp that states none. Raises UnreadablePaymentError."""
-    values: list[str | float | None] = []
+    values: list[Any] = []
     ignored: list[str] = []
     errors = {name: "a label is never part of a payment" for name in LABELS if message.get(name) is not None}
     for name, rule in _RULES.items():
@@ -90,71 +94,62 @@ def read_text(value: object, longest: int) -> str:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, str | int):
-        raise ValueError(f"{_quoted(value)} is neither a text nor a whole number")
+        raise ValueError(f"{quoted(value)} is neither a text nor a whole number")
     text = str(value)
     if len(text) > longest:
-        raise ValueError(f"{_quoted(text)} has {len(text)} characters, more than {longest}")
+        raise ValueError(f"{quoted(text)} has {len(text)} characters, more than {longest}")
     return text
 
 
-def _id(value: object, rule: dict, zone: tzinfo | None) -> str:
+def _id(value: object, rule: Rule, zone: tzinfo | None) -> str:
     return read_text(value, rule["maxLength"])
 
 
-def _number(value: object, rule: dict, zone: tzinfo | None) -> float:
+def _number(value: object, rule: Rule, zone: tzinfo | None) -> float:
     if isinstance(value, str):
         if not _DECIMAL.fullmatch(value.strip()):
             hint = ": decimals are separated by a point" if "," in value else ""
-            raise ValueError(f"{_quoted(value)} is no number{hint}")
+            raise ValueError(f"{quoted(value)} is no number{hint}")
         value = float(value)
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError(f"{_quoted(value)} is no number")
+        raise ValueError(f"{quoted(value)} is no number")
     if not rule["minimum"] <= value <= rule["maximum"]:
         raise ValueError(f"{value} is not between {rule['minimum']} and {rule['maximum']}")
     return float(value)
 
 
-def _currency(value: object, rule: dict, zone: tzinfo | None) -> str:
-    found = currency_code(value) if _is_code(value) else None
+def _currency(value: object, rule: Rule, zone: tzinfo | None) -> str:
+    found = currency_code(value) if isinstance(value, str | int) and not isinstance(value, bool) else None
     if found is None:
-        raise ValueError(f"{_quoted(value)} is no currency: write ISO 4217's letters or number, such as EUR or 978")
+        raise ValueError(f"{quoted(value)} is no currency: write ISO 4217's letters or number, such as EUR or 978")
     return found
 
 
-def _country(value: object, rule: dict, zone: tzinfo | None) -> str:
-    found = country_code(value) if _is_code(value) else None
+def _country(value: object, rule: Rule, zone: tzinfo | None) -> str:
+    found = country_code(value) if isinstance(value, str | int) and not isinstance(value, bool) else None
     if found is None:
-        raise ValueError(f"{_quoted(value)} is no country")
+        raise ValueError(f"{quoted(value)} is no country")
     return found
 
 
-def _timestamp(value: object, rule: dict, zone: tzinfo | None) -> str:
+def _timestamp(value: object, rule: Rule, zone: tzinfo | None) -> str:
     return format_rfc3339_ms(parse_time_ms(value, zone))
 
 
-def _channel(value: object, rule: dict, zone: tzinfo | None) -> str:
+def _channel(value: object, rule: Rule, zone: tzinfo | None) -> str:
     """A channel in lower case; one that no feature knows stays as a category of its own."""
     text = _id(value, rule, zone)
     return text if _LOWER_CASE.search(text) else text.strip().lower()
 
 
-def _merchant_category(value: object, rule: dict, zone: tzinfo | None) -> str:
+def _merchant_category(value: object, rule: Rule, zone: tzinfo | None) -> str:
     """A category code (MCC) has four digits, which a number loses where they begin with 0."""
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 9999:
         return f"{value:04}"
     return _id(value, rule, zone)
 
 
-def _is_code(value: object) -> bool:
-    return isinstance(value, str | int) and not isinstance(value, bool)
-
-
-def _quoted(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 40 else text[:40] + "…"
-
-
-_READERS: dict[str, Callable[[object, dict, tzinfo | None], str | float]] = {
+_READERS: dict[str, Callable[[object, Rule, tzinfo | None], str | float]] = {
     "transaction_id": _id,
     "user_id": _id,
     "merchant_id": _id,

@@ -2,6 +2,7 @@
 
 import re
 from datetime import UTC, datetime, tzinfo
+from reprlib import repr as quoted  # of a bounded length, however deep the value
 
 from fraud_core.timestamps import EPOCH, MILLISECOND, SECOND_MS, parse_rfc3339_ms
 
@@ -29,12 +30,12 @@ def parse_time_ms(value: object, zone: tzinfo | None = None) -> int:
     [1769857200000, 1769857200000, 1769857200000]
     """
     if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise ValueError(f"{value!r} is neither a text nor a number")
+        raise ValueError(f"{quoted(value)} is neither a text nor a number")
     text = str(value).strip().upper().replace("\N{MINUS SIGN}", "-")
     is_number = not isinstance(value, str) or (_NUMBER.fullmatch(text) and not _is_compact_date(text))
     time_ms = _of_number(value, text) if is_number else _of_text(value, text, zone)
     if time_ms < EARLIEST_MS:
-        raise ValueError(f"{value!r} lies before 1990: a default date, or a number in another unit")
+        raise ValueError(f"{quoted(value)} lies before 1990: a default date, or a number in another unit")
     return time_ms
 
 
@@ -45,20 +46,20 @@ def _is_compact_date(text: str) -> bool:
 
 def _of_number(value: object, text: str) -> int:
     if not _NUMBER.fullmatch(text):
-        raise ValueError(f"{value!r} is no time")
+        raise ValueError(f"{quoted(value)} is no time")
     number = float(text) if "." in text or "E" in text else int(text)
     unit = next((unit for below, unit in _UNITS if abs(number) < below), None)
     if unit is None:
-        raise ValueError(f"{value!r} is too large for nanoseconds since 1970")
+        raise ValueError(f"{quoted(value)} is too large for nanoseconds since 1970")
     return int(number * SECOND_MS // unit) if isinstance(number, float) else number * SECOND_MS // int(unit)
 
 
 def _of_text(value: object, text: str, zone: tzinfo | None) -> int:
     found = _SPELLING.fullmatch(text)
     if not found:
-        raise ValueError(f"{value!r} is no time: write it as 2026-01-31T12:00:00Z")
+        raise ValueError(f"{quoted(value)} is no time: write it as 2026-01-31T12:00:00Z")
     if not found["time"]:
-        raise ValueError(f"{value!r} has no time of day")
+        raise ValueError(f"{quoted(value)} has no time of day")
     clock = found["time"].replace(",", ".")
     # A leap second is the last one of its minute: nothing of ours knows a minute of 61.
     clock = re.sub(r"^(\d\d:?\d\d:?)60", r"\g<1>59", clock)
@@ -67,15 +68,15 @@ def _of_text(value: object, text: str, zone: tzinfo | None) -> int:
     try:
         moment = datetime.fromisoformat(f"{found['date']}T{clock}{offset}")
     except ValueError as error:
-        raise ValueError(f"{value!r} is no time: {error}") from error
+        raise ValueError(f"{quoted(value)} is no time: {error}") from error
     if moment.tzinfo is None:
         if zone is None:
             raise ValueError(
-                f"{value!r} has no zone: end it with Z or an offset such as +01:00, or set FRAUD_TIME_ZONE to the zone "
+                f"{quoted(value)} has no zone: end it with Z or an offset such as +01:00, or set FRAUD_TIME_ZONE to the zone "
                 "its producers mean"
             )
         moment = moment.replace(tzinfo=zone)
     try:
         return (moment.astimezone(UTC) - EPOCH) // MILLISECOND
     except OverflowError as error:
-        raise ValueError(f"{value!r} lies outside the years 1 to 9999") from error
+        raise ValueError(f"{quoted(value)} lies outside the years 1 to 9999") from error

@@ -67,24 +67,26 @@ def decode_transactions(
     A timestamp further ahead of the record's arrival than ``rules`` allow is refused: it would never leave a window.
     """
     latest_ms = (np.asarray(ingest_times_ms, dtype=np.int64) + rules.future_tolerance_ms).tolist()
-    accepted, messages, times, refusals, ignored = [], [], [], [], {}
-    for index, fields in enumerate(decode_plain(TRANSACTIONS.schema, values)):
-        time_ms, unusable = None if fields is None else _plain_time_ms(fields[_TIMESTAMP]), ()
-        if time_ms is None:
-            payment = _read(index, values[index], rules)
-            if isinstance(payment, Refusal):
-                refusals.append(payment)
+    accepted, messages, times, refusals = [], [], [], []
+    ignored: dict[int, tuple[str, ...]] = {}
+    for index, plain in enumerate(decode_plain(TRANSACTIONS.schema, values)):
+        time_ms = None if plain is None else _plain_time_ms(plain[_TIMESTAMP])
+        if plain is not None and time_ms is not None:
+            payment = Payment(plain, ())
+        else:
+            read = _read(index, values[index], rules)
+            if isinstance(read, Refusal):
+                refusals.append(read)
                 continue
-            fields, unusable = payment.fields, payment.ignored
-            time_ms = parse_rfc3339_ms(fields[_TIMESTAMP])
+            payment, time_ms = read, parse_rfc3339_ms(read.fields[_TIMESTAMP])
         if time_ms > latest_ms[index]:
             ahead_s = (time_ms - ingest_times_ms[index]) // 1000
             refusals.append(Refusal.of(index, "timestamp", f"timestamp lies {ahead_s} s after the record's arrival"))
             continue
-        if unusable:
-            ignored[len(accepted)] = unusable
+        if payment.ignored:
+            ignored[len(accepted)] = payment.ignored
         accepted.append(index)
-        messages.append(fields)
+        messages.append(payment.fields)
         times.append(time_ms)
 
     rows = np.asarray(accepted, dtype=np.int64)

@@ -10,7 +10,7 @@ _WRONG = (
     {"amount": "12,50"},
     {"amount": None},
     {"amount": True},
-    {"amount": -1},
+    {"amount": -1e10},
     {"user_id": 7.5},
     {"user_id": ""},
     {"merchant_id": {"id": "m"}},

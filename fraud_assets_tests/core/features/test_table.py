@@ -68,7 +68,7 @@ def test_a_capped_history_keeps_parity_between_batches_and_replays(data):
 
 @given(streams())
 def test_windows_equal_their_definition(stream):
-    """Recomputed row by row from the sentence in the module: arrived before, event time in [t - w, t)."""
+    """Recomputed row by row from the sentence in the module: arrived before, event time in [t - w, t), no refund."""
     rows = in_arrival_order(stream).to_dicts()
     values = run_at_once(stream)
     for row, computed in zip(rows, values, strict=True):
@@ -80,6 +80,7 @@ def test_windows_equal_their_definition(stream):
                 if _is_earlier_of_same_user(r, row)
                 and row["event_time_ms"] - length_ms <= r["event_time_ms"] < row["event_time_ms"]
                 and r["event_time_ms"] >= newest - table.MAX_AGE_MS
+                and r["amount_cents"] >= 0
             ]
             assert computed[FEATURES.index(f"rolling_count_{window}")] == len(amounts)
             assert computed[FEATURES.index(f"rolling_sum_{window}")] == sum(amounts) / 100.0
@@ -103,6 +104,22 @@ def test_a_first_transaction_has_the_defined_values_of_no_history():
     assert row["amount_to_avg_ratio"] == 1.0
     assert row["rolling_count_30d"] == row["rolling_std_30d"] == row["implied_speed_kmh"] == 0.0
     assert row["seconds_since_last"] == 30 * 86400
+
+
+def test_a_payment_after_verifications_of_the_account_is_large_against_a_cent():
+    stream = in_arrival_order(_one_user([(0, 0), (1000, 0), (2000, 1250)]))
+    of_second, of_payment = (dict(zip(FEATURES, row, strict=True)) for row in run_at_once(stream)[1:])
+    assert of_second["rolling_count_1h"] == of_second["amount_to_avg_ratio"] == 1.0
+    assert of_payment["amount_to_avg_ratio"] == 1250.0
+
+
+def test_a_refund_is_seen_but_not_spent():
+    stream = in_arrival_order(_one_user([(0, 1000), (1000, -1000), (2000, 1000)]))
+    after_refund = dict(zip(FEATURES, run_at_once(stream)[2], strict=True))
+    assert after_refund["rolling_sum_1h"] == after_refund["rolling_avg_7d"] == 10.0
+    assert after_refund["rolling_count_1h"] == after_refund["amount_to_max_ratio_30d"] == 1.0
+    assert after_refund["seconds_since_last"] == 1.0
+    assert after_refund["merchant_visits_30d"] == 2.0
 
 
 def test_a_store_ahead_of_the_checkpoint_is_refused():

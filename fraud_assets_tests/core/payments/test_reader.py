@@ -39,6 +39,7 @@ def read(**changes: object) -> tuple[dict, tuple[str, ...]]:
         ("amount", "1.5e2", 150.0),
         ("amount", 20, 20.0),
         ("amount", 0, 0.0),
+        ("amount", "-25.00", -25.0),
         ("currency", "eur", "EUR"),
         ("currency", " Eur", "EUR"),
         ("currency", 978, "EUR"),

@@ -42,7 +42,7 @@ def test_the_six_required_fields_are_enough():
 @pytest.mark.parametrize(
     ("change", "kind", "says"),
     [
-        ({"amount": -1}, "schema", "amount"),
+        ({"amount": -1e300}, "schema", "amount"),
         ({"amount": 1e300}, "schema", "amount"),
         ({"amount": "12,5"}, "schema", "amount"),
         ({"amount": True}, "schema", "amount"),
@@ -87,7 +87,7 @@ PLAIN = st.fixed_dictionaries(
         "transaction_id": st.text(min_size=1, max_size=64),
         "user_id": st.text(min_size=1, max_size=64),
         "merchant_id": st.sampled_from((" m ", "m", "0")),
-        "amount": st.floats(0, 1e9) | st.integers(0, 10**9),
+        "amount": st.floats(-1e9, 1e9) | st.integers(-(10**9), 10**9),
         "currency": st.sampled_from(("EUR", "XXX")),
         "timestamp": st.sampled_from((GOOD["timestamp"], "2026-01-31T11:00:00.123456789Z", "2016-12-31T23:59:60Z")),
     },
@@ -127,7 +127,7 @@ def test_every_message_is_either_a_row_or_a_refusal(values):
     assert decoded.transactions["offset"].to_list() == decoded.accepted.tolist()
 
 
-@given(st.integers(0, 10**11), st.integers(EARLIEST_MS, 4_000_000_000_000))
+@given(st.integers(-(10**11), 10**11), st.integers(EARLIEST_MS, 4_000_000_000_000))
 def test_encoding_and_decoding_keeps_cents_and_milliseconds(cents, time_ms):
     fields = {name: value for name, value in GOOD.items() if name != "timestamp"}
     value = encode_transaction(fields | {"amount": cents / 100, "event_time_ms": time_ms})

@@ -102,7 +102,7 @@ def test_the_three_formats_give_the_same_messages(tmp_path):
 @pytest.mark.parametrize(
     ("row", "kind", "says"),
     [
-        ("t-1,u-1,m-1,-3,EUR,2026-01-31T12:00:00Z", "amount", "less than the minimum"),
+        ("t-1,u-1,m-1,three,EUR,2026-01-31T12:00:00Z", "amount", "no number"),
         ("t-1,u-1,m-1,nan,EUR,2026-01-31T12:00:00Z", "amount", "nan"),
         ("t-1,u-1,m-1,1_000,EUR,2026-01-31T12:00:00Z", "amount", "1_000"),
         ("t-1,u-1,m-1,3,euro,2026-01-31T12:00:00Z", "currency", "euro"),
