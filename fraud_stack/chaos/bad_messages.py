@@ -21,7 +21,7 @@ _WRONG = (
     {"timestamp": "0001-01-01T00:00:00Z"},
     {"is_fraud": True},
 )
-_HUGE = (b"1e400", b"-1e400", b"1e300", b"9" * 400, b"0." + b"0" * 400 + b"1")
+_HUGE = (b"1e400", b"-1e400", b"1e300", b"9" * 400)
 _NOT_NUMBERS = (b"NaN", b"Infinity", b"-Infinity")
 _DEPTHS = (100, 1_000, 100_000)
 _NO_OBJECT = (b"", b" ", b"[]", b"42", b'"text"', b"null", b"\0")
