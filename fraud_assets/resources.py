@@ -92,8 +92,8 @@ def mlflow_resource(settings: Settings) -> dg.ResourceDefinition:
             "mlflow_run_id": begun[0].info.run_id if begun else None,
             "extra_tags": {"dagster_partition": run.tags.get("dagster/partition", "")},
         }
-        of_run = mlflow_tracking.resource_fn(context.replace_config(config))  # type: ignore[call-arg]  # its stub takes none
-        yield from of_run
+        of_run = context.replace_config(config)
+        yield from mlflow_tracking.resource_fn(of_run)  # type: ignore[call-arg]  # dagster types it without
         # The hook of the job has ended the MLflow run; for assets materialized by hand nothing else does.
         mlflow.end_run()
 
