@@ -72,8 +72,8 @@ def _of_text(value: object, text: str, zone: tzinfo | None) -> int:
     if moment.tzinfo is None:
         if zone is None:
             raise ValueError(
-                f"{quoted(value)} has no zone: end it with Z or an offset such as +01:00, or set FRAUD_TIME_ZONE to the "
-                "zone its producers mean"
+                f"{quoted(value)} has no zone: end it with Z or an offset such as +01:00, or set FRAUD_TIME_ZONE to "
+                "the zone its producers mean"
             )
         moment = moment.replace(tzinfo=zone)
     try:

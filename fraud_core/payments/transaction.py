@@ -67,7 +67,8 @@ def decode_transactions(
     A timestamp further ahead of the record's arrival than ``rules`` allow is refused: it would never leave a window.
     """
     latest_ms = (np.asarray(ingest_times_ms, dtype=np.int64) + rules.future_tolerance_ms).tolist()
-    accepted, messages, times, refusals = [], [], [], []
+    accepted: list[int] = []
+    messages, times, refusals = [], [], []
     ignored: dict[int, tuple[str, ...]] = {}
     for index, plain in enumerate(decode_plain(TRANSACTIONS.schema, values)):
         time_ms = None if plain is None else _plain_time_ms(plain[_TIMESTAMP])
