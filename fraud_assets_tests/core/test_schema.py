@@ -8,7 +8,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from fraud_core.schema import decode_plain, load_schema, validator
+from fraud_assets_tests.schemas import validator
+from fraud_core.schema import decode_plain, load_schema
 from fraud_core.topics import TRANSACTIONS
 from fraud_stack.chaos.bad_messages import EITHER
 

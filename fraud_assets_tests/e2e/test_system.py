@@ -16,10 +16,10 @@ from kafka import KafkaProducer
 
 from fraud_assets.registry import Registry
 from fraud_assets_tests.e2e.conftest import Stack
+from fraud_assets_tests.schemas import validator
 from fraud_core.features.merchant_risk import MERCHANT_FEATURES, MerchantRisk
 from fraud_core.features.table import FEATURES, compute_features
 from fraud_core.payments.transaction import decode_transactions
-from fraud_core.schema import validator
 from fraud_core.timestamps import parse_rfc3339_ms
 from fraud_core.topics import DEAD_LETTER, FEEDBACK, PREDICTIONS, TRANSACTIONS
 from fraud_io.folders import Lake

@@ -6,17 +6,16 @@ import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from jsonschema import Draft202012Validator
 
 from fraud_assets_tests.core.streams import START_MS, streams
+from fraud_assets_tests.schemas import validator
 from fraud_core.decisions.prediction import MAX_REASONS, Anomaly, Decisions, Scored, encode_predictions, top_reasons
 from fraud_core.features.table import FEATURES
 from fraud_core.payments.dead_letter import MAX_ORIGINAL_BYTES, encode_dead_letter
-from fraud_core.schema import load_schema
 from fraud_core.timestamps import format_rfc3339_ms
 
-PREDICTION = Draft202012Validator(load_schema("prediction.schema.json"))
-DEAD_LETTER = Draft202012Validator(load_schema("dead_letter.schema.json"))
+PREDICTION = validator("prediction.schema.json")
+DEAD_LETTER = validator("dead_letter.schema.json")
 
 values = st.floats(allow_nan=False, allow_infinity=False)
 scores = st.floats(0, 1)

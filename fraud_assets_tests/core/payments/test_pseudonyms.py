@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from fraud_assets_tests.core.streams import streams
+from fraud_assets_tests.schemas import validator
 from fraud_core.features.merchant_risk import MerchantRisk
 from fraud_core.features.table import compute_features
 from fraud_core.payments import pseudonyms
 from fraud_core.payments.pseudonyms import FIELDS, Pseudonyms
-from fraud_core.schema import validator
 from fraud_core.settings import Settings, describe
 from fraud_core.topics import TRANSACTIONS
 

@@ -10,15 +10,14 @@ import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from jsonschema import Draft202012Validator
 
 from fraud_assets_tests.core.streams import cuts, streams
+from fraud_assets_tests.schemas import validator
 from fraud_assets_tests.services import Valkey
 from fraud_assets_tests.streaming.parts import model, payments, ranges, records
 from fraud_core.features.merchant_risk import MerchantRisk
 from fraud_core.features.table import FEATURES, compute_features
 from fraud_core.payments.reader import ReadingRules
-from fraud_core.schema import load_schema
 from fraud_core.timestamps import DAY_MS
 from streaming.job.scorer import ScoredBatch, Scorer, Serving
 from streaming.models.merchant_risk_source import NO_TABLES
@@ -165,7 +164,7 @@ def test_without_a_model_every_transaction_still_gets_a_prediction(valkey):
 def test_only_flagged_transactions_carry_reasons_and_all_conform_to_the_schema(valkey):
     scores = [p["score"] for p in predictions(Stream(valkey, two_models()).score(payments(200)))]
     scored = predictions(Stream(valkey, two_models(threshold=max(scores))).score(payments(200)))
-    schema = Draft202012Validator(load_schema("prediction.schema.json"))
+    schema = validator("prediction.schema.json")
     for prediction in scored:
         schema.validate(prediction)
         assert bool(prediction["reasons"]) == bool(prediction["prediction"])
