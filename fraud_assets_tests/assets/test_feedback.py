@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fraud_assets.assets.ingestion import labels as labels_asset
+from fraud_assets.assets.ingestion.labels import rows_by_source
 from fraud_assets.definitions import build_defs
 from fraud_assets.lake.io_managers import IngestedIOManager
 from fraud_assets.lake.offset_log import OffsetLog, TopicRange
@@ -204,3 +205,11 @@ def test_a_flood_is_read_but_nobody_gets_it_until_a_person_releases_it(lake, sim
         _, check = outcome(run(lake, flooded, instance))
         assert check.passed
         assert len(handed_out(lake)) == len(honest) + 3_000
+
+
+def test_any_number_of_sources_gives_few_figures():
+    known = pl.DataFrame({"source": [f"source {n:02}" for n in range(30) for _ in range(30 - n)]})
+    rows = rows_by_source(known)
+    assert list(rows) == [*(f"source {n:02}" for n in range(10)), "other"]
+    assert sum(rows.values()) == known.height
+    assert rows_by_source(known[:30]) == {"source 00": 30}

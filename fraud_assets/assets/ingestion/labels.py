@@ -16,6 +16,8 @@ from fraud_core.topics import FEEDBACK
 from fraud_io.folders import Lake
 from fraud_io.quarantine_log import QuarantineLog
 
+SOURCES_SHOWN = 10
+
 
 @dg.asset(
     group_name="ingestion",
@@ -63,7 +65,7 @@ def labels(context: dg.AssetExecutionContext, settings: dg.ResourceParam[Setting
             "first_refusal": refusals[0].reason if refusals else "none",
             "new_offsets": str(new),
             "frauds": known.filter("is_fraud")["transaction_id"].n_unique(),
-            "rows_by_source": dict(known.group_by("source").len().sort("source").iter_rows()),
+            "rows_by_source": rows_by_source(known),
             **{f"rows_{rule}": count for rule, count in counts(judged).items()},
             "rows_quarantined": sum(batch.labels for batch in held),
             "path": dg.MetadataValue.path(Lake(settings.lake).labels),
@@ -72,6 +74,14 @@ def labels(context: dg.AssetExecutionContext, settings: dg.ResourceParam[Setting
             result("nothing_is_quarantined", not held, **{batch.name: batch.reason for batch in held}),
         ],
     )
+
+
+def rows_by_source(known: pl.DataFrame) -> dict[str, int]:
+    """Of the sources with most labels, and of the others together: any text is a source, and a metric's label."""
+    counts = known["source"].value_counts(sort=True, name="rows")
+    most = dict(counts.head(SOURCES_SHOWN).sort("source").iter_rows())
+    others = int(counts.slice(SOURCES_SHOWN)["rows"].sum())
+    return most | ({"other": others} if others else {})
 
 
 def judge(known: pl.DataFrame, settings: Settings, who: str) -> tuple[pl.DataFrame, QuarantineLog]:
