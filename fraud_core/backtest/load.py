@@ -73,7 +73,7 @@ def _transaction_chunks(
             parts = [proven.with_columns(offset=chunk.numbers[is_proven])]
             if not is_proven.all():
                 rest = chunk.rows(~is_proven)
-                parts.append(decode_transaction_rows(file, rest, refused, now_ms=now_ms, rules=rules)[0])
+                parts.append(decode_transaction_rows(file, rest, refused, now_ms=now_ms, rules=rules))
             yield pl.concat([part.select(columns) for part in parts]).sort("offset")
             read += len(chunk.numbers)
             progress(f"{read:,} transactions read")

@@ -35,8 +35,8 @@ def checked_files(path: Path, required: Sequence[str], known: Sequence[str]) -> 
 
 def decode_transaction_rows(
     file: Path, rows: Sequence[Row], refused: Refused, *, now_ms: int, rules: ReadingRules
-) -> tuple[pl.DataFrame, list[bytes]]:
-    """Accepted rows as a frame with transaction.COLUMNS (``offset`` is the number of the row) and as messages."""
+) -> pl.DataFrame:
+    """Accepted rows with transaction.COLUMNS; ``offset`` is the number of the row."""
     readable, values = _messages(file, rows, transaction_message, refused)
     numbers = [number for number, _ in readable]
     zeros, now = [0] * len(values), [now_ms] * len(values)
@@ -44,7 +44,7 @@ def decode_transaction_rows(
     _refuse(file, readable, decoded.refusals, refused)
     for names in decoded.ignored.values():
         refused.ignored.update(names)
-    return decoded.transactions, [values[index] for index in decoded.accepted]
+    return decoded.transactions
 
 
 def decode_label_rows(

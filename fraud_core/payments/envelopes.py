@@ -37,7 +37,7 @@ def open_message(value: bytes | None) -> dict[str, object]:
             f"schema registry wire format, schema {schema_id}: use a JSON serializer without a registry for this topic",
         )
     message = _parse(value)
-    if isinstance(message, str):
+    if isinstance(message, str) and message.lstrip().startswith("{"):
         raise EnvelopeError("encoded twice", "the value is a JSON text that holds JSON: serialize the payment once")
     if not isinstance(message, dict):
         raise EnvelopeError("schema", f"a {type(message).__name__} where the object of one payment was expected")

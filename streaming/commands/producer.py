@@ -1,6 +1,5 @@
 """Sends records to Kafka, each exactly once per call: what every source of transactions and labels goes through."""
 
-import orjson
 from confluent_kafka import KafkaError, KafkaException, Message
 
 from fraud_core.labels.known import encode_feedback
@@ -51,12 +50,6 @@ class RecordProducer:
         if self._settings.pseudonyms:
             transaction = self._settings.pseudonyms.hide(transaction)
         self._send(TRANSACTIONS, transaction[TRANSACTIONS.key], encode_transaction(transaction))
-
-    def send_encoded_transaction(self, user_id: str, value: bytes) -> None:
-        if self._settings.pseudonyms:
-            self.send_transaction(orjson.loads(value))
-        else:
-            self._send(TRANSACTIONS, user_id, value)
 
     def send_label(self, transaction_id: str, is_fraud: bool, source: str, label_time_ms: int) -> None:
         self._send(FEEDBACK, transaction_id, encode_feedback(transaction_id, is_fraud, source, label_time_ms))

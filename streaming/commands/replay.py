@@ -57,16 +57,16 @@ class Replay:
 
     def send_transactions(self, file: Path) -> None:
         for batch in _batches(rows_of(file)):
-            accepted, values = decode_transaction_rows(
+            accepted = decode_transaction_rows(
                 file, batch, self.refused, now_ms=now_ms(), rules=self.settings.reading_rules
             )
-            names = accepted.select("user_id", "transaction_id", "event_time_ms").iter_rows()
-            for value, (user_id, transaction_id, time_ms) in zip(values, names, strict=True):
+            for row in accepted.drop("partition", "offset", "ingest_time_ms").iter_rows(named=True):
+                transaction_id, time_ms = row["transaction_id"], row["event_time_ms"]
                 if self.speed is not None:
                     self._wait_for(time_ms, self.speed)
                 if self.stop.is_set():
                     return
-                self.producer.send_encoded_transaction(user_id, value)
+                self.producer.send_transaction(row)
                 self.transactions += 1
                 if transaction_id in self.undated:
                     self._send_undated(transaction_id, time_ms)

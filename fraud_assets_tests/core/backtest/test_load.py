@@ -65,7 +65,10 @@ def test_the_three_formats_and_a_folder_of_them_give_the_same_columns(tmp_path):
 @pytest.mark.parametrize(
     ("row", "warning"),
     [
-        ("t4,u1,m1,-5,EUR,2026-02-01T12:00:00Z", "transactions refused, amount (such as t.csv, row 5: amount: -5"),
+        (
+            "t4,u1,m1,five,EUR,2026-02-01T12:00:00Z",
+            "transactions refused, amount (such as t.csv, row 5: amount: 'five'",
+        ),
         ("t4,u1,m1,1e12,EUR,2026-02-01T12:00:00Z", "transactions refused, amount (such as t.csv, row 5: amount: 1000"),
         ("t4,u1,m1,5,EUR,2026-02-01T12:00:00", "transactions refused, time without a zone (such as t.csv, row 5"),
         ("t4,u1,m1,5,EUR,2026-06-01T00:00:01Z", "transactions refused, timestamp in the future (such as t.csv, row 5"),
@@ -122,7 +125,7 @@ def test_optional_columns_of_the_files_are_named(tmp_path):
     ("rows", "labels", "says"),
     [
         ((), ("t1,1,",), "holds no transaction that can be used"),
-        (("t1,u1,m1,-1,EUR,2026-01-31T12:00:00Z",), ("t1,1,",), "t.csv, row 2: amount: -1"),
+        (("t1,u1,m1,x,EUR,2026-01-31T12:00:00Z",), ("t1,1,",), "t.csv, row 2: amount: 'x'"),
         (ROWS, (), "holds no label that can be used"),
     ],
 )

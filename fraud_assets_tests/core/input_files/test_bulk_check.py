@@ -105,7 +105,7 @@ def both_ways(file: Path) -> tuple[pl.DataFrame, pl.DataFrame]:
     (chunk,) = chunks_of(file, TRANSACTION_COLUMNS)
     proven, is_proven = proven_transactions(chunk.columns, NOW_MS)
     refused = Refused()
-    decoded, _ = decode_transaction_rows(file, chunk.rows(is_proven), refused, now_ms=NOW_MS, rules=ReadingRules(0))
+    decoded = decode_transaction_rows(file, chunk.rows(is_proven), refused, now_ms=NOW_MS, rules=ReadingRules(0))
     assert refused.counts.total() == 0
     return proven.with_columns(offset=chunk.numbers[is_proven]), decoded.select(*proven.columns, "offset")
 

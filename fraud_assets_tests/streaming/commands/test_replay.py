@@ -14,6 +14,7 @@ import polars as pl
 import pytest
 
 from fraud_core.input_files.refused import Refused
+from fraud_core.payments.transaction import encode_transaction
 from fraud_core.settings import Settings
 from fraud_core.timestamps import DAY_MS, parse_rfc3339_ms
 from streaming.commands.replay import Replay
@@ -39,10 +40,8 @@ class Records:
         self.transactions: list[dict] = []
         self.labels: list[tuple] = []
 
-    def send_encoded_transaction(self, user_id: str, value: bytes) -> None:
-        message = orjson.loads(value)
-        assert message["user_id"] == user_id
-        self.transactions.append(message)
+    def send_transaction(self, transaction: dict) -> None:
+        self.transactions.append(orjson.loads(encode_transaction(transaction)))
 
     def send_label(self, *label: object) -> None:
         self.labels.append(label)
@@ -110,7 +109,7 @@ def test_the_three_formats_give_the_same_messages(tmp_path):
         ("t-1,u-1,m-1,3,EUR,2026-01-31 12:00:00", "time without a zone", "has no zone"),
         ("t-1,u-1,m-1,3,EUR,yesterday", "timestamp", "yesterday"),
         ("t-1,u-1,m-1,3,EUR,2999-01-31T12:00:00Z", "timestamp in the future", "after the record's arrival"),
-        ("t-1,,m-1,3,EUR,2026-01-31T12:00:00Z", '"user_id" is a required property', "user_id"),
+        ("t-1,,m-1,3,EUR,2026-01-31T12:00:00Z", "user_id", "missing"),
         ("t-1,u-1", "number of fields", "2, but the header names 6"),
         ("\udcff,u-1,m-1,3,EUR,2026-01-31T12:00:00Z", "not JSON", "UTF-8"),
     ],
@@ -146,7 +145,8 @@ def test_a_parquet_time_without_a_zone_is_refused_row_by_row(tmp_path):
     assert run.producer.transactions == []
     assert run.refused.counts == {"time without a zone": 2}
     assert run.refused.examples["time without a zone"][1] == (
-        "a.parquet, row 2: timestamp: '2026-01-31 12:00:00' has no zone: end it with Z or an offset such as +01:00"
+        "a.parquet, row 2: timestamp: '2026-01-31T12:00:00' has no zone: end it with Z or an offset such as +01:00, or "
+        "set FRAUD_TIME_ZONE to the zone its producers mean"
     )
 
 
@@ -167,7 +167,8 @@ def test_labels_are_sent_with_their_time_or_with_the_usual_delay_after_their_tra
     (*label, time_ms) = run.producer.labels[2]
     assert label == ["t-2", False, "customer"]
     assert time_ms >= before_ms
-    assert run.refused.counts == {"is_fraud": 1, "source": 1}
+    assert run.producer.labels[3][:3] == ("t-4", True, "neighbour")
+    assert run.refused.counts == {"is_fraud": 1}
 
 
 def test_no_label_becomes_known_in_the_future(tmp_path):
@@ -206,10 +207,10 @@ def test_with_a_speed_the_spacing_of_event_times_is_kept_that_many_times_faster_
 def test_all_refused_rows_are_written_where_asked_and_only_a_few_are_shown(tmp_path):
     run = replay()
     with (tmp_path / "refused.jsonl").open("w") as run.refused.file:
-        run.send_transactions(written(tmp_path, "a.csv", HEADER, *["t,u,m,-1,EUR,2026-01-31T12:00:00Z"] * 10))
+        run.send_transactions(written(tmp_path, "a.csv", HEADER, *["t,u,m,none,EUR,2026-01-31T12:00:00Z"] * 10))
     refused = [json.loads(line) for line in (tmp_path / "refused.jsonl").read_text().splitlines()]
     assert [record["row"] for record in refused] == list(range(2, 12))
-    assert refused[0]["values"]["amount"] == "-1"
+    assert refused[0]["values"]["amount"] == "none"
     assert len(run.refused.examples["amount"]) == 3
 
 
