@@ -22,11 +22,10 @@ os.environ.setdefault("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1")
 # Threads of one process that wait for each other give the core to the other process.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-# Tests of a group run in one process, one after the other. Whole systems take memory and ports, so that there is one at
-# a time; others share a broker. Of the other layers each file is a group: its tests share what is made for
-# them.
-_GROUPS = {"e2e": "systems", "airflow": "systems", "streaming": "broker", "io": "broker"}
-_LONGEST_FIRST = ("e2e", "airflow", "streaming", "io", "assets", "benchmarks")
+# Tests of a group run in one process, one after the other: those that share a broker, and the tests of a file, which
+# share what is made for them.
+_GROUPS = {"streaming": "broker", "io": "broker"}
+_LONGEST_FIRST = ("streaming", "io", "assets", "benchmarks")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

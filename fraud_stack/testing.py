@@ -10,7 +10,8 @@ from typing import NoReturn
 from fraud_io.folders import ROOT
 from fraud_stack.services import jars
 
-# Whole systems in one process, everything else in the other: fraud_assets_tests/conftest.py.
+# Two processes; which one runs what: fraud_assets_tests/conftest.py. A whole system takes both cores for itself: beside
+# other tests it falls behind its load, and its own alerts say so.
 _IN_TWO_PROCESSES = ("-n", "2", "--no-loadscope-reorder")
 _COVERAGE = ("--cov", "--cov-report", "term:skip-covered")
 
@@ -29,13 +30,16 @@ def run_tests(pytest_arguments: Sequence[str], *, fast: bool = False, coverage: 
     if pytest_arguments:
         checks = [[*pytest, *pytest_arguments]]
     else:
-        fast_ones = ("-m", "not streaming and not e2e") if fast else ()
+        covered = _COVERAGE if coverage else ()
+        systems = [*pytest, "-m", "e2e", *covered, *(("--cov-append",) if coverage else ())]
+        parts = "not streaming and not e2e" if fast else "not e2e"
         checks = [
             [bin_folder / "ruff", "check"],
             [bin_folder / "ruff", "format", "--check"],
             [sys.executable, bin_folder / "lint-imports"],
             [sys.executable, "-m", "mypy"],
-            [*pytest, *_IN_TWO_PROCESSES, *fast_ones, *(_COVERAGE if coverage else ())],
+            [*pytest, *_IN_TWO_PROCESSES, "-m", parts, *covered],
+            *([] if fast else [systems]),
         ]
     jars.fetch(print)
     *first, last = ([str(word) for word in check] for check in checks)

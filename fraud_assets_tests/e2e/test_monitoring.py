@@ -95,7 +95,20 @@ def test_no_log_names_a_card_a_device_or_a_transaction_and_the_stream_names_its_
 
 def test_no_metric_names_a_card_or_a_transaction(stack: Stack):
     metrics = stack.prometheus.query('{job=~"stream|exporter"}')
-    allowed = {"__name__", "instance", "job", "partition", "topic", "le", "kind", "stage", "role", "version", "result"}
+    allowed = {
+        "__name__",
+        "instance",
+        "job",
+        "partition",
+        "topic",
+        "le",
+        "kind",
+        "stage",
+        "role",
+        "version",
+        "result",
+        "field",
+    }
     allowed |= {"asset", "key", "check", "blocking", "dagster_job", "status"}
     allowed |= {"implementation", "major", "minor", "patchlevel", "generation"}  # of Python itself
     allowed |= {label for labels in INFO.values() for label in labels}
