@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import tzinfo
 from reprlib import repr as quoted  # of a bounded length, however deep the value
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 from zoneinfo import ZoneInfo
 
 from fraud_core.payments.codes import country_code, currency_code
@@ -93,12 +93,17 @@ def read_text(value: object, longest: int) -> str:
     """
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    if isinstance(value, bool) or not isinstance(value, str | int):
+    if not _is_text_or_whole(value):
         raise ValueError(f"{quoted(value)} is neither a text nor a whole number")
     text = str(value)
     if len(text) > longest:
         raise ValueError(f"{quoted(text)} has {len(text)} characters, more than {longest}")
     return text
+
+
+def _is_text_or_whole(value: object) -> TypeGuard[str | int]:
+    """To Python true and false are whole numbers as well."""
+    return isinstance(value, str | int) and not isinstance(value, bool)
 
 
 def _id(value: object, rule: Rule, zone: tzinfo | None) -> str:
@@ -119,14 +124,14 @@ def _number(value: object, rule: Rule, zone: tzinfo | None) -> float:
 
 
 def _currency(value: object, rule: Rule, zone: tzinfo | None) -> str:
-    found = currency_code(value) if isinstance(value, str | int) and not isinstance(value, bool) else None
+    found = currency_code(value) if _is_text_or_whole(value) else None
     if found is None:
         raise ValueError(f"{quoted(value)} is no currency: write ISO 4217's letters or number, such as EUR or 978")
     return found
 
 
 def _country(value: object, rule: Rule, zone: tzinfo | None) -> str:
-    found = country_code(value) if isinstance(value, str | int) and not isinstance(value, bool) else None
+    found = country_code(value) if _is_text_or_whole(value) else None
     if found is None:
         raise ValueError(f"{quoted(value)} is no country")
     return found
