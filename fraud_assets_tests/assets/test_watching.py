@@ -15,6 +15,7 @@ import polars as pl
 import pytest
 
 from benchmarks.training.data import fill_lake
+from fraud_assets.assets.monitoring.parity_audit import sample
 from fraud_assets.definitions import build_defs
 from fraud_assets.lake.offset_log import OffsetLog, TopicRange
 from fraud_assets.registry import Registry
@@ -252,13 +253,10 @@ def test_what_was_served_comes_out_again_to_the_bit(stable, tmp_path, instance):
     assert metadata["decisions_differing"].value == metadata["decisions_not_audited"].value == 0
 
 
-def test_a_flipped_bit_of_a_score_and_a_broken_feature_are_found_with_their_ids(
-    stable, tmp_path, instance, monkeypatch
-):
-    monkeypatch.setattr("fraud_assets.assets.monitoring.parity_audit.CARDS", CUSTOMERS)
+def test_a_flipped_bit_of_a_score_and_a_broken_feature_are_found_with_their_ids(stable, tmp_path, instance):
     served = stable[1]
-    newest = served.filter(pl.col("event_time_ms") > served["event_time_ms"].max() - DAY_MS)["transaction_id"]
-    bad = newest[[3, 5]].to_list()
+    drawn = sample(watched(stable, served, tmp_path).settings, seed=AS_OF_MS)["transaction_id"].sort()
+    bad = drawn[[3, 5]].to_list()
     flipped = served["score"].to_numpy().copy()
     flipped.view(np.int64)[served["transaction_id"].to_numpy() == bad[0]] ^= 1
     broken = pl.when(pl.col("transaction_id") == bad[1]).then(-1.0).otherwise("rolling_avg_7d")

@@ -74,11 +74,14 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("FRAUD_")} | mine
     # A small history: fewer candidates, shorter validation and test, so that each period still holds frauds.
     environment |= {"FRAUD_SEARCH_CANDIDATES": "4", "FRAUD_TEST_DAYS": "7"}
+    # The live part lasts 14 simulated days: decisions of most of them come of age before it ends, whenever in its first
+    # half the new model begins to decide.
+    environment["FRAUD_LABEL_DELAY_DAYS"] = "4"
     summary = home / "summary.json"
     targets = {"stream": f"127.0.0.1:{ports['metrics']}", "exporter": f"127.0.0.1:{ports['exporter']}"}
     with scraping(targets, home) as prometheus:
         began = time.time()
-        demo_words = ("demo", "--transactions", "60000", "--minutes", "0.7", "--rate", "300", "--no-loop", "--keep")
+        demo_words = ("demo", "--transactions", "60000", "--minutes", "0.8", "--rate", "300", "--no-loop", "--keep")
         try:
             demo = run(environment, *demo_words, "--json", str(summary), timeout_s=540)
             assert demo.returncode == 0, demo.stdout[-5000:] + demo.stderr[-5000:]

@@ -4,8 +4,8 @@ from importlib.metadata import version
 import pytest
 
 from fraud_io.errors import OperatorError
-from fraud_stack.services import java
 from fraud_stack.services.jars import Jar, _verify, locked_jars
+from fraud_stack.services.java import packaged_java_home
 
 
 def versions(folder: str) -> dict[str, str]:
@@ -36,9 +36,8 @@ def test_a_file_with_other_bytes_than_the_locked_ones_is_refused(tmp_path):
         _verify(Jar("broker", "org:a:1", "0" * 64), file)
 
 
-def test_the_packaged_java_takes_what_spark_asks_for_and_hands_on_other_arguments_whole(tmp_path, monkeypatch):
-    monkeypatch.setattr(java, "JARS", tmp_path)
-    home = java._packaged_java_home()
+def test_the_packaged_java_takes_what_spark_asks_for_and_hands_on_other_arguments_whole(tmp_path):
+    home = packaged_java_home(tmp_path)
     command = [
         home / "bin" / "java",
         "--add-modules=jdk.incubator.vector",

