@@ -37,7 +37,7 @@ class Settings(BaseSettings):
     kafka_password: SecretStr | None = None
     kafka_ca_file: Path | None = Field(None, description="PEM file of the authority that signed the brokers")
     pseudonym_key: Annotated[SecretStr, Field(min_length=32)] | None = Field(
-        None, description="producers send pseudonyms made with this key instead of card and device ids"
+        None, description="producers send pseudonyms made with this key instead of ids and addresses of people"
     )
     store_url: str | None = Field(None, description="redis:// URL of your Valkey or Redis")
     mlflow_url: str | None = Field(None, description="address of your MLflow tracking server")

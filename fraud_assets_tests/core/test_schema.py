@@ -27,6 +27,12 @@ GOOD = {
     "latitude": 48,
     "longitude": -11.5,
     "device_id": None,
+    "type": "refund",
+    "outcome": "declined",
+    "decline_reason": "05",
+    "entry_mode": "keyed",
+    "ip_address": None,
+    "email": "a@example.org",
 }
 TEXTS = ["", "x" * 64, "x" * 65, "😀" * 64, "EUR", "EUR\n", "ÉUR", "DE", "DE\n", "online", "label", "\0", "\x7f"]
 TIMES = ["2026-01-31T12:00:00Z", "2026-01-31T12:00:00Z\n", "٢026-01-31T12:00:00Z", "2026-01-31 12:00:00Z", "2026-01-31"]

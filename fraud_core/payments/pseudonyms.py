@@ -1,4 +1,4 @@
-"""Keyed pseudonyms in place of the ids that stand for people: cards, accounts, devices. Nothing here is reversible.
+"""Keyed pseudonyms in place of what stands for people: cards, devices, addresses. Nothing here is reversible.
 
 Whoever holds the key can tell whether an id is behind a pseudonym by computing it again; nobody else can, although ids
 are few enough to be tried one by one. The same id always gets the same pseudonym, so habits, features and labels are
@@ -11,7 +11,7 @@ import hmac
 from dataclasses import dataclass
 from typing import Any
 
-FIELDS = ("user_id", "device_id")
+FIELDS = ("user_id", "device_id", "ip_address", "email")
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,6 @@ _SCHEMA = load_schema(TRANSACTIONS.schema)
 _RULES: dict[str, Rule] = _SCHEMA["properties"]
 _REQUIRED = frozenset(_SCHEMA["required"])
 _DECIMAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
-_LOWER_CASE = re.compile(_RULES["channel"]["pattern"], re.ASCII)
 LABELS = ("is_fraud", "label")
 
 
@@ -141,10 +140,22 @@ def _timestamp(value: object, rule: Rule, zone: tzinfo | None) -> str:
     return format_rfc3339_ms(parse_time_ms(value, zone))
 
 
-def _channel(value: object, rule: Rule, zone: tzinfo | None) -> str:
-    """A channel in lower case; one that no feature knows stays as a category of its own."""
-    text = _id(value, rule, zone)
-    return text if _LOWER_CASE.search(text) else text.strip().lower()
+def _word(value: object, rule: Rule, zone: tzinfo | None) -> str:
+    """In lower case; a word that no feature knows stays as a category of its own."""
+    text = read_text(value, rule["maxLength"])
+    if re.search(rule["pattern"], text, re.ASCII):
+        return text
+    word = read_text(text.strip().lower(), rule["maxLength"])
+    if not word:
+        raise ValueError("blank")
+    return word
+
+
+def _outcome(value: object, rule: Rule, zone: tzinfo | None) -> str:
+    word = value.strip().lower() if isinstance(value, str) else None
+    if word is None or word not in rule["enum"]:
+        raise ValueError(f"{quoted(value)} is no outcome")
+    return word
 
 
 def _merchant_category(value: object, rule: Rule, zone: tzinfo | None) -> str:
@@ -162,9 +173,15 @@ _READERS: dict[str, Callable[[object, Rule, tzinfo | None], str | float]] = {
     "currency": _currency,
     "timestamp": _timestamp,
     "merchant_category": _merchant_category,
-    "channel": _channel,
+    "channel": _word,
     "country": _country,
     "latitude": _number,
     "longitude": _number,
     "device_id": _id,
+    "type": _word,
+    "outcome": _outcome,
+    "decline_reason": _id,
+    "entry_mode": _word,
+    "ip_address": _id,
+    "email": _id,
 }

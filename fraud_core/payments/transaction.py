@@ -24,6 +24,12 @@ OPTIONAL = {
     "latitude": pl.Float64,
     "longitude": pl.Float64,
     "device_id": pl.String,
+    "type": pl.String,
+    "outcome": pl.String,
+    "decline_reason": pl.String,
+    "entry_mode": pl.String,
+    "ip_address": pl.String,
+    "email": pl.String,
 }
 COLUMNS = {
     "partition": pl.Int32,

@@ -15,6 +15,7 @@ from fraud_core.simulation.spending import genuine_day
 from fraud_core.timestamps import DAY_MS
 
 CURRENCY = "EUR"
+_NOT_SIMULATED = ("type", "outcome", "decline_reason", "entry_mode", "ip_address", "email")
 
 
 @dataclass(frozen=True)
@@ -98,4 +99,5 @@ class Simulator:
             latitude=pl.Series(merchants.latitude[events.merchant]).fill_nan(None),
             longitude=pl.Series(merchants.longitude[events.merchant]).fill_nan(None),
             device_id=pl.when(pl.Series(is_online)).then(pl.format("d-{}", pl.Series(events.device))),
+            **dict.fromkeys(_NOT_SIMULATED, pl.lit(None, pl.String)),
         )

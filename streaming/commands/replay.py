@@ -131,7 +131,7 @@ def main(
     refused: Annotated[Path | None, typer.Option(help="Write refused rows and reasons to this file.")] = None,
 ) -> int:
     """Send your own transactions through the system: columns transaction_id, user_id, merchant_id, amount, currency and
-    timestamp (with zone), and optionally merchant_category, channel, country, latitude, longitude and device_id.
+    timestamp (with zone), and optionally what else docs/contract.md names.
 
     A label file may have label_time (default: the label delay after the transaction) and source (default: analyst).
     """

@@ -80,12 +80,19 @@ TEXTS = {
     "latitude": ("52.5", "-90", "90.1", "x", "", None),
     "device_id": NAMES,
     "merchant_category": NAMES,
+    "type": ("refund", "Refund", "", None),
+    "outcome": ("approved", "DECLINED", "pending", "", None),
+    "decline_reason": NAMES,
+    "entry_mode": ("chip", "KEYED", None),
+    "ip_address": NAMES,
+    "email": (*NAMES, "e" * 254, "e" * 255),
 }
 TYPED = {
     "transaction_id": (17, True, 2**70),
     "amount": (3, 3.5, True, 2**70),
     "latitude": (3, 200, 0.25),
     "country": (1,),
+    "decline_reason": (51,),
 }
 
 

@@ -37,10 +37,10 @@ def test_another_key_or_another_field_gives_another_pseudonym(name, key):
     assert len({KEY.of("user_id", name), KEY.of("device_id", name), Pseudonyms(key).of("user_id", name)}) == 3
 
 
-@given(IDS, st.none() | IDS)
-def test_a_hidden_transaction_is_valid_and_differs_in_the_ids_of_people_only(user, device):
+@given(IDS, st.none() | IDS, st.none() | IDS, st.none() | IDS)
+def test_a_hidden_transaction_is_valid_and_differs_in_the_ids_of_people_only(user, device, address, email):
     sent = {"transaction_id": "t", "user_id": user, "merchant_id": "m", "amount": 1.5, "currency": "EUR"}
-    sent |= {"timestamp": "2026-01-01T00:00:00Z", "device_id": device}
+    sent |= {"timestamp": "2026-01-01T00:00:00Z", "device_id": device, "ip_address": address, "email": email}
     hidden = KEY.hide(sent)
     assert validator(TRANSACTIONS.schema).is_valid(hidden)
     assert {name for name in sent if sent[name] != hidden[name]} == {name for name in FIELDS if sent[name] is not None}

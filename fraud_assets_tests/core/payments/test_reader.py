@@ -64,6 +64,15 @@ def read(**changes: object) -> tuple[dict, tuple[str, ...]]:
         ("latitude", "48.1", 48.1),
         ("longitude", -180, -180.0),
         ("device_id", 99, "99"),
+        ("type", "REFUND", "refund"),
+        ("type", " Cash Advance ", "cash advance"),
+        ("outcome", "Declined", "declined"),
+        ("outcome", " APPROVED ", "approved"),
+        ("decline_reason", 51, "51"),
+        ("decline_reason", "Insufficient funds", "Insufficient funds"),
+        ("entry_mode", "KEYED", "keyed"),
+        ("ip_address", "2001:db8::1", "2001:db8::1"),
+        ("email", "a" * 252 + "@b", "a" * 252 + "@b"),
     ],
 )
 def test_a_value_is_read_in_each_usual_spelling(name, written, kept):
@@ -87,6 +96,16 @@ def test_a_value_is_read_in_each_usual_spelling(name, written, kept):
         ("device_id", "x" * 65),
         ("device_id", 1.5),
         ("device_id", False),
+        ("type", "x" * 65),
+        ("type", "  "),
+        ("type", "A" + "\N{LATIN CAPITAL LETTER I WITH DOT ABOVE}" * 63),  # twice as long in lower case
+        ("outcome", "pending"),
+        ("outcome", True),
+        ("outcome", ["declined"]),
+        ("decline_reason", "x" * 65),
+        ("entry_mode", {}),
+        ("ip_address", 1.5),
+        ("email", "x" * 255),
     ],
 )
 def test_an_optional_field_that_cannot_be_used_counts_as_missing_and_is_named(name, written):

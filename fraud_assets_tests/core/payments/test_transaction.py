@@ -97,6 +97,12 @@ PLAIN = st.fixed_dictionaries(
         "country": st.sampled_from(("DE", "XK", None)),
         "latitude": st.floats(-90, 90) | st.none(),
         "device_id": st.text(min_size=1, max_size=64) | st.none(),
+        "type": st.sampled_from(("refund", "purchase", "instalment", "Ö\tü", None)),
+        "outcome": st.sampled_from(("approved", "declined", None)),
+        "decline_reason": st.text(min_size=1, max_size=64) | st.none(),
+        "entry_mode": st.sampled_from(("chip", "keyed", None)),
+        "ip_address": st.text(min_size=1, max_size=64) | st.none(),
+        "email": st.text(min_size=1, max_size=254) | st.none(),
     },
 )
 
