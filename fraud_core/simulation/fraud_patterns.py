@@ -9,7 +9,16 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from fraud_core.simulation.events import Events, charged_cents, concat
+from fraud_core.simulation.events import (
+    APPROVED,
+    PURCHASE,
+    SUSPECTED_FRAUD,
+    VERIFICATION,
+    WRONG_SECURITY_CODE,
+    Events,
+    charged_cents,
+    concat,
+)
 from fraud_core.simulation.population import CATEGORIES, Population, merchants_in_city
 from fraud_core.timestamps import DAY_MS, HOUR_MS
 
@@ -72,7 +81,38 @@ def card_testing(population: Population, day: int, rng: np.random.Generator) -> 
     tests = np.cumsum(rng.exponential(1.5 * _MINUTE_MS, n))
     times = start + np.append(tests, tests[-1] + rng.uniform(10, 400) * _MINUTE_MS)
     amount = np.append(rng.uniform(0.5, 3.0, n), population.merchants.price[merchant[-1]] * rng.uniform(1.0, 4.0))
-    return _events(times, rng.integers(len(population.customers)), merchant, amount, rng)
+    events = _events(times, rng.integers(len(population.customers)), merchant, amount, rng)
+    # The thief guesses the security code until the number works.
+    guesses = np.append(rng.random(n - 1) < 0.6, [False, False])
+    return replace(events, decline=np.where(guesses, WRONG_SECURITY_CODE, APPROVED).astype(np.int8))
+
+
+def card_testing_wave(population: Population, day: int, rng: np.random.Generator) -> Events:
+    """A list of stolen numbers goes through one online shop within an hour, each asked for nothing or for a euro.
+
+    Most are declined: a wave shows in declines before it shows in losses. What works is used within the day.
+    """
+    cards = rng.choice(len(population.customers), rng.integers(15, 50))
+    shop = _online(population, 1, rng)
+    start = day * DAY_MS + rng.uniform(0, 22) * HOUR_MS
+    times = start + rng.uniform(0, 60, len(cards)) * _MINUTE_MS
+    amount = rng.uniform(0.5, 1.5, len(cards))
+    tests = _events(times, cards, np.full(len(cards), shop), amount, rng)
+    is_free = rng.random(len(cards)) < 0.5
+    is_declined = rng.random(len(cards)) < 0.85
+    tests = replace(
+        tests,
+        amount_cents=np.where(is_free, 0, tests.amount_cents),
+        type=np.where(is_free, VERIFICATION, PURCHASE).astype(np.int8),
+        decline=np.where(is_declined, WRONG_SECURITY_CODE, APPROVED).astype(np.int8),
+    )
+    works = np.flatnonzero(~is_declined)
+    merchant = _online(population, len(works), rng, resold=True)
+    times = times[works] + rng.uniform(10, 120, len(works)) * _MINUTE_MS
+    amount = population.merchants.price[merchant] * rng.uniform(1.0, 4.0, len(works))
+    used = _events(times, cards[works], merchant, amount, rng)
+    is_stopped = rng.random(len(works)) < 0.3
+    return concat([tests, replace(used, decline=np.where(is_stopped, SUSPECTED_FRAUD, APPROVED).astype(np.int8))])
 
 
 def slow_burn(population: Population, day: int, rng: np.random.Generator) -> Events:
@@ -102,6 +142,7 @@ PATTERNS = (
     Pattern("card_testing", 0.20, card_testing),
     Pattern("slow_burn", 0.06, slow_burn),
     Pattern("night_bots", 1.0, night_bots, is_new=True),
+    Pattern("card_testing_wave", 0.02, card_testing_wave),
 )
 GENUINE = "genuine"
 KINDS = (GENUINE, *(pattern.name for pattern in PATTERNS))
@@ -120,7 +161,8 @@ def new_kinds_from(day: int | None) -> Rates:
 def campaigns_of_day(population: Population, day: int, rates: Rates) -> Events:
     """The transactions of all campaigns that begin on ``day``, on whatever day they take place."""
     none = np.empty(0, np.int64)
-    drawn = [Events(none, none, none, none, none, np.empty(0, np.int8))]
+    no_codes = np.empty(0, np.int8)
+    drawn = [Events(none, none, none, none, none, no_codes, no_codes, no_codes)]
     for number, pattern in enumerate(PATTERNS):
         rng = np.random.default_rng([population.seed, 3, day, number])
         expected = _times(pattern, day, rates) * pattern.campaigns * len(population.customers) / 1000
@@ -156,5 +198,7 @@ def _events(
         merchant=merchant.astype(np.int64),
         amount_cents=charged_cents(amount),
         device=np.full(n, _FOREIGN_DEVICES + rng.integers(10**9)),
+        type=np.full(n, PURCHASE, np.int8),
+        decline=np.full(n, APPROVED, np.int8),
         kind=np.ones(n, np.int8),  # which one: set by the pattern that draws
     )

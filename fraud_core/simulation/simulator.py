@@ -7,15 +7,16 @@ from types import MappingProxyType
 import numpy as np
 import polars as pl
 
-from fraud_core.simulation.events import Events, concat
+from fraud_core.simulation.events import DECLINE_REASONS, TYPES, Events, concat
 from fraud_core.simulation.feedback import feedback
 from fraud_core.simulation.fraud_patterns import LONGEST_DAYS, NEW_KINDS, Rates, campaigns_of_day
 from fraud_core.simulation.population import CATEGORIES, TRANSACTIONS_PER_CUSTOMER_DAY, make_population
 from fraud_core.simulation.spending import genuine_day
 from fraud_core.timestamps import DAY_MS
 
-CURRENCY = "EUR"
-_NOT_SIMULATED = ("type", "outcome", "decline_reason", "entry_mode", "ip_address", "email")
+CURRENCIES = ("EUR", "USD")
+_NOT_SIMULATED = ("entry_mode", "ip_address", "email")
+_DOLLARS_PER_EURO = 1.1  # what American shops charge for what costs a euro elsewhere
 
 
 @dataclass(frozen=True)
@@ -78,20 +79,23 @@ class Simulator:
         events = events[np.argsort(events.time_ms, kind="stable")]
         rng = np.random.default_rng([self._population.seed, 4, day])
         transactions = self._named(events, day, rng)
-        labels = feedback(transactions["transaction_id"], events.is_fraud, events.time_ms, rng)
+        ids = transactions["transaction_id"]
+        labels = feedback(ids, events.is_fraud, events.is_declined, events.time_ms, rng)
         return SimulatedDay(transactions, labels.sort("label_time_ms", "transaction_id"), events.kind)
 
     def _named(self, events: Events, day: int, rng: np.random.Generator) -> pl.DataFrame:
         merchants, n = self._population.merchants, len(events)
         is_online = self._is_online[events.merchant]
         channel = np.where(is_online, 2, rng.random(n) < 0.6)
+        is_american = merchants.country[events.merchant] == "US"
+        dollar_cents = np.rint(events.amount_cents * _DOLLARS_PER_EURO).astype(np.int64)
         number = pl.int_range(n).cast(pl.String).str.zfill(6)
         return pl.select(
             transaction_id=pl.format(f"t-{self._population.seed}.{len(self._population.customers)}-{day}-{{}}", number),
             user_id=self._user_ids.gather(events.customer),
             merchant_id=self._merchant_ids.gather(events.merchant),
-            amount_cents=pl.Series(events.amount_cents),
-            currency=pl.lit(CURRENCY),
+            amount_cents=pl.Series(np.where(is_american, dollar_cents, events.amount_cents)),
+            currency=pl.Series(CURRENCIES).gather(is_american.astype(int)),
             event_time_ms=pl.Series(events.time_ms),
             merchant_category=self._category.gather(events.merchant),
             channel=pl.Series(["chip", "contactless", "online"]).gather(channel),
@@ -99,5 +103,9 @@ class Simulator:
             latitude=pl.Series(merchants.latitude[events.merchant]).fill_nan(None),
             longitude=pl.Series(merchants.longitude[events.merchant]).fill_nan(None),
             device_id=pl.when(pl.Series(is_online)).then(pl.format("d-{}", pl.Series(events.device))),
-            **dict.fromkeys(_NOT_SIMULATED, pl.lit(None, pl.String)),
-        )
+            type=pl.Series(TYPES).gather(events.type),
+            outcome=pl.Series(["approved", "declined"]).gather(events.is_declined.astype(int)),
+            decline_reason=pl.when(pl.Series(events.is_declined)).then(
+                pl.Series(DECLINE_REASONS).gather(events.decline)
+            ),
+        ).with_columns(pl.lit(None, pl.String).alias(name) for name in _NOT_SIMULATED)

@@ -1,8 +1,21 @@
 """What customers do of their own accord: habits, and the exceptions that make honest people look like thieves."""
 
+from dataclasses import replace
+
 import numpy as np
 
-from fraud_core.simulation.events import Events, charged_cents
+from fraud_core.simulation.events import (
+    APPROVED,
+    EXPIRED_CARD,
+    INSUFFICIENT_FUNDS,
+    PURCHASE,
+    REFUND,
+    VERIFICATION,
+    WRONG_PIN,
+    Events,
+    charged_cents,
+    concat,
+)
 from fraud_core.simulation.population import (
     LOCAL_FAVOURITES,
     ONLINE_FAVOURITES,
@@ -19,6 +32,11 @@ _BIG_PURCHASE_SHARE = 0.015
 _DEVICE_LIFE_DAYS = 120
 _BORROWED_DEVICE_SHARE = 0.015
 _BURST_SHARE = 0.002  # shopping trips: several purchases within an hour or two
+_REFUND_SHARE = 0.012
+_VERIFICATION_SHARE = 0.01  # of payments online: a shop keeps the card for later, and asks for an amount of 0
+_DECLINED_SHARE = 0.02
+_HONEST_DECLINES = (INSUFFICIENT_FUNDS, WRONG_PIN, EXPIRED_CARD)
+_RETRY_SHARE = 0.6  # of declined payments: tried once more within minutes
 
 
 def genuine_day(population: Population, day: int) -> Events:
@@ -51,14 +69,30 @@ def genuine_day(population: Population, day: int) -> Events:
     amount = merchants.price[merchant] * big * habit
     own_device = customer * 1000 + (day + customer * 37 % _DEVICE_LIFE_DAYS) // _DEVICE_LIFE_DAYS % 1000
     borrowed = len(customers) * 1000 + rng.integers(1_000_000_000, size=n)
-    return Events(
+    device = np.where(rng.random(n) < _BORROWED_DEVICE_SHARE, borrowed, own_device)
+    is_refund = rng.random(n) < _REFUND_SHARE
+    is_verification = is_online & ~is_refund & (rng.random(n) < _VERIFICATION_SHARE)
+    is_declined = ~is_refund & (rng.random(n) < _DECLINED_SHARE)
+    cents = charged_cents(amount)
+    events = Events(
         time_ms=day * DAY_MS + (np.mod(hour, 24.0) * HOUR_MS).astype(np.int64),
         customer=customer,
         merchant=merchant,
-        amount_cents=charged_cents(amount),
-        device=np.where(rng.random(n) < _BORROWED_DEVICE_SHARE, borrowed, own_device),
+        amount_cents=np.select([is_refund, is_verification], [-cents, 0], cents),
+        device=device,
+        type=np.select([is_refund, is_verification], [REFUND, VERIFICATION], PURCHASE).astype(np.int8),
+        decline=np.where(is_declined, rng.choice(_HONEST_DECLINES, n), APPROVED).astype(np.int8),
         kind=np.zeros(n, np.int8),
     )
+    return concat([events, _retries(events, day, rng)])
+
+
+def _retries(events: Events, day: int, rng: np.random.Generator) -> Events:
+    """Declined payments made once more, and approved."""
+    declined = np.flatnonzero(events.is_declined)
+    again = events[declined[rng.random(len(declined)) < _RETRY_SHARE]]
+    times = np.minimum(again.time_ms + rng.integers(20_000, 240_000, len(again)), (day + 1) * DAY_MS - 1)
+    return replace(again, time_ms=times, decline=np.full(len(again), APPROVED, np.int8))
 
 
 def _city_of_stay(population: Population, day: int) -> np.ndarray:

@@ -116,6 +116,40 @@ def test_honest_customers_also_travel_spend_a_lot_and_use_new_devices():
     assert genuine.group_by("user_id").agg(pl.col("device_id").drop_nulls().n_unique())["device_id"].mean() > 1
 
 
+def test_customers_get_refunds_store_cards_mistype_and_pay_in_two_currencies():
+    genuine = simulated()[0].filter(~pl.col("is_fraud"))
+    refunds, verifications = (genuine.filter(type=name) for name in ("refund", "verification"))
+    assert 0.005 < len(refunds) / len(genuine) < 0.02
+    assert (refunds["amount_cents"] < 0).all()
+    assert len(verifications) > 20
+    assert (verifications["amount_cents"] == 0).all()
+    assert (genuine.filter(type="purchase")["amount_cents"] > 0).all()
+    declined = genuine.filter(outcome="declined")
+    assert 0.01 < len(declined) / len(genuine) < 0.03
+    assert declined["decline_reason"].is_not_null().all()
+    assert genuine.filter(outcome="approved")["decline_reason"].is_null().all()
+    assert dict(genuine.group_by("currency").agg(pl.col("country").unique()).iter_rows())["USD"] == ["US"]
+
+
+def test_a_wave_of_card_testing_shows_in_the_declines_of_one_shop():
+    waves = [campaign("card_testing_wave", seed) for seed in range(20)]
+    for wave in waves:
+        shops, tests = np.unique(wave.merchant, return_counts=True)
+        shop = wave[wave.merchant == shops[tests.argmax()]]
+        assert len(np.unique(shop.customer)) >= 15
+        assert shop.is_declined.mean() > 0.5
+        assert np.ptp(shop.time_ms[shop.is_declined]) <= HOUR_MS
+    spent = np.concatenate([wave.amount_cents[~wave.is_declined] for wave in waves])
+    assert spent.max() > 5000
+
+
+def test_analysts_report_declined_frauds_and_nobody_disputes_them():
+    transactions, labels = simulated()
+    of_declined = labels.join(transactions.filter("is_fraud", outcome="declined"), on="transaction_id")
+    assert len(of_declined) > 10
+    assert set(of_declined["source"]) == {"analyst"}
+
+
 def campaign(name: str, seed: int):
     pattern = next(pattern for pattern in PATTERNS if pattern.name == name)
     return pattern.draw(make_population(CUSTOMERS, SEED), FIRST_DAY, np.random.default_rng(seed))
