@@ -1,4 +1,4 @@
-"""Hypothesis strategies for streams of transactions: late events, equal times, hot users, missing optional fields."""
+"""Streams of transactions for hypothesis: late events, equal times, hot users, users in two partitions, missing fields."""
 
 import polars as pl
 from hypothesis import strategies as st
@@ -20,7 +20,7 @@ def streams(draw, max_size: int = 40) -> pl.DataFrame:
         located = draw(st.booleans())
         rows.append(
             {
-                "partition": user % 2,
+                "partition": draw(st.sampled_from((user % 2, user % 2, 1))),
                 "offset": offset,
                 "ingest_time_ms": time_ms,
                 "transaction_id": f"t{offset}",

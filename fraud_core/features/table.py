@@ -1,9 +1,10 @@
 """The features of a transaction: the one function that training and the stream both call.
 
-A feature of transaction e covers the user's transactions that *arrived before* e (lower Kafka offset) with event time
-in [t - window, t). A replay therefore computes the same bits, a late transaction counts for whoever arrives after it,
-and the transaction itself is never counted. Without history every feature has a defined value: mean = own amount,
-ratio 1, count 0, longest window as the time since the last transaction. Nothing is ever NaN.
+A feature of transaction e covers the user's transactions that *arrived before* e (lower Kafka offset, in the same
+partition: offsets of two partitions have no order) with event time in [t - window, t). A replay therefore computes the
+same bits, a late transaction counts for whoever arrives after it, and the transaction itself is never counted. Without
+history every feature has a defined value: mean = own amount, ratio 1, count 0, longest window as the time since the
+last transaction. Nothing is ever NaN.
 
 To add a feature: name it in ``_USER_FEATURES`` and compute it at the same place in ``fold``. One that needs no history
 goes to ``_OWN_FEATURES`` and ``_own_features``. FEATURE_HASH changes with the names; bump DEFINITION when a meaning
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 import xxhash
 
 from fraud_core.features.fold import WINDOWS, fold
@@ -48,9 +50,13 @@ FEATURE_HASH = hashlib.sha256(
 ).hexdigest()[:16]
 
 
-def users_of(transactions: pl.DataFrame) -> list[str]:
+User = tuple[int, str]
+"""Partition and user_id: a user that a producer spreads over partitions has a history in each."""
+
+
+def users_of(transactions: pl.DataFrame) -> list[User]:
     """The distinct users in order of first appearance: whose histories ``compute_features`` wants."""
-    return transactions["user_id"].unique(maintain_order=True).to_list()
+    return _users_and_codes(transactions)[0]
 
 
 @dataclass(frozen=True)
@@ -58,7 +64,7 @@ class FeatureBatch:
     """``values``: (n, len(FEATURES)) float64 in the order of the rows; ``users``: the distinct users of the batch."""
 
     values: np.ndarray
-    users: list[str]
+    users: list[User]
     _headers: np.ndarray
     _entries: np.ndarray
     _is_kept: np.ndarray
@@ -124,10 +130,14 @@ def compute_features(
     return FeatureBatch(values, users, headers, entries, is_kept, starts)
 
 
-def _users_and_codes(transactions: pl.DataFrame) -> tuple[list[str], np.ndarray]:
+def _users_and_codes(transactions: pl.DataFrame) -> tuple[list[User], np.ndarray]:
     """``users_of(transactions)`` and the position of each row's user in it."""
     encoded = transactions["user_id"].to_arrow().dictionary_encode()
-    return encoded.dictionary.to_pylist(), encoded.indices.to_numpy().astype(np.int64)
+    partition, n = transactions["partition"].to_numpy().astype(np.int64), max(len(encoded.dictionary), 1)
+    pairs = pa.array(partition * n + encoded.indices.to_numpy()).dictionary_encode()
+    partitions, names = np.divmod(pairs.dictionary.to_numpy(), n)
+    users = zip(partitions.tolist(), encoded.dictionary.take(pa.array(names)).to_pylist(), strict=True)
+    return list(users), pairs.indices.to_numpy().astype(np.int64)
 
 
 def _arrivals(transactions: pl.DataFrame) -> np.ndarray:

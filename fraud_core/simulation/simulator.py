@@ -99,5 +99,4 @@ class Simulator:
             latitude=pl.Series(merchants.latitude[events.merchant]).fill_nan(None),
             longitude=pl.Series(merchants.longitude[events.merchant]).fill_nan(None),
             device_id=pl.when(pl.Series(is_online)).then(pl.format("d-{}", pl.Series(events.device))),
-            **dict.fromkeys(_NOT_SIMULATED, pl.lit(None, pl.String)),
-        )
+        ).with_columns(pl.lit(None, pl.String).alias(name) for name in _NOT_SIMULATED)

@@ -24,7 +24,7 @@ def in_arrival_order(stream: pl.DataFrame) -> pl.DataFrame:
 
 def run_in_batches(stream: pl.DataFrame, positions: list[int], replays: int = 0) -> np.ndarray:
     """Score the stream as the job does: histories from a store, every batch ``replays`` times more, store kept."""
-    store: dict[str, bytes] = {}
+    store: dict[tuple[int, str], bytes] = {}
     values = []
     for begin, end in itertools.pairwise(positions):
         batch = in_arrival_order(stream)[begin:end].sort("partition", "offset")
@@ -89,7 +89,8 @@ def test_windows_equal_their_definition(stream):
 
 
 def _is_earlier_of_same_user(other: dict, row: dict) -> bool:
-    return other["user_id"] == row["user_id"] and other["offset"] < row["offset"]
+    is_same = all(other[name] == row[name] for name in ("partition", "user_id"))
+    return is_same and other["offset"] < row["offset"]
 
 
 @given(streams())
