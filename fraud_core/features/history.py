@@ -68,7 +68,8 @@ def unpack(blobs: Sequence[bytes | None]) -> tuple[np.ndarray, np.ndarray, np.nd
     headers[present] = np.frombuffer(b"".join([blob[: HEADER.itemsize] for blob in found]), HEADER)
     if (headers["format"] != FORMAT).any():
         raise ValueError(
-            f"the online store holds histories of another format than {FORMAT}: empty it and let the job rebuild them"
+            f"the online store holds histories of another format than {FORMAT} beside a position of this one: empty "
+            "it (FLUSHDB) and let the job rebuild them"
         )
     entries = np.frombuffer(b"".join([blob[HEADER.itemsize :] for blob in found]), ENTRY)
     counts[present] = [(len(blob) - HEADER.itemsize) // ENTRY.itemsize for blob in found]
