@@ -103,7 +103,7 @@ def _batches(store: OnlineStore, batches: Iterator[tuple[list[str], int]], offse
         payments = _payments(users, time_ms, offset)
         covered = {0: OffsetRange(0, offset, offset + len(users))}
         began = time.perf_counter()
-        distinct = {0: users_of(payments)}
+        distinct = {0: [user for _, user in users_of(payments)]}
         batch = compute_features(payments, store.read(covered, distinct), risk)
         store.write(covered, distinct, batch.new_histories())
         costs.append(round((time.perf_counter() - began) / len(users) * 1e6, 2))

@@ -40,7 +40,7 @@ def _steps(records: pa.Table, offsets: OffsetRange, store: OnlineStore, decides:
     marks = [time.perf_counter()]
     transactions = decode(in_arrival_order(records), decides.rules).transactions
     marks.append(time.perf_counter())
-    users = {0: users_of(transactions)}
+    users = {0: [user for _, user in users_of(transactions)]}
     old = store.read(covered, users)
     marks.append(time.perf_counter())
     computed = compute_features(transactions, old, decides.tables.risk)

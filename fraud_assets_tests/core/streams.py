@@ -1,4 +1,4 @@
-"""Hypothesis strategies for streams of transactions: late events, equal times, hot users, missing optional fields."""
+"""Streams for hypothesis: late events, equal times, hot users, users in two partitions, repeats, missing fields."""
 
 import polars as pl
 from hypothesis import strategies as st
@@ -16,14 +16,15 @@ def streams(draw, max_size: int = 40) -> pl.DataFrame:
     rows, time_ms = [], START_MS
     for offset in range(draw(st.integers(1, max_size))):
         time_ms += draw(st.sampled_from(_STEPS_MS)) * draw(st.sampled_from((1, 1, 1, -1)))
+        number = draw(st.sampled_from((offset, offset, offset, max(offset - 1, 0), offset // 2)))
         user = draw(st.integers(0, 3))
         located = draw(st.booleans())
         rows.append(
             {
-                "partition": user % 2,
+                "partition": draw(st.sampled_from((user % 2, user % 2, 1))),
                 "offset": offset,
                 "ingest_time_ms": time_ms,
-                "transaction_id": f"t{offset}",
+                "transaction_id": f"t{number}",
                 "user_id": f"u{user}",
                 "merchant_id": f"m{draw(st.integers(0, 2))}",
                 "amount_cents": draw(st.one_of(st.integers(0, 100_000), st.integers(-5_000, -1), st.just(10**11))),
@@ -34,6 +35,8 @@ def streams(draw, max_size: int = 40) -> pl.DataFrame:
                 "latitude": draw(st.floats(-90, 90)) if located else None,
                 "longitude": draw(st.floats(-180, 180)) if located else None,
                 "device_id": draw(st.sampled_from(("d1", "d2", None))),
+                "type": draw(st.sampled_from(("purchase", "refund", "reversal", "verification", "instalment", None))),
+                "outcome": draw(st.sampled_from(("approved", "approved", "declined", None))),
             }
         )
     return pl.DataFrame(rows, schema=COLUMNS).sort("partition", "offset")

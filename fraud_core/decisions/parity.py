@@ -47,20 +47,12 @@ def differences(
     placed = served.join(merchants, on=_POSITION, how="left").sort(_POSITION)
     is_there = placed["row"].is_not_null()
     missing, placed = placed.filter(~is_there), placed.filter(is_there)
-    values = _features(arrived)[placed["row"].to_numpy()]
+    values = compute_features(arrived, None, MerchantRisk.empty()).values[placed["row"].to_numpy()]
     _set_merchant_risk(values, placed, tables)
     recomputed = {**dict(zip(FEATURES, values.T, strict=True)), **_decisions(placed, values, models)}
     gone = missing.select(*_POSITION, "transaction_id", field=pl.lit(NO_TRANSACTION))
     found = [_differing(placed, name, column) for name, column in recomputed.items()]
     return pl.concat([pl.DataFrame(schema=DIFFERENCES), gone, *found], how="diagonal_relaxed").sort(*_POSITION, "field")
-
-
-def _features(arrived: pl.DataFrame) -> np.ndarray:
-    """Of rows in order of partition and offset. A history is one of the card in its partition: offsets of two
-    partitions have no order."""
-    parts = arrived.partition_by("partition", maintain_order=True)
-    values = [compute_features(part, None, MerchantRisk.empty()).values for part in parts]
-    return np.concatenate([np.empty((0, len(FEATURES))), *values])
 
 
 def _set_merchant_risk(values: np.ndarray, placed: pl.DataFrame, tables: Mapping[str, RiskTable]) -> None:

@@ -8,7 +8,7 @@ To add a feature, compute it in its group (or in a new one that ``fold`` calls) 
 import numba
 import numpy as np
 
-from fraud_core.features.history import NEVER_MS
+from fraud_core.features.history import DECLINED, MISSING, NEVER_MS, REFUND, VERIFICATION
 from fraud_core.timestamps import DAY_MS, HOUR_MS
 
 WINDOWS = {"1h": HOUR_MS, "24h": 24 * HOUR_MS, "7d": 7 * DAY_MS, "30d": 30 * DAY_MS}
@@ -16,6 +16,7 @@ WINDOWS = {"1h": HOUR_MS, "24h": 24 * HOUR_MS, "7d": 7 * DAY_MS, "30d": 30 * DAY
 
 _WINDOWS_MS = np.array(list(WINDOWS.values()), dtype=np.int64)
 _LONGEST_MS = WINDOWS["30d"]
+_HOUR_MS, _DAY_MS = WINDOWS["1h"], WINDOWS["24h"]
 _OF_24H, _OF_7D, _OF_30D = (4 * list(WINDOWS).index(window) for window in ("24h", "7d", "30d"))
 
 # Where a group's features begin in a row.
@@ -23,6 +24,9 @@ _AMOUNT = 4 * len(WINDOWS)
 _LAST_SEEN = _AMOUNT + 5
 _VISITS = _LAST_SEEN + 1
 _MOVE = _VISITS + 3
+_DECLINES = _MOVE + 2
+
+_NO_SPENDING = DECLINED | REFUND
 
 
 @numba.njit(cache=True)
@@ -34,6 +38,7 @@ def fold(
     entries: np.ndarray,
     headers: np.ndarray,
     is_kept: np.ndarray,
+    is_repeat: np.ndarray,
     out: np.ndarray,
 ) -> None:
     """Walk each user's entries in arrival order; fill a row of ``out`` for each new one.
@@ -41,9 +46,12 @@ def fold(
     max_entries, max_age_ms : how far back a payment looks; see history.
     starts : (users + 1,) int64; the entries of user u are [starts[u], starts[u + 1]).
     first_new : (users,) int64; of these the ones from first_new[u] on are new, the others history.
-    entries : (n,) history.ENTRY; ``arrival`` of the new ones is filled in.
+    entries : (n,) history.ENTRY; ``arrival`` of the new ones is filled in, and those that are no repeat move up.
     headers : (users,) history.HEADER; ``arrivals`` and ``newest_ms`` become those before the batch.
-    is_kept : (n,) bool; filled in for history: whether the batch's first payment of the user could see it.
+    is_kept : (n,) bool; filled in: which of ``entries`` are the history after the batch. Of the history before it those
+        that the batch's first payment of the user could see.
+    is_repeat : (n,) bool; filled in for the new ones, at the places that they had: whether the user sent this
+        transaction_id before. Such a payment does not count, neither itself nor for others.
     out : (n, features of the user) float64; rows of history are left alone.
     """
     visible = np.empty(len(entries), np.int64)
@@ -60,15 +68,19 @@ def fold(
             is_recent = arrivals - np.int64(entries[i].arrival) <= max_entries
             is_kept[i] = is_recent and entries[i].time_ms >= newest_ms - max_age_ms
 
+        behind = split
         for i in range(split, end):
-            entries[i].arrival = arrivals
             count = 0
             # The newest arrival first, so that float sums have one order, whoever calls.
-            for j in range(i - 1, begin - 1, -1):
+            for j in range(behind - 1, begin - 1, -1):
                 if arrivals - np.int64(entries[j].arrival) > max_entries:
                     break
+                if entries[j].time_ms < newest_ms - max_age_ms:
+                    continue
                 age_ms = entries[i].time_ms - entries[j].time_ms
-                if 0 < age_ms <= _LONGEST_MS and entries[j].time_ms >= newest_ms - max_age_ms:
+                if entries[j].id_hash == entries[i].id_hash:
+                    is_repeat[i] = True
+                elif 0 <= age_ms <= _LONGEST_MS:
                     visible[count] = j
                     count += 1
             earlier = visible[:count]
@@ -77,19 +89,26 @@ def fold(
             _last_seen(entries, earlier, entries[i], out[i])
             _visits(entries, earlier, entries[i], out[i])
             _move(entries, earlier, entries[i], out[i])
-            arrivals += 1
-            newest_ms = max(newest_ms, entries[i].time_ms)
+            _declines(entries, earlier, entries[i], out[i])
+            if not is_repeat[i]:
+                entries[behind] = entries[i]
+                entries[behind].arrival = arrivals
+                behind += 1
+                arrivals += 1
+                newest_ms = max(newest_ms, entries[i].time_ms)
+        is_kept[split:behind] = True
+        is_kept[behind:end] = False
 
 
 @numba.njit(cache=True)
 def _windows(entries: np.ndarray, earlier: np.ndarray, own: np.record, out: np.ndarray) -> None:
-    """Count, sum, mean and standard deviation of the amounts in each window, refunds apart."""
+    """Count, sum, mean and standard deviation of what was spent in each window."""
     counts = np.zeros(len(_WINDOWS_MS), np.int64)
     sums = np.zeros(len(_WINDOWS_MS), np.int64)
     squares = np.zeros(len(_WINDOWS_MS), np.float64)
     for j in earlier:
         age_ms, cents = own.time_ms - entries[j].time_ms, entries[j].amount_cents
-        if cents < 0:  # a refund is no spending
+        if not _is_spending(entries[j]):
             continue
         for w in range(len(_WINDOWS_MS) - 1, -1, -1):
             if age_ms > _WINDOWS_MS[w]:
@@ -114,7 +133,8 @@ def _amount(entries: np.ndarray, earlier: np.ndarray, own: np.record, out: np.nd
     """The amount against what is usual in the windows and against the largest."""
     largest = np.int64(0)
     for j in earlier:
-        largest = max(largest, entries[j].amount_cents)
+        if _is_spending(entries[j]):
+            largest = max(largest, entries[j].amount_cents)
     amount = own.amount_cents / 100.0
     mean_30d, std_30d = out[_OF_30D + 2], out[_OF_30D + 3]
     out[_AMOUNT] = _ratio(amount, out[_OF_24H + 2])
@@ -134,6 +154,13 @@ def _ratio(amount: float, mean: float) -> float:
 
 
 @numba.njit(cache=True)
+def _is_spending(entry: np.record) -> bool:
+    """Neither declined nor a refund or a reversal."""
+    is_spending: bool = (entry.kind & _NO_SPENDING) == 0
+    return is_spending
+
+
+@numba.njit(cache=True)
 def _last_seen(entries: np.ndarray, earlier: np.ndarray, own: np.record, out: np.ndarray) -> None:
     last_ms = NEVER_MS
     for j in earlier:
@@ -143,15 +170,20 @@ def _last_seen(entries: np.ndarray, earlier: np.ndarray, own: np.record, out: np
 
 @numba.njit(cache=True)
 def _visits(entries: np.ndarray, earlier: np.ndarray, own: np.record, out: np.ndarray) -> None:
-    """How often the same merchant, country and device were seen."""
+    """How often the same merchant, country and device were seen. One that is not known is not the same."""
     merchant, country, device = 0, 0, 0
     for j in earlier:
         merchant += entries[j].merchant == own.merchant
         country += entries[j].country == own.country
         device += entries[j].device == own.device
-    out[_VISITS] = merchant
-    out[_VISITS + 1] = country
-    out[_VISITS + 2] = device
+    out[_VISITS] = merchant if _is_known(own.merchant) else 0
+    out[_VISITS + 1] = country if _is_known(own.country) else 0
+    out[_VISITS + 2] = device if _is_known(own.device) else 0
+
+
+@numba.njit(cache=True)
+def _is_known(code: object) -> bool:
+    return code != MISSING
 
 
 @numba.njit(cache=True)
@@ -168,6 +200,25 @@ def _move(entries: np.ndarray, earlier: np.ndarray, own: np.record, out: np.ndar
         speed = distance / (max(own.time_ms - last_ms, 60_000) / 3_600_000.0)
     out[_MOVE] = distance
     out[_MOVE + 1] = speed
+
+
+@numba.njit(cache=True)
+def _declines(entries: np.ndarray, earlier: np.ndarray, own: np.record, out: np.ndarray) -> None:
+    """How many payments were declined and how many verified the account: cards are tried out before they are used."""
+    hour, day, verifications, payments = 0, 0, 0, 0
+    for j in earlier:
+        age_ms = own.time_ms - entries[j].time_ms
+        if age_ms > _DAY_MS:
+            continue
+        payments += 1
+        verifications += (entries[j].kind & VERIFICATION) != 0
+        if (entries[j].kind & DECLINED) != 0:
+            day += 1
+            hour += age_ms <= _HOUR_MS
+    out[_DECLINES] = hour
+    out[_DECLINES + 1] = day
+    out[_DECLINES + 2] = day / payments if payments > 0 else 0.0
+    out[_DECLINES + 3] = verifications
 
 
 @numba.njit(cache=True)

@@ -7,6 +7,8 @@ entries are still in the blob but carry offsets it ignores.
 What a later transaction may look at (*visible*) is the last MAX_ENTRIES arrivals, as far as their event time lies
 within MAX_AGE_MS of the newest event time seen so far. Both bounds only ever move forward, so what has become invisible
 can be dropped at any time without changing a feature: training, which drops nothing, and the stream agree to the bit.
+
+A payment that repeats the transaction_id of a visible one is no arrival: it is not in the history.
 """
 
 from collections.abc import Sequence
@@ -19,7 +21,7 @@ MAX_ENTRIES = 1000
 MAX_AGE_MS = 31 * DAY_MS  # the longest window (30 days), and a day for events that arrive late
 
 NEVER_MS = np.iinfo(np.int64).min // 2
-FORMAT = 1
+FORMAT = 2
 
 HEADER = np.dtype(
     [
@@ -34,14 +36,18 @@ ENTRY = np.dtype(
         ("time_ms", "<i8"),
         ("offset", "<i8"),
         ("amount_cents", "<i8"),
-        ("merchant", "<u4"),
+        ("merchant", "<u4"),  # a code, as the next two are: MISSING when not known
         ("device", "<u4"),
-        ("country", "<u4"),
+        ("country", "<u2"),
+        ("kind", "<u2"),  # sum of DECLINED, REFUND and VERIFICATION
         ("arrival", "<u4"),  # 0-based number of this arrival among the user's
         ("latitude", "<f4"),  # NaN when not known
         ("longitude", "<f4"),
+        ("id_hash", "<u8"),  # of the transaction_id: by it a repeated payment is known
     ]
 )
+MISSING = 0
+DECLINED, REFUND, VERIFICATION = 1, 2, 4
 
 
 def empty_headers(n: int) -> np.ndarray:
@@ -62,7 +68,8 @@ def unpack(blobs: Sequence[bytes | None]) -> tuple[np.ndarray, np.ndarray, np.nd
     headers[present] = np.frombuffer(b"".join([blob[: HEADER.itemsize] for blob in found]), HEADER)
     if (headers["format"] != FORMAT).any():
         raise ValueError(
-            f"the online store holds histories of another format than {FORMAT}: empty it and let the job rebuild them"
+            f"the online store holds histories of another format than {FORMAT} beside a position of this one: empty "
+            "it (FLUSHDB) and let the job rebuild them"
         )
     entries = np.frombuffer(b"".join([blob[HEADER.itemsize :] for blob in found]), ENTRY)
     counts[present] = [(len(blob) - HEADER.itemsize) // ENTRY.itemsize for blob in found]

@@ -1,9 +1,14 @@
 """The features of a transaction: the one function that training and the stream both call.
 
-A feature of transaction e covers the user's transactions that *arrived before* e (lower Kafka offset) with event time
-in [t - window, t). A replay therefore computes the same bits, a late transaction counts for whoever arrives after it,
-and the transaction itself is never counted. Without history every feature has a defined value: mean = own amount,
-ratio 1, count 0, longest window as the time since the last transaction. Nothing is ever NaN.
+A feature of transaction e covers the user's transactions that *arrived before* e (lower Kafka offset, in the same
+partition: offsets of two partitions have no order) with event time in [t - window, t]. A replay therefore computes the
+same bits, a late transaction counts for whoever arrives after it, and the transaction itself is never counted. Without
+history every feature has a defined value: mean = own amount, ratio 1, count 0, longest window as the time since the
+last transaction. Nothing is ever NaN.
+
+A payment that repeats the transaction_id of an earlier one of its user (*repeat*), as far back as a payment looks, has
+features as if that one had not been there, and counts for nobody. What was declined or went back (refund, reversal) is
+an event, but nothing spent.
 
 To add a feature: name it in ``_USER_FEATURES`` and compute it at the same place in ``fold``. One that needs no history
 goes to ``_OWN_FEATURES`` and ``_own_features``. FEATURE_HASH changes with the names; bump DEFINITION when a meaning
@@ -12,21 +17,33 @@ changes under an unchanged name.
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 import xxhash
 
 from fraud_core.features.fold import WINDOWS, fold
-from fraud_core.features.history import ENTRY, MAX_AGE_MS, MAX_ENTRIES, empty_headers, pack, unpack
+from fraud_core.features.history import (
+    DECLINED,
+    ENTRY,
+    MAX_AGE_MS,
+    MAX_ENTRIES,
+    MISSING,
+    REFUND,
+    VERIFICATION,
+    empty_headers,
+    pack,
+    unpack,
+)
 from fraud_core.features.merchant_risk import MERCHANT_FEATURES, MerchantHistory, MerchantRisk
 from fraud_core.timestamps import DAY_MS, HOUR_MS
 
-DEFINITION = 1
+DEFINITION = 2
 
-_OWN_FEATURES = ("amount", "hour_of_day", "day_of_week", "is_online")
+_OWN_FEATURES = ("amount", "hour_of_day", "day_of_week", "is_online", "is_refund", "is_verification")
 _USER_FEATURES = (
     *(f"rolling_{what}_{window}" for window in WINDOWS for what in ("count", "sum", "avg", "std")),
     "amount_to_avg_ratio_24h",
@@ -40,6 +57,10 @@ _USER_FEATURES = (
     "device_visits_30d",
     "distance_km",
     "implied_speed_kmh",
+    "declined_count_1h",
+    "declined_count_24h",
+    "declined_share_24h",
+    "verification_count_24h",
 )
 FEATURES: tuple[str, ...] = (*_OWN_FEATURES, *_USER_FEATURES, *MERCHANT_FEATURES)
 
@@ -48,17 +69,24 @@ FEATURE_HASH = hashlib.sha256(
 ).hexdigest()[:16]
 
 
-def users_of(transactions: pl.DataFrame) -> list[str]:
+User = tuple[int, str]
+"""Partition and user_id: a user that a producer spreads over partitions has a history in each."""
+
+
+def users_of(transactions: pl.DataFrame) -> list[User]:
     """The distinct users in order of first appearance: whose histories ``compute_features`` wants."""
-    return transactions["user_id"].unique(maintain_order=True).to_list()
+    return _users_and_codes(transactions)[0]
 
 
 @dataclass(frozen=True)
 class FeatureBatch:
-    """``values``: (n, len(FEATURES)) float64 in the order of the rows; ``users``: the distinct users of the batch."""
+    """``values``: (n, len(FEATURES)) float64 in the order of the rows; ``is_repeat``: (n,) bool of the rows; ``users``:
+    the distinct users of the batch.
+    """
 
     values: np.ndarray
-    users: list[str]
+    is_repeat: np.ndarray
+    users: list[User]
     _headers: np.ndarray
     _entries: np.ndarray
     _is_kept: np.ndarray
@@ -111,45 +139,72 @@ def compute_features(
     place = np.arange(len(order)) + (starts[:-1] + old_counts - new_first)[new_user]
     entries[place] = arrivals[order]
 
-    is_kept = np.ones(len(entries), np.bool_)
+    is_kept, repeats_place = np.ones(len(entries), np.bool_), np.zeros(len(entries), np.bool_)
     at_place = np.empty((len(entries), len(_USER_FEATURES)))
     # The caps as arguments: a constant compiled in would outlive a change of it in numba's cache.
-    fold(MAX_ENTRIES, MAX_AGE_MS, starts, starts[:-1] + old_counts, entries, headers, is_kept, at_place)
+    fold(MAX_ENTRIES, MAX_AGE_MS, starts, starts[:-1] + old_counts, entries, headers, is_kept, repeats_place, at_place)
     headers["before_offset"] = first_offset
 
+    is_repeat = np.empty(len(order), np.bool_)
+    is_repeat[order] = repeats_place[place]
     values = np.empty((len(order), len(FEATURES)))
     values[order, len(_OWN_FEATURES) : len(_OWN_FEATURES) + len(_USER_FEATURES)] = at_place[place]
-    values[:, : len(_OWN_FEATURES)] = _own_features(transactions)
+    values[:, : len(_OWN_FEATURES)] = _own_features(transactions, arrivals["kind"])
     values[:, -len(MERCHANT_FEATURES) :] = risk.lookup(transactions["merchant_id"], transactions["event_time_ms"])
-    return FeatureBatch(values, users, headers, entries, is_kept, starts)
+    return FeatureBatch(values, is_repeat, users, headers, entries, is_kept, starts)
 
 
-def _users_and_codes(transactions: pl.DataFrame) -> tuple[list[str], np.ndarray]:
+def _users_and_codes(transactions: pl.DataFrame) -> tuple[list[User], np.ndarray]:
     """``users_of(transactions)`` and the position of each row's user in it."""
     encoded = transactions["user_id"].to_arrow().dictionary_encode()
-    return encoded.dictionary.to_pylist(), encoded.indices.to_numpy().astype(np.int64)
+    partition, n = transactions["partition"].to_numpy().astype(np.int64), max(len(encoded.dictionary), 1)
+    pairs = pa.array(partition * n + encoded.indices.to_numpy()).dictionary_encode()
+    partitions, names = np.divmod(pairs.dictionary.to_numpy(), n)
+    users = zip(partitions.tolist(), encoded.dictionary.take(pa.array(names)).to_pylist(), strict=True)
+    return list(users), pairs.indices.to_numpy().astype(np.int64)
 
 
 def _arrivals(transactions: pl.DataFrame) -> np.ndarray:
     arrivals = np.zeros(len(transactions), ENTRY)
     for name, column in (("time_ms", "event_time_ms"), ("offset", "offset"), ("amount_cents", "amount_cents")):
         arrivals[name] = transactions[column].to_numpy()
-    for name, column in (("merchant", "merchant_id"), ("device", "device_id"), ("country", "country")):
-        arrivals[name] = _codes(transactions[column])
+    for name, column, code in (
+        ("merchant", "merchant_id", xxhash.xxh32_intdigest),
+        ("device", "device_id", xxhash.xxh32_intdigest),
+        ("country", "country", _of_two_letters),
+    ):
+        arrivals[name] = _codes(transactions[column], code)
     for name in ("latitude", "longitude"):
         arrivals[name] = transactions[name].fill_null(np.nan).to_numpy()
+    ids = transactions["transaction_id"].cast(pl.Binary).to_list()
+    arrivals["id_hash"] = list(map(xxhash.xxh64_intdigest, ids))
+    arrivals["kind"] = _kinds(transactions)
     return arrivals
 
 
-def _codes(names: pl.Series) -> np.ndarray:
-    """Stable 32-bit codes of names; 0 for a missing one. They are stored, so they must not depend on the process."""
+def _kinds(transactions: pl.DataFrame) -> np.ndarray:
+    """(n,) uint16, sums of DECLINED, REFUND and VERIFICATION."""
+    kind, cents = transactions["type"], transactions["amount_cents"].to_numpy()
+    is_declined = (transactions["outcome"] == "declined").fill_null(False).to_numpy()
+    is_refund = kind.is_in(["refund", "reversal"]).fill_null(False).to_numpy() | (cents < 0)
+    is_verification = ((kind == "verification").fill_null(False).to_numpy() | (cents == 0)) & ~is_refund
+    kinds: np.ndarray = is_declined * DECLINED + is_refund * REFUND + is_verification * VERIFICATION
+    return kinds.astype(np.uint16)
+
+
+def _codes(names: pl.Series, code: Callable[[bytes], int]) -> np.ndarray:
+    """(n,) uint32, a stable code of each name, or MISSING. They are stored, so they must not depend on the process."""
     encoded = names.to_arrow().dictionary_encode()
-    codes = [xxhash.xxh32_intdigest(name.encode()) for name in encoded.dictionary.to_pylist()]
-    of_rows: np.ndarray = np.array([*codes, 0], dtype=np.uint32)[encoded.indices.fill_null(-1).to_numpy()]
+    codes = [code(name.encode()) for name in encoded.dictionary.to_pylist()]
+    of_rows: np.ndarray = np.array([*codes, MISSING], dtype=np.uint32)[encoded.indices.fill_null(-1).to_numpy()]
     return of_rows
 
 
-def _own_features(transactions: pl.DataFrame) -> np.ndarray:
+def _of_two_letters(name: bytes) -> int:
+    return int.from_bytes(name)
+
+
+def _own_features(transactions: pl.DataFrame, kinds: np.ndarray) -> np.ndarray:
     time_ms = transactions["event_time_ms"].to_numpy()
     days = time_ms // DAY_MS
     return np.column_stack(
@@ -158,5 +213,7 @@ def _own_features(transactions: pl.DataFrame) -> np.ndarray:
             (time_ms - days * DAY_MS) / HOUR_MS,
             (days + 3) % 7,  # 1970-01-01 was a Thursday; Monday is 0
             (transactions["channel"] == "online").fill_null(False).to_numpy(),
+            (kinds & REFUND) != 0,
+            (kinds & VERIFICATION) != 0,
         ]
     )

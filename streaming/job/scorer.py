@@ -109,24 +109,15 @@ class Scorer:
         self, transactions: pl.DataFrame, ranges: dict[int, OffsetRange], risk: MerchantRisk
     ) -> tuple[np.ndarray, Histories]:
         """Feature values (n, len(FEATURES)) of the rows, which are in arrival order, and the users' new histories."""
-        parts = {key[0]: part for key, part in transactions.partition_by("partition", as_dict=True).items()}
-        users = {partition: users_of(part) for partition, part in parts.items()}
+        users: dict[int, list[str]] = {}
+        for partition, user in users_of(transactions):
+            users.setdefault(partition, []).append(user)
         old = self._store.read(ranges, users)
         try:
-            if sum(map(len, users.values())) == transactions["user_id"].n_unique():
-                batch = compute_features(transactions, old, risk)
-                return batch.values, Histories(users, batch.new_histories())
-            # A producer that does not partition by user: a history is then one of the user *in this partition*, since
-            # offsets of two partitions have no order.
-            blobs = iter(old)
-            batches = [
-                compute_features(part, [next(blobs) for _ in users[partition]], risk)
-                for partition, part in parts.items()
-            ]
+            batch = compute_features(transactions, old, risk)
         except ValueError as error:
             raise OperatorError(str(error)) from error
-        new = [blob for batch in batches for blob in batch.new_histories()]
-        return np.concatenate([batch.values for batch in batches]), Histories(users, new)
+        return batch.values, Histories(users, batch.new_histories())
 
     def _dead_letters(self, records: pa.Table, decoded: Decoded) -> list[Record]:
         refused = records.take([refusal.index for refusal in decoded.refusals]).to_pylist() if decoded.refusals else []

@@ -1,16 +1,16 @@
 """The users' histories in Valkey or Redis: opaque blobs of fraud_core.features.table, and how far they go.
 
-Keys: ``h:{partition}:user`` holds a history, ``position:{partition}`` the stream it belongs to and the offset up to
-which the histories of that partition go. The braces are part of the key: they put all keys of a Kafka partition into
-one slot of a cluster, so one MGET and one MSET per partition serve a micro-batch, and a partition is written completely
-or not at all.
+Keys: ``h:{partition}:user`` holds a history, ``position:{partition}`` the stream it belongs to, the offset up to which
+the histories of that partition go, and their format. The braces are part of the key: they put all keys of a Kafka
+partition into one slot of a cluster, so one MGET and one MSET per partition serve a micro-batch, and a partition is
+written completely or not at all.
 
 On a crash it does not matter whether histories were written before or after the predictions: a history carries the
 state before the micro-batch that wrote it, so the same micro-batch computes the same bits whether it finds the store
 before or after its own write. What does matter is that the store is never *further* behind or ahead than that, and the
-position tells: wiped or rolled back to an older copy means rebuild from the topic, ahead or of another stream means
-refuse. A write asks for the position too: a store that was wiped since the read would else look complete with the
-histories of one micro-batch in it.
+position tells: wiped, rolled back to an older copy or in another version's format means rebuild from the topic, ahead
+or of another stream means refuse. A write asks for the position too: a store that was wiped since the read would else
+look complete with the histories of one micro-batch in it.
 
 An unreachable store is waited for, with a line in the log every few seconds; nothing is skipped.
 """
@@ -24,6 +24,7 @@ from typing import TypeVar, cast
 import redis
 from redis.exceptions import NoPermissionError
 
+from fraud_core.features.history import FORMAT
 from fraud_io.errors import OperatorError
 from streaming import metrics
 from streaming.errors import StoppedError
@@ -81,7 +82,7 @@ class OnlineStore:
         Raises as ``read`` does, and has then written nothing: what it adds to must still be there.
         """
         values: dict[int, dict[str, str | bytes]] = {
-            partition: {_position_key(partition): f"{self._stream_id} {covered.end}"}
+            partition: {_position_key(partition): f"{self._stream_id} {covered.end} {FORMAT}"}
             for partition, covered in ranges.items()
         }
         blobs = iter(histories)
@@ -105,7 +106,7 @@ class OnlineStore:
             self._until_reachable(attempt)
 
     def position(self, partition: int) -> int | None:
-        """The offset up to which this stream's histories of a partition go; None when there are none."""
+        """The offset up to which this stream's histories of a partition go; None when there are none of this format."""
         position = self._until_reachable(lambda: self._client.get(_position_key(partition)))
         return None if position is None else self._offset(cast(bytes, position))
 
@@ -128,6 +129,8 @@ class OnlineStore:
                 raise HistoriesLostError(partition)
             return
         offset = self._offset(position)
+        if offset is None:
+            raise HistoriesLostError(partition)
         if offset in (covered.start, covered.end):
             return
         if offset < covered.start:
@@ -137,14 +140,15 @@ class OnlineStore:
             "restore the checkpoint that belongs to it, or empty the store (FLUSHDB) and start again"
         )
 
-    def _offset(self, position: bytes) -> int:
-        stream_id, _, offset = position.decode().rpartition(" ")
-        if stream_id != self._stream_id:
+    def _offset(self, position: bytes) -> int | None:
+        """None: the histories have another format. Format 1 wrote none."""
+        stream_id, offset, *found = position.decode().removeprefix(self._stream_id).split(" ")
+        if stream_id:
             raise OperatorError(
                 "the online store holds the histories of another checkpoint: use another store (FRAUD_STORE_URL), or "
                 "empty this one (FLUSHDB) and start again, the job then rebuilds what it needs from the topic"
             )
-        return int(offset)
+        return int(offset) if found == [str(FORMAT)] else None
 
     def _until_reachable(self, attempt: Callable[[], T]) -> T:
         """Call until the store answers. Raises StoppedError when the job is asked to stop meanwhile."""

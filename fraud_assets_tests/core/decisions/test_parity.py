@@ -35,11 +35,9 @@ def serve(stream: pl.DataFrame, bounds: list[int], arms: np.ndarray) -> pl.DataF
     for begin, end in itertools.pairwise(bounds):
         batch = stream[begin:end].sort("partition", "offset")
         for part in batch.partition_by("partition", maintain_order=True):
-            partition, users = part["partition"][0], users_of(part)
-            computed = compute_features(
-                part, [histories.get((partition, user)) for user in users], MerchantRisk({0: TABLE})
-            )
-            histories |= {(partition, user): blob for user, blob in zip(users, computed.new_histories(), strict=True)}
+            users = users_of(part)
+            computed = compute_features(part, [histories.get(user) for user in users], MerchantRisk({0: TABLE}))
+            histories |= dict(zip(users, computed.new_histories(), strict=True))
             served.append(decode_predictions(encode(part, computed.values, arms[part["offset"].to_numpy()])))
     return pl.concat(served)
 

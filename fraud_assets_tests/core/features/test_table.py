@@ -1,6 +1,8 @@
 """One function, two callers: what the stream computes in micro-batches equals what training computes in one go."""
 
 import itertools
+from collections import defaultdict
+from collections.abc import Iterator
 
 import numpy as np
 import polars as pl
@@ -9,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fraud_assets_tests.core.streams import START_MS, cuts, streams
-from fraud_core.features import table
+from fraud_core.features import history, table
 from fraud_core.features.fold import WINDOWS
 from fraud_core.features.merchant_risk import MerchantRisk
 from fraud_core.features.table import FEATURES, compute_features, users_of
@@ -23,8 +25,18 @@ def in_arrival_order(stream: pl.DataFrame) -> pl.DataFrame:
 
 
 def run_in_batches(stream: pl.DataFrame, positions: list[int], replays: int = 0) -> np.ndarray:
+    """Features (n, len(FEATURES)) in order of arrival."""
+    return in_batches(stream, positions, replays)["values"].to_numpy()
+
+
+def repeats_in_batches(stream: pl.DataFrame, positions: list[int], replays: int) -> list[tuple[int, bool]]:
+    """Offset of each, and whether it is a repeat."""
+    return in_batches(stream, positions, replays).select("offset", "is_repeat").rows()
+
+
+def in_batches(stream: pl.DataFrame, positions: list[int], replays: int) -> pl.DataFrame:
     """Score the stream as the job does: histories from a store, every batch ``replays`` times more, store kept."""
-    store: dict[str, bytes] = {}
+    store: dict[tuple[int, str], bytes] = {}
     values = []
     for begin, end in itertools.pairwise(positions):
         batch = in_arrival_order(stream)[begin:end].sort("partition", "offset")
@@ -32,10 +44,10 @@ def run_in_batches(stream: pl.DataFrame, positions: list[int], replays: int = 0)
         for _ in range(1 + replays):
             result = compute_features(batch, [store.get(user) for user in users_of(batch)], NO_RISK)
             store.update(zip(result.users, result.new_histories(), strict=True))
-            attempts.append(batch.select("offset").with_columns(values=result.values))
+            attempts.append(batch.select("offset").with_columns(values=result.values, is_repeat=result.is_repeat))
         assert all(attempt.equals(attempts[0]) for attempt in attempts)
         values.append(attempts[0])
-    return pl.concat(values).sort("offset")["values"].to_numpy()
+    return pl.concat(values).sort("offset")
 
 
 def run_at_once(stream: pl.DataFrame) -> np.ndarray:
@@ -66,21 +78,42 @@ def test_a_capped_history_keeps_parity_between_batches_and_replays(data):
     assert counts.max() <= 3
 
 
+def with_earlier(stream: pl.DataFrame) -> Iterator[tuple[dict, np.ndarray, list[dict], bool]]:
+    """Each row, its features, the arrivals it may look at, newest first, and whether it is a repeat: row by row from
+    the sentences in the modules."""
+    histories: dict[tuple[int, str], list[dict]] = defaultdict(list)
+    for row, computed in zip(in_arrival_order(stream).to_dicts(), run_at_once(stream), strict=True):
+        history = histories[row["partition"], row["user_id"]]
+        newest = max((one["event_time_ms"] for one in history), default=0)
+        visible = [
+            one for one in reversed(history[-table.MAX_ENTRIES :]) if one["event_time_ms"] >= newest - table.MAX_AGE_MS
+        ]
+        is_repeat = any(one["transaction_id"] == row["transaction_id"] for one in visible)
+        yield row, computed, [one for one in visible if one["transaction_id"] != row["transaction_id"]], is_repeat
+        if not is_repeat:
+            history.append(row)
+
+
+def within(row: dict, earlier: list[dict], length_ms: int) -> list[dict]:
+    return [one for one in earlier if row["event_time_ms"] - length_ms <= one["event_time_ms"] <= row["event_time_ms"]]
+
+
+def is_refund(one: dict) -> bool:
+    return one["amount_cents"] < 0 or one["type"] in ("refund", "reversal")
+
+
+def is_verification(one: dict) -> bool:
+    return (one["amount_cents"] == 0 or one["type"] == "verification") and not is_refund(one)
+
+
 @given(streams())
 def test_windows_equal_their_definition(stream):
-    """Recomputed row by row from the sentence in the module: arrived before, event time in [t - w, t), no refund."""
-    rows = in_arrival_order(stream).to_dicts()
-    values = run_at_once(stream)
-    for row, computed in zip(rows, values, strict=True):
-        newest = max((r["event_time_ms"] for r in rows if _is_earlier_of_same_user(r, row)), default=0)
+    for row, computed, earlier, _ in with_earlier(stream):
         for window, length_ms in WINDOWS.items():
             amounts = [
-                r["amount_cents"]
-                for r in rows
-                if _is_earlier_of_same_user(r, row)
-                and row["event_time_ms"] - length_ms <= r["event_time_ms"] < row["event_time_ms"]
-                and r["event_time_ms"] >= newest - table.MAX_AGE_MS
-                and r["amount_cents"] >= 0
+                one["amount_cents"]
+                for one in within(row, earlier, length_ms)
+                if one["outcome"] != "declined" and not is_refund(one)
             ]
             assert computed[FEATURES.index(f"rolling_count_{window}")] == len(amounts)
             assert computed[FEATURES.index(f"rolling_sum_{window}")] == sum(amounts) / 100.0
@@ -88,8 +121,66 @@ def test_windows_equal_their_definition(stream):
             assert computed[FEATURES.index(f"rolling_avg_{window}")] == mean
 
 
-def _is_earlier_of_same_user(other: dict, row: dict) -> bool:
-    return other["user_id"] == row["user_id"] and other["offset"] < row["offset"]
+@given(streams())
+def test_declines_verifications_and_visits_equal_their_definition(stream):
+    for row, computed, earlier, _ in with_earlier(stream):
+        hour, day, month = (within(row, earlier, WINDOWS[window]) for window in ("1h", "24h", "30d"))
+        declined = [one for one in day if one["outcome"] == "declined"]
+        expected = {
+            "is_refund": is_refund(row),
+            "is_verification": is_verification(row),
+            "declined_count_1h": sum(one["outcome"] == "declined" for one in hour),
+            "declined_count_24h": len(declined),
+            "declined_share_24h": len(declined) / len(day) if day else 0.0,
+            "verification_count_24h": sum(map(is_verification, day)),
+            **{
+                f"{what}_visits_30d": sum(one[name] == row[name] is not None for one in month)
+                for what, name in (("merchant", "merchant_id"), ("country", "country"), ("device", "device_id"))
+            },
+            "seconds_since_last": min(
+                (row["event_time_ms"] - one["event_time_ms"] for one in month), default=WINDOWS["30d"]
+            )
+            / 1000,
+        }
+        assert {name: computed[FEATURES.index(name)] for name in expected} == expected
+
+
+@given(st.data())
+def test_the_same_payments_are_repeats_in_whatever_micro_batches(data):
+    stream = data.draw(streams())
+    repeated = [(row["offset"], is_repeat) for row, _, _, is_repeat in with_earlier(stream)]
+    assert repeats_in_batches(stream, data.draw(cuts(len(stream))), replays=1) == repeated
+
+
+def test_a_repeat_is_decided_as_if_the_first_had_not_been_and_changes_nothing_for_others():
+    events = [(0, 1000), (1000, 3000), (1000, 3000), (2000, 500)]
+    stream = _one_user(events).with_columns(transaction_id=pl.Series(["a", "b", "b", "c"]))
+    result = compute_features(stream, None, NO_RISK)
+    assert result.is_repeat.tolist() == [False, False, True, False]
+    assert result.values[2].tolist() == result.values[1].tolist()
+    without = compute_features(stream.filter(pl.int_range(4) != 2), None, NO_RISK)
+    assert without.values[2].tolist() == result.values[3].tolist()
+    assert [len(blob) for blob in result.new_histories()] == [len(blob) for blob in without.new_histories()]
+
+
+def test_another_user_or_partition_with_the_same_transaction_id_is_no_repeat():
+    stream = _one_user([(0, 1000)] * 3).with_columns(
+        transaction_id=pl.lit("a"), user_id=pl.Series(["u", "v", "u"]), partition=pl.Series([0, 0, 1], dtype=pl.Int32)
+    )
+    assert not compute_features(stream, None, NO_RISK).is_repeat.any()
+
+
+def test_of_two_payments_in_the_same_millisecond_the_earlier_arrival_counts_for_the_later():
+    values = run_at_once(_one_user([(0, 1000), (0, 3000), (0, 500)]))
+    assert values[:, FEATURES.index("rolling_count_1h")].tolist() == [0, 1, 2]
+    assert values[:, FEATURES.index("seconds_since_last")].tolist() == [30 * 86400, 0, 0]
+
+
+def test_two_places_in_the_same_millisecond_are_as_far_apart_as_in_the_same_minute():
+    there = {"latitude": pl.Series([52.5, 48.1]), "longitude": pl.Series([13.4, 11.6])}
+    at_once, in_a_minute = (run_at_once(_one_user([(0, 1), (ms, 1)]).with_columns(**there))[1] for ms in (0, 60_000))
+    for name in ("distance_km", "implied_speed_kmh"):
+        assert at_once[FEATURES.index(name)] == in_a_minute[FEATURES.index(name)] > 0
 
 
 @given(streams())
@@ -136,7 +227,7 @@ def test_history_is_bounded_in_age_and_number():
     for begin in range(0, 5000, 100):
         result = compute_features(stream[begin : begin + 100], [blob], NO_RISK)
         (blob,) = result.new_histories()
-    assert len(blob) <= 32 + 48 * (table.MAX_ENTRIES + 100)
+    assert len(blob) <= 32 + history.ENTRY.itemsize * (table.MAX_ENTRIES + 100)
 
 
 def _one_user(events: list[tuple[int, int]]) -> pl.DataFrame:

@@ -19,7 +19,7 @@ from streaming.errors import StoppedError
 from streaming.job.rebuild import HistoryRebuilder
 from streaming.job.scorer import Scorer
 from streaming.state.checkpoint import OffsetRange
-from streaming.state.online_store import OnlineStore
+from streaming.state.online_store import HistoriesLostError, OnlineStore
 
 pytestmark = pytest.mark.streaming
 
@@ -100,6 +100,20 @@ def test_an_older_copy_of_the_store_is_brought_up_from_where_it_is(rebuilder, fo
     valkey.client.flushdb()
     fold(OffsetRange(0, 0, 7))
     rebuilder.rebuild(0, OffsetRange(0, 53, 57), threading.Event())
+    assert np.array_equal(next_features(store, 53), expected)
+
+
+def test_histories_of_a_version_before_are_rebuilt_and_none_of_them_stays(rebuilder, fold, store, valkey):
+    fold(OffsetRange(0, 0, 53))
+    expected, written = next_features(store, 53), valkey.contents()
+    for key, value in written.items():
+        old = b"rebuilt 53" if key.startswith(b"position") else b"\1" + value[1:]
+        valkey.client.set(key, old)
+    valkey.client.set("h:{0}:gone", b"of a card that does not come again")
+    with pytest.raises(HistoriesLostError):
+        next_features(store, 53)
+    rebuilder.rebuild(0, OffsetRange(0, 53, 57), threading.Event())
+    assert valkey.contents() == written
     assert np.array_equal(next_features(store, 53), expected)
 
 

@@ -18,6 +18,7 @@ from fraud_assets_tests.streaming.parts import model, payments, ranges, records
 from fraud_core.features.merchant_risk import MerchantRisk
 from fraud_core.features.table import FEATURES, compute_features
 from fraud_core.payments.reader import ReadingRules
+from fraud_core.payments.transaction import OPTIONAL
 from fraud_core.timestamps import DAY_MS
 from streaming.job.scorer import ScoredBatch, Scorer, Serving
 from streaming.models.merchant_risk_source import NO_TABLES
@@ -85,9 +86,7 @@ def test_the_stream_computes_the_features_that_training_computes(valkey):
 
 
 def stream_as_decoded(stream: pl.DataFrame) -> pl.DataFrame:
-    optional = dict.fromkeys(("channel", "country", "latitude", "longitude", "device_id"))
-    types = {"latitude": pl.Float64, "longitude": pl.Float64}
-    missing = [pl.lit(None, types.get(name, pl.String)).alias(name) for name in optional]
+    missing = [pl.lit(None, kind).alias(name) for name, kind in OPTIONAL.items()]
     return stream.with_columns(missing).sort("partition", "offset")
 
 

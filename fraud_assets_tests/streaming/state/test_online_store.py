@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from fraud_core.features.history import FORMAT
 from fraud_io.errors import OperatorError
 from streaming.errors import StoppedError
 from streaming.state.checkpoint import OffsetRange
@@ -31,7 +32,7 @@ def test_histories_come_back_in_the_order_of_the_users(store):
 
 def test_all_keys_of_a_partition_share_a_hash_tag(store, valkey):
     store.write({3: OffsetRange(0, 0, 1)}, {3: ["a"]}, [b"A"])
-    assert valkey.contents() == {b"h:{3}:a": b"A", b"position:{3}": b"stream 1"}
+    assert valkey.contents() == {b"h:{3}:a": b"A", b"position:{3}": f"stream 1 {FORMAT}".encode()}
 
 
 def test_a_replayed_micro_batch_finds_the_store_before_or_after_its_own_write(store):
@@ -47,6 +48,18 @@ def test_a_wiped_store_is_noticed(store, valkey):
     valkey.client.flushdb()
     with pytest.raises(HistoriesLostError):
         store.read(SECOND, USERS)
+
+
+@pytest.mark.parametrize("found", ["stream 10", f"stream 10 {FORMAT + 1}"])
+def test_histories_of_another_format_are_lost_ones_and_do_not_stop_the_job(store, valkey, found):
+    store.write(FIRST, USERS, [b"A", b"B"])
+    valkey.client.set("position:{0}", found)
+    for covered in (FIRST, SECOND, {0: OffsetRange(0, 20, 30)}):
+        with pytest.raises(HistoriesLostError):
+            store.read(covered, USERS)
+    with pytest.raises(HistoriesLostError):
+        store.write(SECOND, USERS, [b"A", b"B"])
+    assert store.position(0) is None
 
 
 def test_a_store_that_was_wiped_since_it_was_read_does_not_take_the_next_micro_batch_for_everything(store, valkey):
