@@ -199,6 +199,8 @@ class Settings(BaseSettings):
         """Connection options of Spark's Kafka source, in the Java client's names."""
         return _without_none(
             {
+                # What a transaction of a producer has aborted never was. librdkafka's default, and not Java's.
+                "kafka.isolation.level": "read_committed",
                 "kafka.bootstrap.servers": self.bootstrap_servers,
                 "kafka.security.protocol": self.kafka_security_protocol,
                 "kafka.sasl.mechanism": self.kafka_sasl_mechanism,

@@ -37,6 +37,8 @@ def consumer(settings: Settings, refusals: KafkaRefusals, **options: object) -> 
     reading = {
         "group.id": "fraud-reader",  # librdkafka wants a name; only subscribing would join the group
         "enable.auto.commit": False,
+        # What a transaction of a producer has aborted never was. The end of a partition is before the first open one.
+        "isolation.level": "read_committed",
         # Retention may overtake a reader. librdkafka's default is to go on behind the last record.
         "auto.offset.reset": "earliest",
         "error_cb": refusals.note,

@@ -30,6 +30,7 @@ def clients(**kafka: object) -> tuple[dict[str, str], dict[str, str], dict[str, 
     found = settings.confluent_kafka(), settings.kafka_python(), settings.spark_kafka()
     names = "bootstrap.servers", "bootstrap_servers", "kafka.bootstrap.servers"
     assert [options.pop(name) for name, options in zip(names, found, strict=True)] == ["a:1,b:2"] * 3
+    assert found[2].pop("kafka.isolation.level") == "read_committed"
     return found
 
 

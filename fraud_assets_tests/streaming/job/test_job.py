@@ -10,7 +10,7 @@ import orjson
 import polars as pl
 import psutil
 import pytest
-from confluent_kafka import Message
+from confluent_kafka import Message, Producer
 
 from fraud_assets_tests.services import Broker, Job, Valkey, wait_until
 from fraud_assets_tests.streaming.parts import messages, payments
@@ -53,11 +53,13 @@ class System:
         self.jobs.append(Job(self.settings, self.environment | own))
         return self.jobs[-1]
 
-    def send(self, transactions: pl.DataFrame) -> None:
+    def send(self, transactions: pl.DataFrame, producer: Producer | None = None) -> None:
+        """``producer``: one with a transaction of its own."""
+        producer = producer or self._producer
         sent = zip(transactions["user_id"], transactions["partition"], messages(transactions), strict=True)
         for user, partition, value in sent:
-            self._producer.produce(TRANSACTIONS.name, value, user, partition)
-        self._producer.flush()
+            producer.produce(TRANSACTIONS.name, value, user, partition)
+        assert producer.flush(60) == 0
 
     def send_bad(self) -> None:
         for value in BAD:
@@ -113,6 +115,42 @@ def test_a_killed_job_whose_store_is_wiped_loses_nothing_and_decides_nothing_twi
     assert served(system) == trained_on(system)
     letters = {letter.value() for letter in system.read(DEAD_LETTER.name)}
     assert len(letters) == len(BAD)
+
+
+def test_producers_that_send_in_transactions_leave_no_gap_in_the_books(system):
+    stream = payments(90, users=6)
+    producer = make_producer({**system.settings.confluent_kafka(), "transactional.id": "bank"})
+    producer.init_transactions(60)
+    open_for_long = make_producer({**system.settings.confluent_kafka(), "transactional.id": "slow"})
+    open_for_long.init_transactions(60)
+    job = system.start_job()
+    job.wait_until_ready()
+
+    # What is aborted is in the log, between records that count.
+    for part, is_committed in ((stream[:30], True), (stream[:30], False), (stream[30:60], True)):
+        producer.begin_transaction()
+        system.send(part, producer)
+        producer.commit_transaction(60) if is_committed else producer.abort_transaction(60)
+    wait_until(lambda: len(system.read(PREDICTIONS.name)) == 60, "the committed ones are not decided")
+
+    # The stream waits where a transaction is open, and goes on when it ends. So do the books.
+    open_for_long.begin_transaction()
+    system.send(stream[60:65], open_for_long)
+    system.send(stream[65:90])
+    assert take_ledger(system.settings).produced == 60
+    open_for_long.commit_transaction(60)
+    wait_until(lambda: len(decided(system)) == 90, "the stream does not go on")
+
+    # Nothing but what was taken back: a micro-batch without a record.
+    producer.begin_transaction()
+    system.send(stream[:2], producer)
+    producer.abort_transaction(60)
+    assert job.stop() == 0
+
+    ledger = take_ledger(system.settings)
+    assert ledger.is_balanced
+    assert (ledger.produced, ledger.predicted, ledger.duplicates) == (90, 90, 0)
+    assert served(system) == trained_on(system)
 
 
 def test_a_second_process_takes_part_in_large_micro_batches_and_may_die(system):
