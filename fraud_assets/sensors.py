@@ -15,7 +15,6 @@ from fraud_assets.resources import KafkaResource
 from fraud_core.labels.known import decode_feedback
 from fraud_core.settings import Settings
 from fraud_core.timestamps import HOUR_MS, format_rfc3339_ms, now_ms
-from fraud_core.topics import FEEDBACK
 from fraud_io.kafka_reader import Record
 
 if TYPE_CHECKING:
@@ -46,7 +45,7 @@ def feedback_sensor(job: "UnresolvedAssetJobDefinition") -> dg.SensorDefinition:
         trained = last_training(context.instance)
         if trained is None:
             return dg.SkipReason(f"no run of {job.name} has trained yet: this sensor does not start the first one")
-        _, end = kafka.offsets(FEEDBACK.name)
+        _, end = kafka.offsets(settings.topics.feedback)
         asked: Offsets = {int(partition): offset for partition, offset in json.loads(context.cursor or "{}").items()}
         new = sum(max(0, end[p] - max(trained.labels.get(p, 0), asked.get(p, 0))) for p in end)
         if new < settings.retrain_labels:
@@ -55,7 +54,7 @@ def feedback_sensor(job: "UnresolvedAssetJobDefinition") -> dg.SensorDefinition:
             return dg.SkipReason(f"{new} new labels, but a run of {job.name} is under way")
         # Offsets are not records when labels are sent in transactions: each leaves a marker, or nothing but gaps.
         unseen = TopicRange({p: min(end[p], max(trained.labels.get(p, 0), asked.get(p, 0))) for p in end}, end)
-        labels = list(kafka.messages(FEEDBACK.name, unseen))
+        labels = list(kafka.messages(settings.topics.feedback, unseen))
         if (new := len(labels)) < settings.retrain_labels:
             return dg.SkipReason(f"{new} of {settings.retrain_labels} new labels")
         as_of_ms = _newest_label_ms(labels, settings.reading_rules.zone)
