@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import TYPE_CHECKING, cast
 
@@ -14,7 +15,7 @@ from fraud_assets.resources import KafkaResource
 from fraud_core.labels.known import decode_feedback
 from fraud_core.settings import Settings
 from fraud_core.timestamps import HOUR_MS, format_rfc3339_ms, now_ms
-from fraud_core.topics import FEEDBACK
+from fraud_io.kafka_reader import Record
 
 if TYPE_CHECKING:
     from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
@@ -44,14 +45,19 @@ def feedback_sensor(job: "UnresolvedAssetJobDefinition") -> dg.SensorDefinition:
         trained = last_training(context.instance)
         if trained is None:
             return dg.SkipReason(f"no run of {job.name} has trained yet: this sensor does not start the first one")
-        _, end = kafka.offsets(FEEDBACK.name)
+        _, end = kafka.offsets(settings.topics.feedback)
         asked: Offsets = {int(partition): offset for partition, offset in json.loads(context.cursor or "{}").items()}
         new = sum(max(0, end[p] - max(trained.labels.get(p, 0), asked.get(p, 0))) for p in end)
         if new < settings.retrain_labels:
             return dg.SkipReason(f"{new} of {settings.retrain_labels} new labels")
         if context.instance.get_run_records(dg.RunsFilter(job_name=job.name, statuses=_UNFINISHED), limit=1):
             return dg.SkipReason(f"{new} new labels, but a run of {job.name} is under way")
-        as_of_ms = _newest_label_ms(kafka, end, settings.reading_rules.zone)
+        # Offsets are not records when labels are sent in transactions: each leaves a marker, or nothing but gaps.
+        unseen = TopicRange({p: min(end[p], max(trained.labels.get(p, 0), asked.get(p, 0))) for p in end}, end)
+        labels = list(kafka.messages(settings.topics.feedback, unseen))
+        if (new := len(labels)) < settings.retrain_labels:
+            return dg.SkipReason(f"{new} of {settings.retrain_labels} new labels")
+        as_of_ms = _newest_label_ms(labels, settings.reading_rules.zone)
         if as_of_ms < trained.as_of_ms + LEAST_HOURS_BETWEEN_TRAININGS * HOUR_MS:
             return dg.SkipReason(f"{new} new labels, but trained within {LEAST_HOURS_BETWEEN_TRAININGS} hours")
         as_of = datetime.fromtimestamp(as_of_ms / 1000, UTC)
@@ -70,10 +76,8 @@ def run_key(cursor: str) -> str:
     return f"feedback-{hashlib.sha256(cursor.encode()).hexdigest()[:16]}"
 
 
-def _newest_label_ms(kafka: KafkaResource, end: Offsets, zone: tzinfo | None) -> int:
-    """The label time of the newest labels, at most the present; the present when they cannot be read."""
-    last = TopicRange({p: max(0, offset - 1) for p, offset in end.items()}, end)
-    messages = list(kafka.messages(FEEDBACK.name, last))
+def _newest_label_ms(messages: Sequence[Record], zone: tzinfo | None) -> int:
+    """The newest label time of these messages, at most the present; the present when they cannot be read."""
     values, partitions = [m.value() for m in messages], [m.partition() for m in messages]
     labels, _ = decode_feedback(values, partitions, [0] * len(messages), zone)
     return min(cast("int | None", labels["label_time_ms"].max()) or now_ms(), now_ms())

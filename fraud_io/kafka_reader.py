@@ -1,7 +1,7 @@
 """Reads topics outside any consumer group: nobody is rebalanced, no offset is committed, nothing is written."""
 
 from collections.abc import Iterator, Mapping
-from typing import Protocol, Self, cast
+from typing import Literal, Protocol, Self, cast
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
@@ -12,6 +12,7 @@ from fraud_io.kafka_errors import QUIET, KafkaRefusals, KafkaUnavailableError
 _MOST_AT_ONCE = 20_000
 _POLL_S = 0.2
 
+Isolation = Literal["read_committed", "read_uncommitted"]
 Ranges = dict[int, tuple[int, int]]
 """Offsets [start, end) by partition."""
 
@@ -37,6 +38,8 @@ def consumer(settings: Settings, refusals: KafkaRefusals, **options: object) -> 
     reading = {
         "group.id": "fraud-reader",  # librdkafka wants a name; only subscribing would join the group
         "enable.auto.commit": False,
+        # What a transaction of a producer has aborted never was. The end of a partition is before the first open one.
+        "isolation.level": "read_committed",
         # Retention may overtake a reader. librdkafka's default is to go on behind the last record.
         "auto.offset.reset": "earliest",
         "error_cb": refusals.note,
@@ -48,11 +51,12 @@ class TopicReader:
     """Raises OperatorError when a topic is missing or may not be read, and its KafkaUnavailableError when no broker
     answers within ``timeout_s``. Keeps its connection from call to call."""
 
-    def __init__(self, settings: Settings, timeout_s: float = 15.0) -> None:
+    def __init__(self, settings: Settings, timeout_s: float = 15.0, isolation: Isolation = "read_committed") -> None:
+        """``read_uncommitted``: the bounds are those of all that was written, with what is in an open transaction."""
         self._settings = settings
         self._timeout_s = timeout_s
         self._refusals = KafkaRefusals(settings)
-        self._asking = consumer(settings, self._refusals)
+        self._asking = consumer(settings, self._refusals, **{"isolation.level": isolation})
 
     def bounds(self, topic: str) -> Ranges:
         """First and end offset of each partition, in their order."""

@@ -18,7 +18,7 @@ import xxhash
 
 from fraud_core.settings import Settings
 from fraud_core.timestamps import parse_rfc3339_ms
-from fraud_core.topics import DEAD_LETTER, FEEDBACK, PREDICTIONS, TRANSACTIONS
+from fraud_core.topics import TopicNames
 from fraud_io.errors import OperatorError
 from fraud_io.kafka_reader import Record, TopicReader
 
@@ -179,28 +179,28 @@ def take_ledger(settings: Settings, while_waiting: Callable[[], None] = lambda: 
 
     Raises OperatorError when a topic is missing or holds a record that is not a decision.
     """
-    reader = TopicReader(settings)
-    present = reader.bounds(TRANSACTIONS.name)
+    reader, topics = TopicReader(settings), settings.topics
+    present = reader.bounds(topics.transactions)
     books = Books(present)
-    for message in reader.read(TRANSACTIONS.name, present):
+    for message in reader.read(topics.transactions, present):
         books.add_transaction(message.partition(), message.offset())
-    begin: dict[str, dict[int, int]] = {PREDICTIONS.name: {}, DEAD_LETTER.name: {}}
+    begin: dict[str, dict[int, int]] = {topics.predictions: {}, topics.dead_letter: {}}
     last_came = time.monotonic()
     while True:
         for topic, behind in begin.items():
             for message in reader.read(topic, reader.beyond(topic, behind)):
-                _enter(books, message)
+                _enter(books, message, topics)
                 behind[message.partition()] = message.offset() + 1
                 last_came = time.monotonic()
         if books.lost == 0 or time.monotonic() - last_came > _PATIENCE_S:
-            return books.close(labels=sum(1 for _ in reader.read(FEEDBACK.name)))
+            return books.close(labels=sum(1 for _ in reader.read(topics.feedback)))
         while_waiting()
         time.sleep(_LOOK_AGAIN_S)
 
 
-def _enter(books: Books, message: Record) -> None:
+def _enter(books: Books, message: Record, topics: TopicNames) -> None:
     try:
-        if message.topic() == PREDICTIONS.name:
+        if message.topic() == topics.predictions:
             books.add_prediction(message.value() or b"", message.timestamp()[1])
         else:
             books.add_dead_letter(message.value() or b"")

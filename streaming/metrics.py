@@ -24,7 +24,12 @@ STAGE_SECONDS = Counter("fraud_stream_stage_seconds", "time spent to collect, sc
 LAST_BATCH = Gauge("fraud_stream_last_batch_id", "id of the last finished micro-batch")
 LAST_BATCH_TIME = Gauge("fraud_stream_last_batch_time_seconds", "when the last micro-batch ended, Unix time")
 LAST_LATENCY = Gauge("fraud_stream_last_batch_latency_seconds", "median latency of the last micro-batch")
-LAG = Gauge("fraud_stream_lag", "records of a partition that are not scored yet", ["partition"])
+LAG = Gauge("fraud_stream_lag", "offsets of a partition that are not scored yet", ["partition"])
+SKIPPED = Gauge(
+    "fraud_stream_skipped_offsets",
+    "offsets of a partition without a record to decide: before the stream's beginning, or left by transactions",
+    ["partition"],
+)
 MODEL = Gauge("fraud_stream_model", "1 for the model versions in use", ["role", "version"])
 MODEL_TRAINED_UNTIL = Gauge("fraud_stream_model_trained_until_seconds", "end of the training data, Unix time", ["role"])
 REFUSED_MODELS = Counter("fraud_stream_refused_models", "model versions that cannot be served by this code")

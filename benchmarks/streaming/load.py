@@ -9,7 +9,6 @@ import numpy as np
 from benchmarks.streaming.inputs import Record
 from benchmarks.streaming.scene import Scene
 from fraud_core.timestamps import now_ms
-from fraud_core.topics import PREDICTIONS, TRANSACTIONS
 from fraud_io.kafka_producer import make_producer
 from fraud_io.kafka_reader import TopicReader
 
@@ -26,6 +25,7 @@ class Load:
     def __init__(self, scene: Scene, traffic: Iterator[Record]) -> None:
         self._scene = scene
         self._traffic = traffic
+        self._topics = scene.settings.topics
         kafka = scene.settings.confluent_kafka()
         options = {"linger.ms": 1, "queue.buffering.max.messages": 1_000_000, "queue.buffering.max.kbytes": 1_000_000}
         self._producer = make_producer({**kafka, **options})
@@ -42,13 +42,13 @@ class Load:
             if self.wait(_WARM_S) is None:
                 raise RuntimeError(f"not everything is answered within {_WARM_S:.0f} s, although nothing else is sent")
         newest = {partition: (end - 1, end) for partition, end in self.answered().items() if end > 0}
-        if any(_NO_MODEL in message.value() for message in self._reader.read(PREDICTIONS.name, newest)):
+        if any(_NO_MODEL in message.value() for message in self._reader.read(self._topics.predictions, newest)):
             raise RuntimeError("payments are answered, but not by a model")
 
     def burst(self, records: int) -> None:
         """As fast as the broker takes them; all are in the topic on return."""
         for key, value in islice(self._traffic, records):
-            self._producer.produce(TRANSACTIONS.name, value, key)
+            self._producer.produce(self._topics.transactions, value, key)
         self._sent += records
         self._producer.flush()
 
@@ -57,7 +57,7 @@ class Load:
         while (passed_s := time.perf_counter() - began) < seconds:
             due = int(passed_s * rate) - sent
             for key, value in islice(self._traffic, due):
-                self._producer.produce(TRANSACTIONS.name, value, key)
+                self._producer.produce(self._topics.transactions, value, key)
             sent += due
             self._producer.poll(0)
             time.sleep(_TICK_S)
@@ -76,21 +76,21 @@ class Load:
 
     def answered(self) -> dict[int, int]:
         """End offset of each partition of the predictions."""
-        return self._ends(PREDICTIONS.name)
+        return self._ends(self._topics.predictions)
 
     def latencies_ms(
         self, since_ms: int, transactions_from: dict[int, int], predictions_from: dict[int, int]
     ) -> np.ndarray:
         """(n,) int64, record time of the transaction to record time of its prediction, for every transaction sent since
         then that has one. The offsets say where to begin reading."""
-        sent = dict(self._times(TRANSACTIONS.name, transactions_from))
-        answered = dict(self._times(PREDICTIONS.name, predictions_from))
+        sent = dict(self._times(self._topics.transactions, transactions_from))
+        answered = dict(self._times(self._topics.predictions, predictions_from))
         pairs = ((at, answered.get(name)) for name, at in sent.items() if at >= since_ms)
         return np.array([then - at for at, then in pairs if then is not None], dtype=np.int64)
 
     def position(self) -> tuple[int, dict[int, int], dict[int, int]]:
         """Now, as ``latencies_ms`` takes it."""
-        return now_ms(), self._ends(TRANSACTIONS.name), self.answered()
+        return now_ms(), self._ends(self._topics.transactions), self.answered()
 
     def _ends(self, topic: str) -> dict[int, int]:
         return {partition: end for partition, (_, end) in self._reader.bounds(topic).items()}

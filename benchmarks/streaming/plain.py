@@ -13,7 +13,6 @@ from confluent_kafka import Message, TopicPartition
 from benchmarks.streaming.inputs import CHALLENGER, CHAMPION
 from fraud_core.settings import Settings
 from fraud_core.timestamps import format_rfc3339_ms, now_ms
-from fraud_core.topics import DEAD_LETTER, PREDICTIONS, TRANSACTIONS
 from fraud_io.folders import Lake
 from fraud_io.kafka_errors import KafkaRefusals
 from fraud_io.kafka_reader import consumer
@@ -39,15 +38,16 @@ def serving(settings: Settings) -> Serving:
 
 def main() -> None:
     settings, stop = Settings(), threading.Event()
+    topics = settings.topics
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     warm_up()
     decides = serving(settings)
     store = OnlineStore(settings.store_address, "plain", stop)
-    scorer = Scorer(store, TRANSACTIONS.name)
+    scorer = Scorer(store, topics.transactions)
     sink = KafkaSink(settings.confluent_kafka(), stop)
     ends = dict.fromkeys(range(settings.partitions), 0)
     reader = consumer(settings, KafkaRefusals(settings))
-    reader.assign([TopicPartition(TRANSACTIONS.name, partition, 0) for partition in ends])
+    reader.assign([TopicPartition(topics.transactions, partition, 0) for partition in ends])
     while not stop.is_set():
         messages = reader.consume(_MOST, timeout=_WAIT_S)
         if not messages:
@@ -56,8 +56,8 @@ def main() -> None:
         covered = {at: OffsetRange(0, begins[at], end) for at, end in ends.items() if end > begins[at]}
         scored = scorer.score(_table(messages), covered, decides)
         headers = {"scored_at": format_rfc3339_ms(now_ms())}
-        sink.send(PREDICTIONS.name, scored.predictions, headers)
-        sink.send(DEAD_LETTER.name, scored.dead_letters, headers)
+        sink.send(topics.predictions, scored.predictions, headers)
+        sink.send(topics.dead_letter, scored.dead_letters, headers)
         store.write(covered, scored.histories.users, scored.histories.blobs)
         sink.flush()
 

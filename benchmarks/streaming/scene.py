@@ -12,11 +12,9 @@ from pathlib import Path
 from typing import Literal
 
 import psutil
-from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
 from benchmarks.streaming.inputs import CHALLENGER, CHAMPION
 from fraud_core.settings import Settings
-from fraud_core.topics import PREDICTIONS
 from fraud_io.folders import ROOT
 from fraud_stack.services.java import java_home
 from fraud_stack.services.ports import PORTS, free_ports
@@ -83,8 +81,6 @@ def scene(contender: Contender, inputs: Path, folder: Path, own: Mapping[str, st
     home = folder / contender
     shutil.copytree(inputs, home)
     with embedded(home, ("kafka", "store")) as settings:
-        # The broker's clock decides when a prediction is there, not the moment its producer queued it.
-        _set_topic(settings, PREDICTIONS.name, "message.timestamp.type", "LogAppendTime")
         if contender == "job":
             # The job serves the models of its last plan until a registry answers.
             PlanLog(settings.checkpoint / PLANS).write(0, BatchPlan(CHAMPION, CHALLENGER))
@@ -136,11 +132,3 @@ def _environment(settings: Settings) -> dict[str, str]:
     path = os.pathsep.join([str(java / "bin"), os.environ.get("PATH", "")])
     mine = {"JAVA_HOME": str(java), "PATH": path, "PYTHONPATH": str(ROOT)}
     return own | settings.environment() | mine | mark(settings.home)
-
-
-def _set_topic(settings: Settings, topic: str, name: str, value: str) -> None:
-    admin = AdminClient(settings.confluent_kafka())
-    entry = ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
-    resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
-    for future in admin.incremental_alter_configs([resource]).values():
-        future.result(_TIMEOUT_S)

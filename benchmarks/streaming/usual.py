@@ -15,7 +15,6 @@ from pyspark.sql.types import DoubleType, StringType, StructField, StructType, T
 
 from fraud_core.features.table import FEATURES
 from fraud_core.settings import Settings
-from fraud_core.topics import PREDICTIONS, TRANSACTIONS
 from fraud_io.folders import SPARK_JARS
 
 _THRESHOLD = 0.6
@@ -52,7 +51,7 @@ def main() -> None:
     transactions = (
         spark.readStream.format("kafka")
         .options(**settings.spark_kafka())
-        .option("subscribe", TRANSACTIONS.name)
+        .option("subscribe", settings.topics.transactions)
         .option("startingOffsets", "earliest")
         .load()
         .select(from_json(col("value").cast("string"), _TRANSACTION).alias("transaction"))
@@ -64,7 +63,7 @@ def main() -> None:
         prediction.select(col("user_id").alias("key"), to_json(struct("*")).alias("value"))
         .writeStream.format("kafka")
         .options(**settings.spark_kafka())
-        .option("topic", PREDICTIONS.name)
+        .option("topic", settings.topics.predictions)
         .option("checkpointLocation", str(settings.home / "usual-checkpoint"))
         .start()
     )

@@ -1,4 +1,5 @@
-"""A KafkaResource without a broker: topics are lists of message values in one partition."""
+"""A KafkaResource without a broker: topics are lists of message values in one partition; None: an offset without a
+record, as transactions leave them."""
 
 from collections.abc import Iterator
 
@@ -21,11 +22,12 @@ class FakeMessage:
 
 
 class FakeKafka(KafkaResource):
-    topics: dict[str, list[str]]
+    topics: dict[str, list[str | None]]
 
     def offsets(self, topic: str) -> tuple[Offsets, Offsets]:
         return {0: 0}, {0: len(self.topics[topic])}
 
     def messages(self, topic: str, offsets: TopicRange) -> Iterator[FakeMessage]:
         for offset in range(offsets.start[0], offsets.end[0]):
-            yield FakeMessage(self.topics[topic][offset], offset)
+            if (value := self.topics[topic][offset]) is not None:
+                yield FakeMessage(value, offset)

@@ -30,11 +30,18 @@ def instance():
 
 
 def tick(
-    settings: Settings, instance: dg.DagsterInstance, labels: int, cursor: str | None = None, time_ms: int = NOW_MS
+    settings: Settings,
+    instance: dg.DagsterInstance,
+    labels: int,
+    cursor: str | None = None,
+    time_ms: int = NOW_MS,
+    markers: int = 0,
 ):
-    """One look at a feedback topic that holds ``labels`` messages, the last one of ``time_ms``."""
+    """One look at a feedback topic that holds ``labels`` messages, the last one of ``time_ms``, and then ``markers``
+    of transactions."""
     newest = encode_feedback("t", True, "chargeback", time_ms).decode()
-    kafka = FakeKafka(settings=settings, topics={"fraud_feedback": ["", *[newest] * (labels - 1)][:labels]})
+    topic = [*["", *[newest] * (labels - 1)][:labels], *[None] * markers]
+    kafka = FakeKafka(settings=settings, topics={"fraud_feedback": topic})
     code = build_defs(settings).get_repository_def()
     resources = {"kafka": kafka, "settings": settings}
     with dg.build_sensor_context(instance, cursor, repository_def=code, resources=resources) as context:
@@ -68,6 +75,14 @@ def test_enough_new_labels_ask_for_a_training_with_what_is_known_by_the_newest_o
     assert request.partition_key == "2026-05-26"
     assert request.tags[AS_OF_TAG] == "2026-05-27T13:00:00.000Z"
     assert json.loads(asked.cursor) == {"0": 50 + ENOUGH}
+
+
+def test_offsets_that_transactions_leave_are_no_labels_and_have_no_time(settings, instance):
+    train(instance, 50)
+    asked = tick(settings, instance, labels=50 + ENOUGH - 1, markers=ENOUGH)
+    assert asked.skip_message == f"{ENOUGH - 1} of {ENOUGH} new labels"
+    [request] = tick(settings, instance, labels=50 + ENOUGH, markers=3).run_requests
+    assert request.tags[AS_OF_TAG] == "2026-05-27T13:00:00.000Z"
 
 
 def test_a_label_from_the_future_does_not_carry_the_training_there(settings, instance):

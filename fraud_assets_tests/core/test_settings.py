@@ -1,15 +1,19 @@
 """Settings: what follows from others, what each Kafka client is given, and that no secret is ever shown."""
 
 import os
+import re
 import subprocess
 import sys
 import traceback
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from fraud_core.settings import Settings, describe, without_password
+from fraud_core.topics import TOPICS
 
 ROOT = Path(__file__).parents[2]
 JAVA_LOGIN = "org.apache.kafka.common.security"
@@ -24,12 +28,52 @@ def test_a_copy_with_another_home_has_folders_of_its_own(tmp_path):
     assert {path.parent for path in (second.lake, second.checkpoint, second.model_cache)} == {tmp_path / "second"}
 
 
+TOPICS_BY_DEFAULT = ("transactions", "transactions_dead_letter", "fraud_predictions", "fraud_feedback")
+
+
+def test_topics_have_their_usual_names_a_prefix_or_names_of_their_own():
+    assert Settings().topics == TOPICS_BY_DEFAULT
+    assert Settings(topic_prefix="bank.eu-").topics == tuple(f"bank.eu-{name}" for name in TOPICS_BY_DEFAULT)
+    topics = Settings(topic_prefix="fraud.", topic_transactions="cards_authorised", topic_feedback="").topics
+    assert (topics.transactions, topics.predictions, topics.feedback) == (
+        *("cards_authorised", "fraud.fraud_predictions", "fraud.fraud_feedback"),
+    )
+
+
+@given(st.sampled_from(list(TOPICS)), st.text(max_size=260))
+def test_a_name_is_taken_exactly_when_kafka_takes_it(role, name):
+    legal = re.fullmatch(r"[a-zA-Z0-9._-]{1,249}", name) and name not in (".", "..")
+    try:
+        settings = Settings(**{f"topic_{role}": name})
+    except ValidationError as error:
+        assert f"set FRAUD_TOPIC_{role.upper()} or FRAUD_TOPIC_PREFIX" in describe(error)
+        assert name and not legal
+    else:
+        assert getattr(settings.topics, role) == (name or TOPICS[role].default_name)
+
+
+@pytest.mark.parametrize(
+    ("set_names", "at_fault"),
+    [
+        ({"topic_transactions": "fraud_feedback"}, "'fraud_feedback' is that of two roles"),
+        ({"topic_dead_letter": "a.b", "topic_feedback": "a_b"}, "'a.b' is that of two roles"),  # brokers refuse both
+        ({"topic_prefix": "x" * 240}, "Kafka takes 1 to 249"),
+        ({"topic_prefix": "pay/"}, "Kafka takes"),
+    ],
+)
+def test_two_roles_do_not_share_a_topic_and_a_prefix_must_leave_names_that_kafka_takes(set_names, at_fault):
+    with pytest.raises(ValidationError) as raised:
+        Settings(**set_names)
+    assert at_fault in describe(raised.value)
+
+
 def clients(**kafka: object) -> tuple[dict[str, str], dict[str, str], dict[str, str]]:
     """What librdkafka, kafka-python and Spark's Java client are given, beside the address."""
     settings = Settings(kafka_bootstrap_servers="a:1,b:2", **kafka)
     found = settings.confluent_kafka(), settings.kafka_python(), settings.spark_kafka()
     names = "bootstrap.servers", "bootstrap_servers", "kafka.bootstrap.servers"
     assert [options.pop(name) for name, options in zip(names, found, strict=True)] == ["a:1,b:2"] * 3
+    assert found[2].pop("kafka.isolation.level") == "read_committed"
     return found
 
 

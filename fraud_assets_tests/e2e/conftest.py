@@ -56,7 +56,8 @@ class Stack:
     def read(self, topic: Topic) -> list[Message]:
         """All records of a topic, partition by partition in offset order."""
         return sorted(
-            TopicReader(self.settings).read(topic.name), key=lambda record: (record.partition(), record.offset())
+            TopicReader(self.settings).read(topic.default_name),
+            key=lambda record: (record.partition(), record.offset()),
         )
 
 

@@ -55,9 +55,9 @@ def test_every_panel_shows_figures_of_the_run(watched: Stack, panel: dict):
 
 def test_the_books_of_prometheus_are_those_of_the_ledger(stack: Stack):
     ledger = stack.summary["ledger"]
-    written = "sum(fraud_topic_records_total{topic='%s'})"
-    assert one(stack, written % TRANSACTIONS.name) == ledger["produced"]
-    assert one(stack, written % FEEDBACK.name) == len(stack.read(FEEDBACK))
+    written = "sum(fraud_topic_records_total{role='%s'})"
+    assert one(stack, written % "transactions") == ledger["produced"]
+    assert one(stack, written % "feedback") == len(stack.read(FEEDBACK))
     assert one(stack, "sum(fraud_stream_predictions_total)") == ledger["predicted"]
     assert one(stack, "fraud:undecided:sum") == ledger["lost"] == 0
 

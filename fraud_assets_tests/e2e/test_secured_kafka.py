@@ -82,10 +82,12 @@ def test_producer_job_and_dagster_work_with_the_same_settings_and_no_id_of_a_car
     try:
         produced = clients.produce("fraud", tmp_path, FRAUD_PSEUDONYM_KEY=KEY)
         assert produced.returncode == 0, produced.stdout + produced.stderr
-        sent = everything(settings, TRANSACTIONS.name)
+        sent = everything(settings, TRANSACTIONS.default_name)
         assert len(sent) > 100
         job.wait_until_ready()
-        wait_until(lambda: len(everything(settings, PREDICTIONS.name)) == len(sent), "not all payments are decided")
+        wait_until(
+            lambda: len(everything(settings, PREDICTIONS.default_name)) == len(sent), "not all payments are decided"
+        )
         assert take_ledger(settings).is_balanced
         assert job.stop() == 0
     finally:
@@ -97,8 +99,8 @@ def test_producer_job_and_dagster_work_with_the_same_settings_and_no_id_of_a_car
     assert {message.key().decode() for message in sent} == {payment["user_id"] for payment in payments}
 
     kafka = KafkaResource(settings=settings)
-    first, end = kafka.offsets(TRANSACTIONS.name)
-    assert [message.value() for message in kafka.messages(TRANSACTIONS.name, TopicRange(first, end))] == [
+    first, end = kafka.offsets(TRANSACTIONS.default_name)
+    assert [message.value() for message in kafka.messages(TRANSACTIONS.default_name, TopicRange(first, end))] == [
         message.value() for message in sent
     ]
     spark = spark_resource(settings)
@@ -111,14 +113,14 @@ def test_a_user_without_rights_is_told_what_to_do_by_each_of_them(clients, tmp_p
     stranger = clients.users["stranger"]
     produced = clients.produce("stranger", tmp_path)
     assert produced.returncode == 1
-    assert f"does not let stranger use the topic {TRANSACTIONS.name}: {RIGHTS}" in produced.stderr
+    assert f"does not let stranger use the topic {TRANSACTIONS.default_name}: {RIGHTS}" in produced.stderr
 
     job = Job(stranger.model_copy(update=clients.ports | {"home": tmp_path}), clients.environment("stranger", tmp_path))
     assert job.process.wait(timeout=120) == 2
-    assert f"does not let stranger use the topic {TRANSACTIONS.name}: {RIGHTS}" in job.log.read_text()
+    assert f"does not let stranger use the topic {TRANSACTIONS.default_name}: {RIGHTS}" in job.log.read_text()
 
     with pytest.raises(OperatorError, match=RIGHTS):
-        KafkaResource(settings=stranger).offsets(TRANSACTIONS.name)
+        KafkaResource(settings=stranger).offsets(TRANSACTIONS.default_name)
     with pytest.raises(OperatorError, match=RIGHTS):
         create_topics(stranger)
     with pytest.raises(OperatorError, match=RIGHTS):
@@ -135,7 +137,7 @@ def test_a_user_without_rights_is_told_what_to_do_by_each_of_them(clients, tmp_p
 def test_a_wrong_password_and_an_unknown_authority_are_told_apart(clients, wrong, setting):
     settings = Settings(**clients.users["fraud"].model_dump() | wrong)
     with pytest.raises(KafkaUnavailableError, match=setting):
-        KafkaResource(settings=settings, timeout_s=2.0).offsets(TRANSACTIONS.name)
+        KafkaResource(settings=settings, timeout_s=2.0).offsets(TRANSACTIONS.default_name)
 
 
 def everything(settings: Settings, topic: str) -> list[Message]:

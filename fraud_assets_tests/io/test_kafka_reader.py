@@ -108,6 +108,28 @@ def test_offsets_without_a_record_end_no_reading_and_are_not_waited_for(broker, 
     assert values(reader.read(topic, {0: (4, 11)})) == [4, 8]
 
 
+def test_a_topic_ends_for_readers_where_the_first_open_transaction_begins(broker, reader):
+    topic = broker.make_topic(1)
+    send(broker, topic, range(3))
+    producer = make_producer({**broker.settings.confluent_kafka(), "transactional.id": topic})
+    producer.init_transactions(30)
+    producer.begin_transaction()
+    producer.produce(topic, "3", partition=0)
+    assert producer.flush(30) == 0
+    send(broker, topic, range(4, 6))
+    assert reader.bounds(topic) == {0: (0, 3)}
+    assert values(reader.read(topic)) == [0, 1, 2]
+    with Tail(broker.settings, topic) as tail:
+        assert tail.take(timeout_s=0.5) == []
+        producer.commit_transaction(30)
+        found: list[Message] = []
+        while len(found) < 3:
+            found += tail.take(timeout_s=0.2)
+        assert values(found) == [3, 4, 5]
+    assert reader.bounds(topic) == {0: (0, 7)}
+    assert values(reader.read(topic)) == list(range(6))
+
+
 def test_the_records_since_a_time(broker, reader):
     topic = broker.make_topic(3)
     send(broker, topic, range(10), time_ms=lambda value: 1_000_000 + 1_000 * value)

@@ -106,6 +106,6 @@ def test_what_does_not_answer_is_down_and_leaves_no_old_figures():
     registry = CollectorRegistry()
     registry.register(DagsterCollector(f"http://{nobody}"))
     registry.register(MlflowCollector(f"http://{nobody}"))
-    registry.register(KafkaCollector(Settings(kafka_bootstrap_servers=nobody), ["transactions"]))
+    registry.register(KafkaCollector(Settings(kafka_bootstrap_servers=nobody)))
     said = [line for line in generate_latest(registry).decode().splitlines() if not line.startswith("#")]
     assert said == ["fraud_dagster_up 0.0", "fraud_mlflow_up 0.0", "fraud_kafka_up 0.0"]

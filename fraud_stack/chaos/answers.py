@@ -6,7 +6,6 @@ import orjson
 
 from fraud_core.settings import Settings
 from fraud_core.timestamps import parse_rfc3339_ms
-from fraud_core.topics import PREDICTIONS
 from fraud_io.errors import OperatorError
 from fraud_io.kafka_reader import Tail
 
@@ -17,7 +16,7 @@ class Answers:
     """A context manager: while entered, a thread reads the predictions from their present end on."""
 
     def __init__(self, settings: Settings) -> None:
-        self._predictions = Tail(settings, PREDICTIONS.name)
+        self._predictions = Tail(settings, settings.topics.predictions)
         self._stop = threading.Event()
         self._changed = threading.Condition()
         self._arrived_after_ms: int | None = None

@@ -15,7 +15,6 @@ from fraud_core.payments.transaction import encode_transaction
 from fraud_core.settings import Settings
 from fraud_core.simulation.simulator import Simulator
 from fraud_core.timestamps import now_ms
-from fraud_core.topics import TRANSACTIONS
 from fraud_io.errors import OperatorError
 from fraud_io.kafka_producer import make_producer
 from fraud_stack.chaos.workloads import WORKLOADS, Fate
@@ -46,6 +45,7 @@ class Load:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="load", daemon=True)
         options = {"linger.ms": 5, "queue.buffering.max.messages": 200_000}
+        self._topics = settings.topics
         self._producer = make_producer({**settings.confluent_kafka(), **options})
 
     def __enter__(self) -> "Load":
@@ -108,7 +108,7 @@ class Load:
         delivered = self._reports[fate]
         while True:
             try:
-                return self._producer.produce(TRANSACTIONS.name, value, user.encode(), on_delivery=delivered)
+                return self._producer.produce(self._topics.transactions, value, user.encode(), on_delivery=delivered)
             except BufferError:
                 self._producer.poll(0.5)  # the broker is down: wait for it
 

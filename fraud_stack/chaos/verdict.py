@@ -10,7 +10,6 @@ from fraud_core.features.merchant_risk import MerchantRisk
 from fraud_core.features.table import FEATURES, compute_features
 from fraud_core.payments.transaction import decode_transactions
 from fraud_core.settings import Settings
-from fraud_core.topics import DEAD_LETTER, PREDICTIONS, TRANSACTIONS
 from fraud_io.kafka_reader import TopicReader
 from fraud_stack.chaos.load import Load
 from fraud_stack.ledger import Ledger, take_ledger
@@ -38,7 +37,7 @@ def reach_verdict(settings: Settings, load: Load) -> ChaosVerdict:
     """Once everything is decided, or nothing more comes. Call it when the load is finished."""
     ledger = take_ledger(settings)
     letters, without_reason = set(), 0
-    for record in TopicReader(settings).read(DEAD_LETTER.name):
+    for record in TopicReader(settings).read(settings.topics.dead_letter):
         letter = orjson.loads(record.value() or b"")
         letters.add((letter["partition"], letter["offset"]))
         without_reason += not letter["reason"]
@@ -56,7 +55,7 @@ def features_differing(settings: Settings) -> int:
     """
     expected = _recomputed(settings)
     differing = 0
-    for record in TopicReader(settings).read(PREDICTIONS.name):
+    for record in TopicReader(settings).read(settings.topics.predictions):
         served = orjson.loads(record.value() or b"")
         values, row_of = expected[served["partition"]]
         row = values[row_of[served["offset"]]]
@@ -67,7 +66,7 @@ def features_differing(settings: Settings) -> int:
 def _recomputed(settings: Settings) -> dict[int, tuple[np.ndarray, dict[int, int]]]:
     """By partition: feature values (n, len(FEATURES)), and the row of each offset."""
     columns: dict[int, tuple[list[bytes | None], list[int], list[int]]] = defaultdict(lambda: ([], [], []))
-    for record in TopicReader(settings).read(TRANSACTIONS.name):
+    for record in TopicReader(settings).read(settings.topics.transactions):
         values, offsets, times_ms = columns[record.partition()]
         values.append(record.value())
         offsets.append(record.offset())

@@ -6,7 +6,6 @@ import orjson
 
 from fraud_core.settings import Settings
 from fraud_core.timestamps import DAY_MS, parse_rfc3339_ms
-from fraud_core.topics import PREDICTIONS
 from fraud_io.kafka_reader import Tail
 from fraud_io.simulation_folder import SimulationFolder
 
@@ -18,7 +17,7 @@ class NewFraudWatch(Tail):
     """
 
     def __init__(self, settings: Settings) -> None:
-        super().__init__(settings, PREDICTIONS.name)
+        super().__init__(settings, settings.topics.predictions)
         self.seen: Counter[str] = Counter()
         self.found: Counter[str] = Counter()
         self.decided: Counter[str] = Counter()  # transactions of the new kind, by the version that decided

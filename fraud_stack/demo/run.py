@@ -18,7 +18,6 @@ from rich.live import Live
 from fraud_core.settings import Settings
 from fraud_core.simulation.state import Simulation
 from fraud_core.timestamps import DAY_MS, iso_date, now_ms
-from fraud_core.topics import TRANSACTIONS
 from fraud_io.dagster_client import DagsterClient
 from fraud_io.errors import OperatorError
 from fraud_io.folders import ROOT
@@ -130,7 +129,7 @@ def _history(stack: Stack, steps: Steps, options: DemoOptions, days_after_live: 
     if simulation is not None:
         steps.show(f"there is a history already: going on with its {simulation.customers:,} customers")
         return simulation
-    if any(end > start for start, end in TopicReader(settings).bounds(TRANSACTIONS.name).values()):
+    if any(end > start for start, end in TopicReader(settings).bounds(settings.topics.transactions).values()):
         raise OperatorError(
             f"Kafka at {settings.bootstrap_servers} holds transactions already, your own or those of a demo that was "
             f"interrupted, and this one would mix with them: remove {settings.home.absolute()} if it holds nothing of "

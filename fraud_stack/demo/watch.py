@@ -13,7 +13,6 @@ import orjson
 
 from fraud_core.settings import Settings
 from fraud_core.timestamps import parse_rfc3339_ms
-from fraud_core.topics import FEEDBACK, PREDICTIONS
 from fraud_io.kafka_reader import Record, Tail
 
 _RATE_WINDOW_S = 5.0
@@ -120,14 +119,15 @@ class Watcher(Tail):
     """Feeds a LiveView from Kafka, from the present end of the topics on. It changes only in ``look``."""
 
     def __init__(self, settings: Settings, label_delay_s: float) -> None:
-        super().__init__(settings, PREDICTIONS.name, FEEDBACK.name)
+        self._topics = settings.topics
+        super().__init__(settings, self._topics.predictions, self._topics.feedback)
         self.view = LiveView(label_delay_s)
 
     def look(self, timeout_s: float) -> LiveView:
         """Take in what comes within ``timeout_s``. Raises OperatorError when the topics cannot be read."""
         messages = self.take(timeout_s)
         now = time.monotonic()
-        self.view.add_predictions([m for m in messages if m.topic() == PREDICTIONS.name], now)
-        self.view.add_labels([m for m in messages if m.topic() == FEEDBACK.name])
+        self.view.add_predictions([m for m in messages if m.topic() == self._topics.predictions], now)
+        self.view.add_labels([m for m in messages if m.topic() == self._topics.feedback])
         self.view.mature(now)
         return self.view

@@ -10,7 +10,6 @@ import sys
 from prometheus_client import CollectorRegistry, start_http_server
 
 from fraud_core.settings import Settings
-from fraud_core.topics import TOPICS
 from fraud_stack.exporter.dagster_metrics import DagsterCollector
 from fraud_stack.exporter.kafka_metrics import KafkaCollector
 from fraud_stack.exporter.mlflow_metrics import MlflowCollector
@@ -20,7 +19,7 @@ def main() -> None:
     settings = Settings()
     registry = CollectorRegistry()
     registry.register(DagsterCollector(settings.dagster_address))
-    registry.register(KafkaCollector(settings, [topic.name for topic in TOPICS]))
+    registry.register(KafkaCollector(settings))
     registry.register(MlflowCollector(settings.mlflow_address))
     _, server = start_http_server(settings.exporter_port, settings.host, registry)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # the first process of a container has no default for it

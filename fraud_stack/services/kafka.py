@@ -2,16 +2,21 @@
 
 import shlex
 from pathlib import Path
+from typing import Any
+
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
 
 from fraud_core.settings import Settings
 from fraud_core.topics import TOPICS, Topic
 from fraud_io.errors import OperatorError
 from fraud_io.folders import BROKER_JARS
-from fraud_io.kafka_errors import KafkaRefusals
+from fraud_io.kafka_errors import NO_RIGHT, QUIET, KafkaRefusals
 from fraud_stack.paths import run_folder
 
 _CLUSTER_ID = "ZnJhdWQtZGV0ZWN0aW9uLQ"
-_BOOTSTRAP_TIMEOUT_MS = 10_000
+_TIMEOUT_S = 10.0
 _LOG_CONFIGURATION = Path(__file__).parent / "kafka_log4j2.properties"
 
 
@@ -58,29 +63,38 @@ def create_topics(settings: Settings) -> None:
 
     Raises OperatorError when the brokers do not answer or refuse.
     """
-    from kafka.admin import KafkaAdminClient
-    from kafka.errors import ClusterAuthorizationFailedError, KafkaError, TopicAuthorizationFailedError
-
+    refusals = KafkaRefusals(settings)
+    options: dict[str, Any] = {**settings.confluent_kafka(), "error_cb": refusals.note}
+    admin = AdminClient(options, logger=QUIET)
+    names = settings.topics._asdict()
+    missing = []
     try:
-        admin = KafkaAdminClient(**settings.kafka_python(), bootstrap_timeout_ms=_BOOTSTRAP_TIMEOUT_MS)
-        missing = [topic for topic in TOPICS if topic.name not in set(admin.list_topics())]
+        existing = admin.list_topics(timeout=_TIMEOUT_S).topics
+        missing = [role for role in TOPICS if names[role] not in existing]
         if missing:
-            admin.create_topics([_new_topic(topic, settings.partitions) for topic in missing])
-        admin.close()
-    except (TopicAuthorizationFailedError, ClusterAuthorizationFailedError) as error:
-        names = ", ".join(topic.name for topic in missing)
-        raise OperatorError(KafkaRefusals(settings).no_right(names)) from error
-    except (KafkaError, OSError) as error:
+            new = [_new_topic(names[role], TOPICS[role], settings) for role in missing]
+            for created in admin.create_topics(new, request_timeout=_TIMEOUT_S).values():
+                created.result(_TIMEOUT_S)
+    except KafkaException as error:
+        admin.poll(0)  # refusals learn why
+        problem = error.args[0]
+        if problem.name() in NO_RIGHT:
+            raise OperatorError(refusals.no_right(", ".join(names[role] for role in missing))) from error
         raise OperatorError(
-            f"Kafka at {settings.bootstrap_servers} takes no commands ({type(error).__name__}: {error}): check the "
-            "address in FRAUD_KAFKA_BOOTSTRAP_SERVERS, that it runs, and the FRAUD_KAFKA_* credentials"
+            refusals.at_the_door
+            or f"Kafka at {settings.bootstrap_servers} takes no commands ({problem.str()}): check the address in "
+            "FRAUD_KAFKA_BOOTSTRAP_SERVERS, that it runs, and the FRAUD_KAFKA_* credentials"
         ) from error
 
 
-def _new_topic(topic: Topic, partitions: int):
-    from kafka.admin import NewTopic
-
-    return NewTopic(topic.name, partitions, 1, topic_configs={"retention.ms": str(topic.retention_ms)})
+def _new_topic(name: str, topic: Topic, settings: Settings) -> NewTopic:
+    configuration = {
+        "retention.ms": str(topic.retention_ms),
+        # When a payment arrived is the brokers' word, not its producer's: it bounds event times and measures latency.
+        "message.timestamp.type": "LogAppendTime",
+    }
+    # As many replicas as the brokers make by default: they know how many they are.
+    return NewTopic(name, settings.partitions, replication_factor=-1, config=configuration)
 
 
 def _configuration_file(home: Path) -> Path:

@@ -6,7 +6,6 @@ import orjson
 
 from fraud_core.settings import Settings
 from fraud_core.timestamps import DAY_MS
-from fraud_core.topics import PREDICTIONS
 from fraud_io.kafka_reader import Tail
 
 _TAKES_MS = DAY_MS
@@ -16,7 +15,7 @@ class Analysts:
     """Reads predictions from the present end on, outside any consumer group."""
 
     def __init__(self, settings: Settings) -> None:
-        self._predictions = Tail(settings, PREDICTIONS.name)
+        self._predictions = Tail(settings, settings.topics.predictions)
         self._open: deque[tuple[int, str]] = deque()
 
     def verdicts(self, now_ms: int) -> list[str]:

@@ -21,7 +21,6 @@ import typer
 from confluent_kafka import KafkaError, Message, Producer
 
 from fraud_core.settings import Settings
-from fraud_core.topics import DEAD_LETTER, TRANSACTIONS
 from fraud_io.errors import OperatorError
 from fraud_io.kafka_producer import make_producer
 from fraud_io.kafka_reader import Record, TopicReader
@@ -56,6 +55,7 @@ class DeadLetter:
 
     @classmethod
     def of(cls, message: Record) -> "DeadLetter":
+        """Raises OperatorError when it is none."""
         try:
             fields = orjson.loads(message.value() or b"")
             key, value = (_bytes(fields[name]) for name in ("key_base64", "value_base64"))
@@ -63,8 +63,8 @@ class DeadLetter:
             return cls(partition, offset, fields["ingest_time"], fields["kind"], fields["reason"], key, value)
         except (ValueError, KeyError, TypeError) as error:
             raise OperatorError(
-                f"{DEAD_LETTER.name} partition {message.partition()} offset {message.offset()} is no dead letter of "
-                "the stream: something else writes to this topic"
+                f"{message.topic()} partition {message.partition()} offset {message.offset()} is no dead letter of the "
+                "stream: something else writes to this topic"
             ) from error
 
     def to_dict(self) -> dict:
@@ -115,6 +115,7 @@ def replay(
     if not (reason or at or everything):
         raise typer.BadParameter("say which dead letters: --reason TEXT, --at PARTITION/OFFSET or --all")
     settings = Settings()
+    topic = settings.topics.transactions
     positions = {letter.position for letter in _selected(settings, reason, at)}
     done = set() if again else _sent_before(settings, positions)
     failed: list[str] = []
@@ -126,10 +127,10 @@ def replay(
             continue
         original = _original(settings, letter)
         if original is None:
-            failed.append(f"{position[0]}/{position[1]}: its bytes are no longer in {TRANSACTIONS.name}")
+            failed.append(f"{position[0]}/{position[1]}: its bytes are no longer in {topic}")
             continue
         header: list[tuple[str, str | bytes | None]] = [(HEADER, f"{position[0]}/{position[1]}".encode())]
-        _send(producer, original, position[0], header, _report(position, failed))
+        _send(producer, topic, original, position[0], header, _report(position, failed))
         sent += 1
     undelivered = producer.flush(_DELIVERY_TIMEOUT_S)
     if undelivered:
@@ -145,6 +146,7 @@ def replay(
 
 def _send(
     producer: Producer,
+    topic: str,
     original: tuple[bytes | None, bytes | None],
     partition: int,
     headers: list[tuple[str, str | bytes | None]],
@@ -153,7 +155,7 @@ def _send(
     key, value = original
     while True:
         try:
-            producer.produce(TRANSACTIONS.name, value, key, partition, headers=headers, on_delivery=report)
+            producer.produce(topic, value, key, partition, headers=headers, on_delivery=report)
             producer.poll(0)
             return
         except BufferError:
@@ -172,7 +174,7 @@ def _selected(settings: Settings, reason: str | None, at: list[str] | None) -> I
     """The dead letters that were asked for, each once."""
     wanted = {_position(text) for text in at or ()}
     seen: set[tuple[int, int]] = set()
-    for message in TopicReader(settings).read(DEAD_LETTER.name):
+    for message in TopicReader(settings).read(settings.topics.dead_letter):
         letter = DeadLetter.of(message)
         is_wanted = not wanted or letter.position in wanted
         if is_wanted and (reason is None or reason in letter.kind or reason in letter.reason):
@@ -193,10 +195,10 @@ def _sent_before(settings: Settings, letters: set[tuple[int, int]]) -> set[tuple
     first: dict[int, int] = {}
     for partition, offset in letters:
         first[partition] = min(offset, first.get(partition, offset))
-    reader = TopicReader(settings)
-    bounds = reader.bounds(TRANSACTIONS.name)
+    reader, topic = TopicReader(settings), settings.topics.transactions
+    bounds = reader.bounds(topic)
     ranges = {partition: (first[partition], bounds[partition][1]) for partition in first if partition in bounds}
-    named = (dict(message.headers() or ()).get(HEADER) for message in reader.read(TRANSACTIONS.name, ranges))
+    named = (dict(message.headers() or ()).get(HEADER) for message in reader.read(topic, ranges))
     return {_position(position.decode()) for position in named if position}
 
 
@@ -205,7 +207,7 @@ def _original(settings: Settings, letter: DeadLetter) -> tuple[bytes | None, byt
     if letter.value is not None:
         return letter.key, letter.value
     where = {letter.partition: (letter.offset, letter.offset + 1)}
-    found = next(TopicReader(settings).read(TRANSACTIONS.name, where), None)
+    found = next(TopicReader(settings).read(settings.topics.transactions, where), None)
     return None if found is None else (found.key(), found.value())
 
 

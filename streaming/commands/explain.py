@@ -19,7 +19,6 @@ from fraud_core.features.table import compute_features
 from fraud_core.model.roles import CHALLENGER
 from fraud_core.payments.transaction import decode_transactions
 from fraud_core.settings import Settings, without_password
-from fraud_core.topics import PREDICTIONS, TRANSACTIONS
 from fraud_io.errors import OperatorError
 from fraud_io.folders import Lake
 from fraud_io.kafka_reader import Record, TopicReader
@@ -60,6 +59,7 @@ class Explainer:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._topics = settings.topics
         self._reader = TopicReader(settings)
         registry = ModelRegistry(settings.mlflow_address, settings.model_name)
         plan = PlanLog(settings.checkpoint / PLANS).last()
@@ -69,7 +69,7 @@ class Explainer:
     def served(self, transaction_id: str) -> list[bytes]:
         """The different predictions of an id, in the order of their partitions and offsets."""
         beginning = b'{"transaction_id":' + orjson.dumps(transaction_id) + b","
-        found = self._reader.read(PREDICTIONS.name)
+        found = self._reader.read(self._topics.predictions)
         values = {value: None for message in found if (value := message.value() or b"").startswith(beginning)}
         return sorted(values, key=lambda value: (orjson.loads(value)["partition"], orjson.loads(value)["offset"]))
 
@@ -93,7 +93,7 @@ class Explainer:
         values = compute_features(arrived, None, tables.risk).values
         serving = Serving(models, tables, self.rules, float(is_challengers), served["review_probability"])
         (recomputed,), _ = decide(arrived[-1:], values[-1:], serving, {0: ignored})
-        beginning = self._reader.bounds(TRANSACTIONS.name)[served["partition"]][0]
+        beginning = self._reader.bounds(self._topics.transactions)[served["partition"]][0]
         return Explanation(value, recomputed, beginning)
 
     def _arrived(self, partition: int, offset: int, user_id: str) -> tuple[pl.DataFrame, tuple[str, ...]]:
@@ -116,7 +116,7 @@ class Explainer:
             parts.append(decoded.transactions.filter(pl.col("user_id") == user_id))
             chunk.clear()
 
-        for message in self._reader.read(TRANSACTIONS.name, {partition: (0, offset + 1)}):
+        for message in self._reader.read(self._topics.transactions, {partition: (0, offset + 1)}):
             chunk.append(message)
             if len(chunk) == _CHUNK:
                 take()
@@ -162,8 +162,8 @@ def explain(transaction_id: Annotated[str, typer.Argument(help="As in the transa
     decisions = explainer.served(transaction_id)
     if not decisions:
         raise OperatorError(
-            f"no prediction of {transaction_id} is in {PREDICTIONS.name}: it is not decided yet, was refused (see "
-            "./run dead-letters), or was never sent"
+            f"no prediction of {transaction_id} is in {settings.topics.predictions}: it is not decided yet, was "
+            "refused (see ./run dead-letters), or was never sent"
         )
     are_equal = True
     for value in decisions:

@@ -5,7 +5,7 @@ from confluent_kafka import KafkaError, KafkaException, Message
 from fraud_core.labels.known import encode_feedback
 from fraud_core.payments.transaction import encode_transaction
 from fraud_core.settings import Settings
-from fraud_core.topics import FEEDBACK, TRANSACTIONS, Topic
+from fraud_core.topics import TRANSACTIONS
 from fraud_io.errors import OperatorError
 from fraud_io.kafka_errors import NO_RIGHT, KafkaRefusals
 from fraud_io.kafka_producer import make_producer
@@ -23,6 +23,7 @@ class RecordProducer:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._topics = settings.topics
         self._refusals = KafkaRefusals(settings)
         self._failed = 0
         self._reason = ""
@@ -38,7 +39,7 @@ class RecordProducer:
         )
 
     def __enter__(self) -> "RecordProducer":
-        for topic in (TRANSACTIONS, FEEDBACK):
+        for topic in (self._topics.transactions, self._topics.feedback):
             self._require(topic)
         return self
 
@@ -49,10 +50,12 @@ class RecordProducer:
         """``transaction`` in the fields that ``encode_transaction`` takes."""
         if self._settings.pseudonyms:
             transaction = self._settings.pseudonyms.hide(transaction)
-        self._send(TRANSACTIONS, transaction[TRANSACTIONS.key], encode_transaction(transaction))
+        self._send(self._topics.transactions, transaction[TRANSACTIONS.key], encode_transaction(transaction))
 
     def send_label(self, transaction_id: str, is_fraud: bool, source: str, label_time_ms: int) -> None:
-        self._send(FEEDBACK, transaction_id, encode_feedback(transaction_id, is_fraud, source, label_time_ms))
+        self._send(
+            self._topics.feedback, transaction_id, encode_feedback(transaction_id, is_fraud, source, label_time_ms)
+        )
 
     def poll(self) -> None:
         """Let delivery reports in; call now and then."""
@@ -64,10 +67,10 @@ class RecordProducer:
             reason = self._refusals.at_the_door or self._reason or "check the brokers (./run status) and send again"
             raise OperatorError(f"{undelivered} records could not be delivered: {reason}")
 
-    def _send(self, topic: Topic, key: str, value: bytes) -> None:
+    def _send(self, topic: str, key: str, value: bytes) -> None:
         while True:
             try:
-                self._producer.produce(topic.name, value, key.encode(), on_delivery=self._delivered)
+                self._producer.produce(topic, value, key.encode(), on_delivery=self._delivered)
                 return
             except BufferError:
                 self._producer.poll(0.5)  # the queue is full: wait for the brokers
@@ -78,11 +81,11 @@ class RecordProducer:
             is_refused, topic = error.name() in NO_RIGHT, str(message.topic())
             self._reason = self._refusals.no_right(topic) if is_refused else self._refusals.of_call(error)
 
-    def _require(self, topic: Topic) -> None:
+    def _require(self, topic: str) -> None:
         try:
-            known = self._producer.list_topics(topic.name, timeout=_REACHABLE_TIMEOUT_S).topics[topic.name]
+            known = self._producer.list_topics(topic, timeout=_REACHABLE_TIMEOUT_S).topics[topic]
         except KafkaException as error:
             self._producer.poll(0)
             raise OperatorError(self._refusals.of_call(error.args[0])) from error
         if known.error is not None:
-            raise OperatorError(self._refusals.of_topic(topic.name, known.error))
+            raise OperatorError(self._refusals.of_topic(topic, known.error))

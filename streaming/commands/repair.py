@@ -26,7 +26,6 @@ import typer
 
 from fraud_core.settings import Settings
 from fraud_core.timestamps import HOUR_MS, now_ms
-from fraud_core.topics import DEAD_LETTER, PREDICTIONS, TRANSACTIONS
 from fraud_io.files import write_durably
 from fraud_io.kafka_reader import TopicReader
 from streaming.commands.command_line import run
@@ -45,7 +44,7 @@ Offsets = dict[int, int]  # by partition
 def repair() -> None:
     """Work out from the topics how far the stream is, and write that into the checkpoint. The job must be stopped."""
     settings = Settings()
-    checkpoint = Checkpoint(settings.checkpoint, TRANSACTIONS.name)
+    checkpoint = Checkpoint(settings.checkpoint, settings.topics.transactions)
     with checkpoint.locked():
         checkpoint.check_identity()
         broken = checkpoint.broken_files()
@@ -75,8 +74,9 @@ def positions(settings: Settings, checkpoint: Checkpoint, store: OnlineStore) ->
         since_ms = json.loads(_metadata(checkpoint))["batchTimestampMs"] - HOUR_MS  # in case two clocks differ
     reader = TopicReader(settings)
     traces: dict[int, set[int]] = {partition: set() for partition in begin}
-    for topic in (PREDICTIONS, DEAD_LETTER):
-        for message in reader.read(topic.name, reader.since(topic.name, since_ms)):
+    topics = settings.topics
+    for topic in (topics.predictions, topics.dead_letter):
+        for message in reader.read(topic, reader.since(topic, since_ms)):
             decision = orjson.loads(message.value() or b"")
             if decision["offset"] >= begin.get(decision["partition"], 0):
                 traces.setdefault(decision["partition"], set()).add(decision["offset"])
@@ -84,7 +84,7 @@ def positions(settings: Settings, checkpoint: Checkpoint, store: OnlineStore) ->
         partition: max(offsets, default=begin.get(partition, 0) - 1) + 1 for partition, offsets in traces.items()
     }
     reached = {partition: max(end, store.position(partition) or 0) for partition, end in decided.items()}
-    for message in reader.read(TRANSACTIONS.name, reader.beyond(TRANSACTIONS.name, begin)):
+    for message in reader.read(topics.transactions, reader.beyond(topics.transactions, begin)):
         partition, offset = message.partition(), message.offset()
         if offset < decided.get(partition, 0) and offset not in traces[partition]:
             decided[partition] = offset

@@ -16,7 +16,6 @@ from prometheus_client import start_http_server
 from py4j.protocol import Py4JError
 
 from fraud_core.settings import Settings
-from fraud_core.topics import TRANSACTIONS
 from fraud_io.errors import OperatorError
 from fraud_io.kafka_errors import KafkaUnavailableError
 from streaming import failpoints, log_lines
@@ -40,7 +39,7 @@ def main() -> int:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    checkpoint = Checkpoint(settings.checkpoint, TRANSACTIONS.name)
+    checkpoint = Checkpoint(settings.checkpoint, settings.topics.transactions)
     try:
         with checkpoint.locked():
             checkpoint.check()

@@ -27,7 +27,6 @@ from confluent_kafka import KafkaException
 
 from fraud_core.settings import Settings
 from fraud_core.timestamps import format_rfc3339_ms, now_ms
-from fraud_core.topics import DEAD_LETTER, PREDICTIONS, TRANSACTIONS
 from fraud_io.folders import Lake
 from streaming import log_lines
 from streaming.errors import KafkaRefusedError
@@ -79,10 +78,11 @@ class Lane:
 
     def __init__(self, settings: Settings, stream_id: str, sink: KafkaSink, stop: threading.Event) -> None:
         self._settings = settings
+        self._topics = settings.topics
         self._sink = sink
         self._stop = stop
         self._store = OnlineStore(settings.store_address, stream_id, stop)
-        self._scorer = Scorer(self._store, TRANSACTIONS.name)
+        self._scorer = Scorer(self._store, self._topics.transactions)
 
     def run(self, part: Part, serving: Serving) -> Outcome:
         """On return Kafka has a prediction or a dead letter for each record. Raises KafkaRefusedError when it refuses
@@ -93,8 +93,8 @@ class Lane:
             scored = self._score(part, serving)
             seconds_to_score = time.perf_counter() - began
             headers = {"scored_at": format_rfc3339_ms(now_ms())}
-            self._sink.send(PREDICTIONS.name, scored.predictions, headers)
-            self._sink.send(DEAD_LETTER.name, scored.dead_letters, headers)
+            self._sink.send(self._topics.predictions, scored.predictions, headers)
+            self._sink.send(self._topics.dead_letter, scored.dead_letters, headers)
             # While Kafka acknowledges. The order does not matter for a replay, see online_store.
             self._store_histories(part.ranges, scored.histories, serving)
             self._sink.flush()
@@ -117,7 +117,9 @@ class Lane:
                 self._rebuild(lost.partition, ranges, serving)
 
     def _rebuild(self, partition: int, ranges: dict[int, OffsetRange], serving: Serving) -> None:
-        rebuilder = HistoryRebuilder(self._settings, TRANSACTIONS.name, serving.rules, self._scorer, self._store)
+        rebuilder = HistoryRebuilder(
+            self._settings, self._topics.transactions, serving.rules, self._scorer, self._store
+        )
         rebuilder.rebuild(partition, ranges[partition], self._stop)
 
 

@@ -23,9 +23,12 @@ from streaming.models import merchant_risk_source
 from streaming.models.merchant_risk_source import MerchantRiskSource
 from streaming.models.model_cache import Models
 from streaming.models.model_source import ModelSource
-from streaming.state.checkpoint import Checkpoint
+from streaming.state.checkpoint import Checkpoint, OffsetRange
+from streaming.state.skipped import SkippedOffsets
 
 log = logging.getLogger(__name__)
+
+SKIPPED = "skipped.json"
 
 
 class MicroBatches:
@@ -53,6 +56,9 @@ class MicroBatches:
         self._plan = self._plans.last()
         self._serving: Serving | None = None
         self._lanes: Lanes | None = None
+        self._skipped = SkippedOffsets(checkpoint.folder / SKIPPED)
+        if checkpoint.begins():
+            self._report_skipped()
         self._replayed = checkpoint.replayed_batch()
         if self._plan is not None:
             models.restore(self._plan.champion, self._plan.challenger)
@@ -70,12 +76,22 @@ class MicroBatches:
             self._lanes = self._make_lanes()
         outcomes = self._lanes.run(Part(records, ranges), serving, self._plan)
         failpoints.reach("after_sink")
+        self._skip(ranges, records)
         self._report(batch_id, len(records), outcomes, time.perf_counter() - began)
 
     def close(self) -> None:
         """Call between two micro-batches, after the last one."""
         if self._lanes is not None:
             self._lanes.close()
+
+    def _skip(self, ranges: dict[int, OffsetRange], records: pa.Table) -> None:
+        partitions, counts = np.unique(records["partition"].to_numpy(), return_counts=True)
+        self._skipped.add(ranges, dict(zip(partitions.tolist(), counts.tolist(), strict=True)))
+        self._report_skipped()
+
+    def _report_skipped(self) -> None:
+        for partition, count in self._skipped.counts(self._checkpoint.beginning()).items():
+            metrics.SKIPPED.labels(partition).set(count)
 
     def _make_lanes(self) -> Lanes:
         stream_id = self._checkpoint.query_id

@@ -14,7 +14,6 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.streaming.query import StreamingQuery
 
 from fraud_core.settings import Settings
-from fraud_core.topics import DEAD_LETTER, PREDICTIONS, TRANSACTIONS
 from fraud_io.errors import OperatorError
 from fraud_io.folders import Lake
 from fraud_io.kafka_errors import NO_RIGHT, KafkaRefusals
@@ -33,7 +32,6 @@ from streaming.state.checkpoint import Checkpoint
 
 log = logging.getLogger("streaming.job.__main__")
 
-_TOPICS = (TRANSACTIONS, PREDICTIONS, DEAD_LETTER)
 _FIRST_LOOK_S = 60.0
 _COMMIT_S = 10.0
 _TOPICS_S = 10.0  # how long topics that are being created may be missing
@@ -45,6 +43,7 @@ class StreamingJob:
 
     def __init__(self, settings: Settings, checkpoint: Checkpoint, stop: threading.Event) -> None:
         self._settings = settings
+        self._topics = settings.topics
         self._checkpoint = checkpoint
         self._stop = stop
         self._running = threading.Lock()  # held during a micro-batch
@@ -96,7 +95,7 @@ class StreamingJob:
         while self._last_batch is None and query.status["message"] != _IDLE and not self._stop.wait(0.2):
             pass
         metrics.READY.set(1)
-        log.info("ready: scoring %s from %s", TRANSACTIONS.name, self._settings.bootstrap_servers)
+        log.info("ready: scoring %s from %s", self._topics.transactions, self._settings.bootstrap_servers)
         self._stop.wait()
         self._finish(query)
         ended.join()
@@ -115,7 +114,7 @@ class StreamingJob:
                 self._last_batch = batch_id
             except KafkaRefusedError as error:
                 may_not_write = error.name in NO_RIGHT
-                topics = f"{PREDICTIONS.name} or {DEAD_LETTER.name}"
+                topics = f"{self._topics.predictions} or {self._topics.dead_letter}"
                 self._error = OperatorError(self._refusals.no_right(topics)) if may_not_write else error
                 raise
             except Exception as error:
@@ -129,7 +128,7 @@ class StreamingJob:
             query.awaitTermination()
         except (StreamingQueryException, Py4JError) as error:
             may_not_read = "AuthorizationException" in str(error)
-            of_spark = OperatorError(self._refusals.no_right(TRANSACTIONS.name)) if may_not_read else error
+            of_spark = OperatorError(self._refusals.no_right(self._topics.transactions)) if may_not_read else error
             self._error = self._error or of_spark
         finally:
             self._stop.set()
@@ -145,6 +144,7 @@ class StreamingJob:
 
     def _wait_for_topics(self) -> None:
         address = self._settings.bootstrap_servers
+        needed = (self._topics.transactions, self._topics.predictions, self._topics.dead_letter)
         refusals = self._refusals
         options: dict[str, Any] = {**self._settings.confluent_kafka(), "error_cb": refusals.note}
         admin = AdminClient(options, logger=log)
@@ -155,7 +155,7 @@ class StreamingJob:
                 raise OperatorError(refusals.at_the_door)
             try:
                 existing = admin.list_topics(timeout=5.0).topics
-                missing = [topic.name for topic in _TOPICS if topic.name not in existing]
+                missing = [topic for topic in needed if topic not in existing]
                 if not missing:
                     return
                 # A topic this user may not see is missing from the list; asked for by name, it is refused.

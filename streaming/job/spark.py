@@ -5,7 +5,6 @@ import json
 from pyspark.sql import DataFrame, SparkSession
 
 from fraud_core.settings import Settings
-from fraud_core.topics import TRANSACTIONS
 from fraud_io.errors import OperatorError
 from fraud_io.folders import SPARK_JARS
 
@@ -61,10 +60,8 @@ def session(settings: Settings) -> SparkSession:
 
 def transactions(spark: SparkSession, settings: Settings) -> DataFrame:
     """The stream of records of the transactions topic, with the columns of scorer.SCHEMA."""
-    mine = settings.scored_partitions
-    topic = (
-        ("subscribe", TRANSACTIONS.name) if mine is None else ("assign", json.dumps({TRANSACTIONS.name: sorted(mine)}))
-    )
+    mine, name = settings.scored_partitions, settings.topics.transactions
+    topic = ("subscribe", name) if mine is None else ("assign", json.dumps({name: sorted(mine)}))
     return (
         spark.readStream.format("kafka")
         .options(**settings.spark_kafka())

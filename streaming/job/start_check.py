@@ -7,8 +7,8 @@ import logging
 import shutil
 from collections.abc import Iterable
 
-from confluent_kafka import TopicCollection
-from confluent_kafka.admin import AdminClient
+from confluent_kafka import KafkaException, TopicCollection
+from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
 
 from fraud_core.settings import Settings
 from fraud_io.errors import OperatorError
@@ -25,6 +25,7 @@ FORMAT = 6
 
 _FILE = "stream.json"
 _TIMEOUT_S = 15.0
+_TIME_TYPE = "message.timestamp.type"
 _NO_ID = "AAAAAAAAAAAAAAAAAAAAAA"  # what brokers say that are too old to name topics
 _ANEW = (
     "To score the topic as it is now from its beginning, remove the checkpoint folder and empty the online store "
@@ -81,6 +82,23 @@ def check_topic(checkpoint: Checkpoint, settings: Settings) -> None:
         _check_offsets(topic, partition, begin, max(begin, ends.get(partition, begin)), *bounds[partition])
     if known_id is None and topic_id != _NO_ID:
         _write(checkpoint, state | {"topic_id": topic_id})
+    _check_arrival_times(admin, topic)
+
+
+def _check_arrival_times(admin: AdminClient, topic: str) -> None:
+    """Warn when a record's time is what its producer says."""
+    resource = ConfigResource(ResourceType.TOPIC, topic)
+    try:
+        entry = admin.describe_configs([resource], request_timeout=_TIMEOUT_S)[resource].result(_TIMEOUT_S)[_TIME_TYPE]
+    except KafkaException as error:
+        log.warning("who sets the time of records in %s is not known: %s", topic, error.args[0].str())
+        return
+    if entry.value != "LogAppendTime":
+        log.warning(
+            "%s of %s is %s: when a payment arrived is what its producer says. Set it to LogAppendTime "
+            "(docs/operations.md, Topics)",
+            *(_TIME_TYPE, topic, entry.value),
+        )
 
 
 def check_partitions(checkpoint: Checkpoint, mine: frozenset[int] | None) -> None:

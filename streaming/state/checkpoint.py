@@ -64,6 +64,11 @@ class Checkpoint:
                     f"the checkpoint's file {file} is corrupt, and nothing else records what it held: restore the "
                     "checkpoint from a copy, or see docs/reliability.md on beginning anew"
                 )
+        if self._beginning.exists() and self.topic not in (found := self._of_topics(self._beginning)):
+            raise OperatorError(
+                f"the checkpoint {self.folder} is that of the topic {', '.join(found)}, not of {self.topic}: set "
+                "FRAUD_TOPIC_TRANSACTIONS as it was, or give this system a folder of its own with FRAUD_HOME"
+            )
 
     def broken_files(self) -> list[Path]:
         """Files of micro-batches that cannot be read as Spark wrote them, oldest first."""
@@ -104,8 +109,9 @@ class Checkpoint:
             last = json.loads(file.read_text().splitlines()[-1])
         except (ValueError, IndexError):
             return False
-        # The line before the last of a file of offsets is JSON too.
-        return isinstance(last, dict) and (file.parent.name in ("commits", self.folder.name) or self.topic in last)
+        # The line before the last of a file of offsets is JSON too, whose values are no offsets by partition.
+        is_of_topics = isinstance(last, dict) and bool(last) and all(isinstance(of, dict) for of in last.values())
+        return isinstance(last, dict) and (file.parent.name in ("commits", self.folder.name) or is_of_topics)
 
     @property
     def query_id(self) -> str:
@@ -148,5 +154,8 @@ class Checkpoint:
         }
 
     def _offsets(self, log: Path) -> dict[int, int]:
-        offsets = json.loads(log.read_text().splitlines()[-1])
-        return {int(partition): offset for partition, offset in offsets[self.topic].items()}
+        return {int(partition): offset for partition, offset in self._of_topics(log)[self.topic].items()}
+
+    def _of_topics(self, log: Path) -> dict[str, dict[str, int]]:
+        of_topics: dict[str, dict[str, int]] = json.loads(log.read_text().splitlines()[-1])
+        return of_topics

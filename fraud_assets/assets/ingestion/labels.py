@@ -12,7 +12,6 @@ from fraud_core.labels.quarantine import suspicious
 from fraud_core.payments.refusal import Refusal
 from fraud_core.payments.transaction import COLUMNS
 from fraud_core.settings import Settings
-from fraud_core.topics import FEEDBACK
 from fraud_io.folders import Lake
 from fraud_io.quarantine_log import QuarantineLog
 
@@ -39,12 +38,12 @@ def labels(context: dg.AssetExecutionContext, settings: dg.ResourceParam[Setting
     those in quarantine.
     """
     log = OffsetLog(Lake(settings.lake).labels)
-    new = log.pending(*kafka.offsets(FEEDBACK.name))
+    new = log.pending(*kafka.offsets(settings.topics.feedback))
     rows = pl.DataFrame(schema=LABEL_COLUMNS)
     refusals: list[Refusal] = []
     if len(new):
         with log.append(new) as folder:
-            messages = list(kafka.messages(FEEDBACK.name, new))
+            messages = list(kafka.messages(settings.topics.feedback, new))
             rows, refusals = decode_feedback(
                 [message.value() for message in messages],
                 [message.partition() for message in messages],

@@ -18,7 +18,6 @@ from fraud_core import plots
 from fraud_core.payments.transaction import COLUMNS
 from fraud_core.settings import Settings
 from fraud_core.timestamps import day_of
-from fraud_core.topics import TRANSACTIONS
 from fraud_io.folders import Lake
 
 
@@ -40,7 +39,7 @@ def transactions(
     are counted here; the streaming job writes them to the dead letter topic.
     """
     log = OffsetLog(Lake(settings.lake).transactions)
-    new = log.pending(*kafka.offsets(TRANSACTIONS.name))
+    new = log.pending(*kafka.offsets(settings.topics.transactions))
     counts = {"accepted": 0, "refused": 0}
     if len(new):
         with log.append(new) as folder:
@@ -76,13 +75,14 @@ def read_range(spark: LazyPySparkResource, settings: Settings, offsets: TopicRan
 
     # Spark would otherwise start whatever `python3` is first on PATH for its workers.
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-    counts = Observation("messages")
+    counts, topic = Observation("messages"), settings.topics.transactions
     (
         spark.spark_session.read.format("kafka")
         .options(**settings.spark_kafka())
-        .option("assign", _by_topic(list(offsets.end)))
-        .option("startingOffsets", _by_topic(offsets.start))
-        .option("endingOffsets", _by_topic(offsets.end))
+        # What Spark's Kafka source wants: JSON of {topic: partitions} or {topic: {partition: offset}}.
+        .option("assign", json.dumps({topic: list(offsets.end)}))
+        .option("startingOffsets", json.dumps({topic: offsets.start}))
+        .option("endingOffsets", json.dumps({topic: offsets.end}))
         .load()
         .select("value", "partition", "offset", unix_millis("timestamp").alias("ingest_time_ms"))
         .mapInArrow(partial(decode_batches, rules=settings.reading_rules), SPARK_SCHEMA)
@@ -96,11 +96,6 @@ def read_range(spark: LazyPySparkResource, settings: Settings, offsets: TopicRan
         .parquet(str(folder))
     )
     return counts.get
-
-
-def _by_topic(value: object) -> str:
-    """What Spark's Kafka source wants: JSON of {topic: partitions} or {topic: {partition: offset}}."""
-    return json.dumps({TRANSACTIONS.name: value})
 
 
 def _rows_per_day(log: OffsetLog) -> pl.DataFrame:

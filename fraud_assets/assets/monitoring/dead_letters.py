@@ -6,7 +6,6 @@ from fraud_assets.lake.offset_log import OffsetLog
 from fraud_assets.resources import KafkaResource
 from fraud_core.payments.dead_letter import DEAD_LETTER_COLUMNS, decode_dead_letters
 from fraud_core.settings import Settings
-from fraud_core.topics import DEAD_LETTER
 from fraud_io.folders import Lake
 
 
@@ -17,10 +16,10 @@ def dead_letters(settings: dg.ResourceParam[Settings], kafka: KafkaResource) -> 
     The record itself stays in Kafka. One that was refused twice, because its micro-batch ran twice, is there twice.
     """
     log = OffsetLog(Lake(settings.lake).dead_letters)
-    new = log.pending(*kafka.offsets(DEAD_LETTER.name))
+    new = log.pending(*kafka.offsets(settings.topics.dead_letter))
     if len(new):
         with log.append(new) as folder:
-            values = [message.value() or b"" for message in kafka.messages(DEAD_LETTER.name, new)]
+            values = [message.value() or b"" for message in kafka.messages(settings.topics.dead_letter, new)]
             decode_dead_letters(values).write_parquet(folder / "dead_letters.parquet")
     known = log.scan(DEAD_LETTER_COLUMNS).unique(["partition", "offset"]).collect()
     return dg.MaterializeResult(

@@ -8,7 +8,6 @@ import polars as pl
 from fraud_assets.lake.offset_log import OffsetLog
 from fraud_assets.resources import KafkaResource
 from fraud_core.settings import Settings
-from fraud_core.topics import PREDICTIONS
 from fraud_io.folders import Lake
 
 _CHUNK = 50_000
@@ -31,10 +30,10 @@ def predictions(
     from fraud_core.decisions.prediction_table import PREDICTION_COLUMNS, decode_predictions
 
     log = OffsetLog(Lake(settings.lake).predictions)
-    new = log.pending(*kafka.offsets(PREDICTIONS.name))
+    new = log.pending(*kafka.offsets(settings.topics.predictions))
     if len(new):
         with log.append(new) as folder:
-            values = (message.value() or b"" for message in kafka.messages(PREDICTIONS.name, new))
+            values = (message.value() or b"" for message in kafka.messages(settings.topics.predictions, new))
             for number in count():
                 chunk = list(islice(values, _CHUNK))
                 if not chunk:

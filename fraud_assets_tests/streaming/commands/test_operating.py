@@ -22,7 +22,6 @@ from fraud_assets_tests.services import Broker
 from fraud_assets_tests.streaming.parts import FolderRegistry, SparkCheckpoint, messages, payments, ranges, records
 from fraud_core.payments.reader import ReadingRules
 from fraud_core.settings import Settings
-from fraud_core.timestamps import DAY_MS
 from fraud_core.topics import DEAD_LETTER, PREDICTIONS, TRANSACTIONS
 from fraud_io.errors import OperatorError
 from fraud_io.kafka_producer import make_producer
@@ -69,15 +68,20 @@ class Served:
         values = [*messages(PAYMENTS), *BAD]
         for row, value in zip(stream.to_dicts(), values, strict=True):
             key, place = row["user_id"], row["partition"]
-            self.producer.produce(TRANSACTIONS.name, value, key, place, timestamp=row["ingest_time_ms"])
+            self.producer.produce(TRANSACTIONS.default_name, value, key, place)
         self.producer.flush()
-        scorer = Scorer(OnlineStore(store_url, "served", threading.Event()), TRANSACTIONS.name)
+        # When they arrived is the broker's word.
+        arrived = TopicReader(self.settings).read(TRANSACTIONS.default_name)
+        times = {(record.partition(), record.offset()): record.timestamp()[1] for record in arrived}
+        places = stream.select("partition", "offset").rows()
+        stream = stream.with_columns(ingest_time_ms=pl.Series([times[place] for place in places]))
+        scorer = Scorer(OnlineStore(store_url, "served", threading.Event()), TRANSACTIONS.default_name)
         serving = Serving(models.current, NO_TABLES, ReadingRules(300_000))
         scored = scorer.score(records(stream, values), ranges({}, {0: 33, 1: 30}), serving)
         sink = KafkaSink(self.settings.confluent_kafka(), threading.Event())
         for _ in range(2):  # a replay of the micro-batch
-            sink.send(PREDICTIONS.name, scored.predictions, {})
-            sink.send(DEAD_LETTER.name, scored.dead_letters, {})
+            sink.send(PREDICTIONS.default_name, scored.predictions, {})
+            sink.send(DEAD_LETTER.default_name, scored.dead_letters, {})
             sink.flush()
 
     def run(self, app: typer.Typer, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -101,7 +105,7 @@ class Served:
 
     def sent_again(self) -> list[tuple[bytes, bytes | None, bytes | None]]:
         reader = TopicReader(self.settings)
-        found = reader.read(TRANSACTIONS.name, {0: (33, 10**9), 1: (30, 10**9)})
+        found = reader.read(TRANSACTIONS.default_name, {0: (33, 10**9), 1: (30, 10**9)})
         return [(dict(record.headers())["dead_letter"], record.key(), record.value()) for record in found]
 
 
@@ -207,6 +211,18 @@ def test_a_checkpoint_of_the_topic_is_gone_on_with(served, topic, tmp_path):
     _check(served, Checkpoint(tmp_path / "new", topic))
 
 
+def test_the_topics_that_the_system_makes_have_the_brokers_time_and_another_is_warned_of(
+    served, topic, tmp_path, caplog
+):
+    made = _scored(tmp_path / "made", TRANSACTIONS.default_name, {0: 3, 1: 0})
+    _check(served, made)
+    assert "message.timestamp.type" not in caplog.text
+    _check(served, _scored(tmp_path / "other", topic, {0: 3, 1: 0}))
+    assert (
+        f"message.timestamp.type of {topic} is CreateTime: when a payment arrived is what its producer" in caplog.text
+    )
+
+
 def test_a_topic_made_anew_is_refused_also_when_it_has_grown_past_the_checkpoint(served, topic, tmp_path):
     checkpoint = _scored(tmp_path / "checkpoint", topic, {0: 5, 1: 0})
     _check(served, checkpoint)
@@ -242,7 +258,7 @@ def test_brokers_that_refuse_the_credentials_are_told_from_brokers_that_are_not_
         kafka_username="fraud",
         kafka_password="wrong",
     )
-    checkpoint = Checkpoint(tmp_path / "checkpoint", TRANSACTIONS.name)
+    checkpoint = Checkpoint(tmp_path / "checkpoint", TRANSACTIONS.default_name)
     with caplog.at_level(logging.WARNING), pytest.raises(OperatorError, match="refuses the credentials"):
         StreamingJob(wrong, checkpoint, threading.Event())._wait_for_topics()
     assert "wrong" not in caplog.text
@@ -251,8 +267,8 @@ def test_brokers_that_refuse_the_credentials_are_told_from_brokers_that_are_not_
 
 
 def test_brokers_without_the_topics_are_refused(served, tmp_path, monkeypatch):
-    monkeypatch.setattr("streaming.job.query._TOPICS", (PREDICTIONS, type(PREDICTIONS)("elsewhere", "id", "x", DAY_MS)))
     monkeypatch.setattr("streaming.job.query._TOPICS_S", 0.0)
-    checkpoint = Checkpoint(tmp_path / "checkpoint", TRANSACTIONS.name)
+    checkpoint = Checkpoint(tmp_path / "checkpoint", TRANSACTIONS.default_name)
     with pytest.raises(OperatorError, match="no topic elsewhere"):
-        StreamingJob(served.settings, checkpoint, threading.Event())._wait_for_topics()
+        settings = served.settings.model_copy(update={"topic_dead_letter": "elsewhere"})
+        StreamingJob(settings, checkpoint, threading.Event())._wait_for_topics()

@@ -2,6 +2,7 @@
 
 import os
 import re
+import urllib.request
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +11,8 @@ import orjson
 import polars as pl
 import psutil
 import pytest
-from confluent_kafka import Message
+from confluent_kafka import Message, Producer
+from prometheus_client.parser import text_string_to_metric_families
 
 from fraud_assets_tests.services import Broker, Job, Valkey, wait_until
 from fraud_assets_tests.streaming.parts import messages, payments
@@ -22,6 +24,7 @@ from fraud_core.settings import Settings
 from fraud_core.topics import DEAD_LETTER, PREDICTIONS, TRANSACTIONS
 from fraud_io.kafka_producer import make_producer
 from fraud_io.kafka_reader import TopicReader
+from fraud_stack.exporter.kafka_metrics import KafkaCollector
 from fraud_stack.ledger import take_ledger
 from fraud_stack.services.ports import free_ports
 from streaming.job import lanes
@@ -53,21 +56,29 @@ class System:
         self.jobs.append(Job(self.settings, self.environment | own))
         return self.jobs[-1]
 
-    def send(self, transactions: pl.DataFrame) -> None:
+    def send(self, transactions: pl.DataFrame, producer: Producer | None = None) -> None:
+        """``producer``: one with a transaction of its own."""
+        producer = producer or self._producer
         sent = zip(transactions["user_id"], transactions["partition"], messages(transactions), strict=True)
         for user, partition, value in sent:
-            self._producer.produce(TRANSACTIONS.name, value, user, partition)
-        self._producer.flush()
+            producer.produce(TRANSACTIONS.default_name, value, user, partition)
+        assert producer.flush(60) == 0
 
     def send_bad(self) -> None:
         for value in BAD:
-            self._producer.produce(TRANSACTIONS.name, value, "bad", 0)
+            self._producer.produce(TRANSACTIONS.default_name, value, "bad", 0)
         self._producer.flush()
 
     def read(self, topic: str) -> list[Message]:
         return sorted(
             TopicReader(self.settings).read(topic), key=lambda message: (message.partition(), message.offset())
         )
+
+    def metrics(self) -> dict[str, float]:
+        """Sums over the partitions."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.settings.metrics_port}/metrics", timeout=10) as answer:
+            families = text_string_to_metric_families(answer.read().decode())
+            return {family.name: sum(sample.value for sample in family.samples) for family in families}
 
     def close(self) -> None:
         for job in self.jobs:
@@ -93,9 +104,9 @@ def test_a_killed_job_whose_store_is_wiped_loses_nothing_and_decides_nothing_twi
 
     system.send(stream[:500])
     system.send_bad()
-    wait_until(lambda: len(system.read(PREDICTIONS.name)) >= 500, "the first transactions are not scored")
+    wait_until(lambda: len(system.read(PREDICTIONS.default_name)) >= 500, "the first transactions are not scored")
     system.send(stream[500:1000])
-    wait_until(lambda: len(system.read(PREDICTIONS.name)) > 500, "the stream stands still")
+    wait_until(lambda: len(system.read(PREDICTIONS.default_name)) > 500, "the stream stands still")
     job.kill()
     valkey.client.flushdb()
 
@@ -108,11 +119,53 @@ def test_a_killed_job_whose_store_is_wiped_loses_nothing_and_decides_nothing_twi
     ledger = take_ledger(system.settings)
     assert ledger.is_balanced
     assert (ledger.produced, ledger.predicted, ledger.dead_lettered) == (1503, 1500, 3)
-    assert ledger.duplicates_same == len(system.read(PREDICTIONS.name)) + len(system.read(DEAD_LETTER.name)) - 1503
+    published = [*system.read(PREDICTIONS.default_name), *system.read(DEAD_LETTER.default_name)]
+    assert ledger.duplicates_same == len(published) - 1503
 
     assert served(system) == trained_on(system)
-    letters = {letter.value() for letter in system.read(DEAD_LETTER.name)}
+    letters = {letter.value() for letter in system.read(DEAD_LETTER.default_name)}
     assert len(letters) == len(BAD)
+
+
+def test_producers_that_send_in_transactions_leave_no_gap_in_the_books(system):
+    stream = payments(90, users=6)
+    producer = make_producer({**system.settings.confluent_kafka(), "transactional.id": "bank"})
+    producer.init_transactions(60)
+    open_for_long = make_producer({**system.settings.confluent_kafka(), "transactional.id": "slow"})
+    open_for_long.init_transactions(60)
+    job = system.start_job()
+    job.wait_until_ready()
+
+    # What is aborted is in the log, between records that count.
+    for part, is_committed in ((stream[:30], True), (stream[:30], False), (stream[30:60], True)):
+        producer.begin_transaction()
+        system.send(part, producer)
+        producer.commit_transaction(60) if is_committed else producer.abort_transaction(60)
+    wait_until(lambda: len(system.read(PREDICTIONS.default_name)) == 60, "the committed ones are not decided")
+
+    # The stream waits where a transaction is open, and goes on when it ends. So do the books.
+    open_for_long.begin_transaction()
+    system.send(stream[60:65], open_for_long)
+    system.send(stream[65:90])
+    assert take_ledger(system.settings).produced == 60
+    open_for_long.commit_transaction(60)
+    wait_until(lambda: len(decided(system)) == 90, "the stream does not go on")
+
+    # Nothing but what was taken back: a micro-batch without a record.
+    producer.begin_transaction()
+    system.send(stream[:2], producer)
+    producer.abort_transaction(60)
+    wait_until(lambda: undecided(system, system.metrics()) == 0, "what is no record is counted as undecided")
+    assert job.stop() == 0
+
+    ledger = take_ledger(system.settings)
+    assert ledger.is_balanced
+    assert (ledger.produced, ledger.predicted, ledger.duplicates) == (90, 90, 0)
+
+    # A job that begins again knows what was no record before it.
+    system.start_job().wait_until_ready()
+    assert undecided(system, system.metrics()) == 0
+    assert served(system) == trained_on(system)
 
 
 def test_a_second_process_takes_part_in_large_micro_batches_and_may_die(system):
@@ -140,6 +193,17 @@ def test_a_second_process_takes_part_in_large_micro_batches_and_may_die(system):
     assert served(system) == trained_on(system)
 
 
+def undecided(system: System, job: dict[str, float]) -> float:
+    """As the rule fraud:undecided:sum has it."""
+    of_topics = {"transactions": 0.0, "predictions": 0.0, "dead_letter": 0.0, "feedback": 0.0}
+    for metric in KafkaCollector(system.settings).collect():
+        if metric.name == "fraud_topic_records":
+            for sample in metric.samples:
+                of_topics[sample.labels["role"]] += sample.value
+    decided = of_topics["predictions"] + of_topics["dead_letter"]
+    return of_topics["transactions"] - job["fraud_stream_skipped_offsets"] - decided
+
+
 def logged(job: Job, name: str, seen: int) -> list[int]:
     """``name`` of each micro-batch that the log tells of after its first ``seen`` characters."""
     return [int(number) for number in re.findall(rf"{name}=(\d+)", job.log.read_text()[seen:])]
@@ -161,14 +225,14 @@ def served(system: System) -> dict[tuple[int, int], list[float]]:
 def decided(system: System) -> dict[str, set[bytes]]:
     """The different predictions of each transaction."""
     by_id = defaultdict(set)
-    for message in system.read(PREDICTIONS.name):
+    for message in system.read(PREDICTIONS.default_name):
         by_id[orjson.loads(message.value())["transaction_id"]].add(message.value())
     return by_id
 
 
 def trained_on(system: System) -> dict[tuple[int, int], list[float]]:
     """Features as training computes them, from the whole topic at once."""
-    everything = system.read(TRANSACTIONS.name)
+    everything = system.read(TRANSACTIONS.default_name)
     transactions = decode_transactions(
         [message.value() for message in everything],
         [message.partition() for message in everything],

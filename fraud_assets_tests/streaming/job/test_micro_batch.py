@@ -146,7 +146,7 @@ def test_a_replay_refuses_what_it_refused_before_although_the_setting_has_change
         batches.score(records(arrived_early[:10]), 0)
         sent.append(sink.sent)
     assert sent[0] == sent[1]
-    assert {topic for topic, *_ in sent[0]} == {DEAD_LETTER.name}
+    assert {topic for topic, *_ in sent[0]} == {DEAD_LETTER.default_name}
 
 
 def test_a_replay_whose_merchant_risk_table_is_gone_is_refused(machine):
@@ -173,7 +173,7 @@ def test_a_promotion_is_taken_up_by_the_next_micro_batch_without_a_restart(machi
 def test_what_differs_between_two_attempts_travels_in_headers_only(machine):
     batches, sink = machine.start_job()
     machine.score(batches, 0)
-    assert {topic for topic, *_ in sink.sent} == {PREDICTIONS.name}
+    assert {topic for topic, *_ in sink.sent} == {PREDICTIONS.default_name}
     assert all(list(headers) == ["scored_at"] for headers in sink.headers)
     assert not any(b"scored_at" in value for _, _, value in sink.sent)
 
@@ -182,7 +182,7 @@ def test_bad_records_go_to_the_dead_letters_topic(machine):
     batches, sink = machine.start_job()
     machine.spark.plan(0, {0: 10})
     batches.score(records(STREAM[:10], [b"{"] * 10), 0)
-    assert [topic for topic, *_ in sink.sent] == [DEAD_LETTER.name] * 10
+    assert [topic for topic, *_ in sink.sent] == [DEAD_LETTER.default_name] * 10
 
 
 def test_log_lines_carry_the_batch_and_nothing_of_a_record(machine, caplog):

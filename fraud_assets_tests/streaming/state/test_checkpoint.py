@@ -51,6 +51,15 @@ def test_a_planned_micro_batch_without_a_commit_is_replayed(spark, checkpoint):
     assert checkpoint.replayed_batch() == 10
 
 
+def test_a_checkpoint_of_another_topic_is_not_a_corrupt_one(spark, checkpoint):
+    spark.plan(0, {0: 10, 1: 0})
+    spark.commit(0)
+    checkpoint.check()
+    for refuses in (Checkpoint(spark.folder, "bank.payments").check, Checkpoint(spark.folder, "b").check_identity):
+        with pytest.raises(OperatorError, match=r"that of the topic transactions, .* FRAUD_TOPIC_TRANSACTIONS"):
+            refuses()
+
+
 def test_a_second_job_on_one_checkpoint_is_refused_and_told_which_process_holds_it(checkpoint):
     second_job = f"""
 import pathlib, streaming.state.checkpoint as c
