@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, cast
 
 import dagster as dg
@@ -15,6 +15,7 @@ from fraud_core.labels.known import decode_feedback
 from fraud_core.settings import Settings
 from fraud_core.timestamps import HOUR_MS, format_rfc3339_ms, now_ms
 from fraud_core.topics import FEEDBACK
+from fraud_io.schema_registry.messages import opener
 
 if TYPE_CHECKING:
     from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
@@ -51,7 +52,7 @@ def feedback_sensor(job: "UnresolvedAssetJobDefinition") -> dg.SensorDefinition:
             return dg.SkipReason(f"{new} of {settings.retrain_labels} new labels")
         if context.instance.get_run_records(dg.RunsFilter(job_name=job.name, statuses=_UNFINISHED), limit=1):
             return dg.SkipReason(f"{new} new labels, but a run of {job.name} is under way")
-        as_of_ms = _newest_label_ms(kafka, end, settings.reading_rules.zone)
+        as_of_ms = _newest_label_ms(kafka, end, settings)
         if as_of_ms < trained.as_of_ms + LEAST_HOURS_BETWEEN_TRAININGS * HOUR_MS:
             return dg.SkipReason(f"{new} new labels, but trained within {LEAST_HOURS_BETWEEN_TRAININGS} hours")
         as_of = datetime.fromtimestamp(as_of_ms / 1000, UTC)
@@ -70,10 +71,10 @@ def run_key(cursor: str) -> str:
     return f"feedback-{hashlib.sha256(cursor.encode()).hexdigest()[:16]}"
 
 
-def _newest_label_ms(kafka: KafkaResource, end: Offsets, zone: tzinfo | None) -> int:
+def _newest_label_ms(kafka: KafkaResource, end: Offsets, settings: Settings) -> int:
     """The label time of the newest labels, at most the present; the present when they cannot be read."""
     last = TopicRange({p: max(0, offset - 1) for p, offset in end.items()}, end)
     messages = list(kafka.messages(FEEDBACK.name, last))
     values, partitions = [m.value() for m in messages], [m.partition() for m in messages]
-    labels, _ = decode_feedback(values, partitions, [0] * len(messages), zone)
+    labels, _ = decode_feedback(values, partitions, [0] * len(messages), settings.reading_rules.zone, opener(settings))
     return min(cast("int | None", labels["label_time_ms"].max()) or now_ms(), now_ms())

@@ -19,6 +19,7 @@ from fraud_core.settings import Settings
 from fraud_core.topics import TRANSACTIONS
 from fraud_io.errors import OperatorError
 from fraud_io.kafka_errors import KafkaUnavailableError
+from fraud_io.schema_registry.errors import RegistryUnavailableError
 from streaming import failpoints, log_lines
 from streaming.errors import StoppedError
 from streaming.job.query import StreamingJob
@@ -49,7 +50,7 @@ def main() -> int:
             StreamingJob(settings, checkpoint, stop).run()
     except StoppedError:
         pass
-    except KafkaUnavailableError as error:
+    except (KafkaUnavailableError, RegistryUnavailableError) as error:
         log.error("failed: %s", error, exc_info=is_debugging)
         return 1
     except OperatorError as refusal:
