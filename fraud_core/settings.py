@@ -80,6 +80,12 @@ class Settings(BaseSettings):
     time_zone: str | None = Field(
         None, description="zone of timestamps that state none, such as Europe/Berlin (default: they are refused)"
     )
+    refusal_limit: float | None = Field(
+        None,
+        ge=0,
+        lt=1,
+        description="share of refused records above which a partition is held (default: off)",
+    )
     model_poll_s: float = Field(2.0, gt=0, description="seconds between two looks at the registry for a new model")
     ab_share: float = Field(0.0, ge=0, le=1, description="share of cards that the challenger decides about")
     review_share: float = Field(0.005, ge=0, le=1, description="share of unflagged transactions marked for review")

@@ -17,6 +17,7 @@ from fraud_io.files import write_durably
 PLANS = "plans"
 """The plans' folder in a checkpoint."""
 
+_HELD = "held"
 _KEPT = 10
 
 
@@ -70,6 +71,19 @@ class PlanLog:
         write_durably(self._file(batch_id), json.dumps(asdict(plan)))
         for old in self._ids()[:-_KEPT]:
             self._file(old).unlink()
+
+    def hold(self, batch_id: int) -> None:
+        """Remember that nothing of this micro-batch was written: it may be planned anew."""
+        write_durably(self._folder / _HELD, str(batch_id))
+
+    def is_held(self, batch_id: int) -> bool:
+        file = self._folder / _HELD
+        return file.exists() and file.read_text() == str(batch_id)
+
+    def release(self, batch_id: int) -> None:
+        """Call it before anything of a micro-batch that was held is written; durable when this returns."""
+        if self.is_held(batch_id):
+            write_durably(self._folder / _HELD, "")
 
     def _ids(self) -> list[int]:
         return sorted(int(path.stem) for path in self._folder.glob("*.json"))

@@ -17,6 +17,7 @@ from streaming import failpoints, metrics
 from streaming.errors import StoppedError
 from streaming.job.batch_plan import PLANS, BatchPlan, PlanLog
 from streaming.job.lanes import Lane, Lanes, Outcome, Part
+from streaming.job.refusal_limit import check_refusals
 from streaming.job.scorer import Serving
 from streaming.job.sink import KafkaSink
 from streaming.log_lines import BATCH
@@ -93,7 +94,7 @@ class MicroBatches:
 
     def _serve(self, batch_id: int, records: pa.Table) -> Serving:
         """What decides this micro-batch; durable before it is used."""
-        if batch_id == self._replayed and self._plan is not None:
+        if batch_id == self._replayed and self._plan is not None and not self._plans.is_held(batch_id):
             return self._serving_of(self._plan)
         self._schemas.learn(records["value"])
         models, tables = self._models.current, self._risk_tables.current
@@ -109,14 +110,28 @@ class MicroBatches:
             self._schemas.address,
             self._schemas.known,
         )
+        serving = self._serving
+        if plan != self._plan or serving is None:
+            serving = Serving.of(plan, models, tables, self._settings)
+        self._check_refusals(batch_id, records, serving)
         if plan != self._plan:
             self._plans.write(batch_id, plan)
-            self._plan, self._serving = plan, None
+            self._plan = plan
             log.info("decided by %s", plan)
-        if self._serving is None:
-            self._serving = Serving.of(plan, models, tables, self._settings)
+        self._plans.release(batch_id)
+        if serving is not self._serving:
+            self._serving = serving
             _report_models(models)
-        return self._serving
+        return serving
+
+    def _check_refusals(self, batch_id: int, records: pa.Table, serving: Serving) -> None:
+        limit = self._settings.refusal_limit
+        if limit is not None:
+            try:
+                check_refusals(records, serving.rules, limit)
+            except OperatorError:
+                self._plans.hold(batch_id)
+                raise
 
     def _serving_of(self, plan: BatchPlan) -> Serving:
         """What decided the micro-batch that runs again. Raises OperatorError when that is gone."""
