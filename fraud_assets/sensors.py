@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, cast
 
 import dagster as dg
@@ -16,6 +16,7 @@ from fraud_core.labels.known import decode_feedback
 from fraud_core.settings import Settings
 from fraud_core.timestamps import HOUR_MS, format_rfc3339_ms, now_ms
 from fraud_io.kafka_reader import Record
+from fraud_io.schema_registry.messages import opener
 
 if TYPE_CHECKING:
     from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
@@ -57,7 +58,7 @@ def feedback_sensor(job: "UnresolvedAssetJobDefinition") -> dg.SensorDefinition:
         labels = list(kafka.messages(settings.topics.feedback, unseen))
         if (new := len(labels)) < settings.retrain_labels:
             return dg.SkipReason(f"{new} of {settings.retrain_labels} new labels")
-        as_of_ms = _newest_label_ms(labels, settings.reading_rules.zone)
+        as_of_ms = _newest_label_ms(labels, settings)
         if as_of_ms < trained.as_of_ms + LEAST_HOURS_BETWEEN_TRAININGS * HOUR_MS:
             return dg.SkipReason(f"{new} new labels, but trained within {LEAST_HOURS_BETWEEN_TRAININGS} hours")
         as_of = datetime.fromtimestamp(as_of_ms / 1000, UTC)
@@ -76,8 +77,8 @@ def run_key(cursor: str) -> str:
     return f"feedback-{hashlib.sha256(cursor.encode()).hexdigest()[:16]}"
 
 
-def _newest_label_ms(messages: Sequence[Record], zone: tzinfo | None) -> int:
+def _newest_label_ms(messages: Sequence[Record], settings: Settings) -> int:
     """The newest label time of these messages, at most the present; the present when they cannot be read."""
     values, partitions = [m.value() for m in messages], [m.partition() for m in messages]
-    labels, _ = decode_feedback(values, partitions, [0] * len(messages), zone)
+    labels, _ = decode_feedback(values, partitions, [0] * len(messages), settings.reading_rules.zone, opener(settings))
     return min(cast("int | None", labels["label_time_ms"].max()) or now_ms(), now_ms())

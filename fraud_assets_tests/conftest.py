@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import settings
 
+from fraud_assets_tests.apicurio import Apicurio
 from fraud_assets_tests.services import Broker, Valkey
 
 if TYPE_CHECKING:
@@ -65,6 +66,20 @@ def valkey(running_valkey: Valkey) -> Valkey:
     """An empty store."""
     running_valkey.client.flushdb()
     return running_valkey
+
+
+@pytest.fixture(scope="session")
+def running_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Apicurio]:
+    server = Apicurio(tmp_path_factory.mktemp("registry") / "registry.log")
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def registry(running_registry: Apicurio) -> Apicurio:
+    """A schema registry that answers; what a test before has registered is still there."""
+    running_registry.start()
+    return running_registry
 
 
 @pytest.fixture(scope="session")

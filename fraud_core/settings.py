@@ -48,6 +48,13 @@ class Settings(BaseSettings):
     pseudonym_key: Annotated[SecretStr, Field(min_length=32)] | None = Field(
         None, description="producers send pseudonyms made with this key instead of ids and addresses of people"
     )
+    schema_registry_url: str | None = Field(
+        None, pattern=r"^https?://", description="your schema registry: messages in its wire format are read with it"
+    )
+    schema_registry_username: str | None = None
+    schema_registry_password: SecretStr | None = None
+    schema_registry_token: SecretStr | None = Field(None, description="bearer token, instead of a name and password")
+    schema_registry_ca_file: Path | None = Field(None, description="PEM file of the authority that signed the registry")
     store_url: str | None = Field(None, description="redis:// URL of your Valkey or Redis")
     mlflow_url: str | None = Field(None, description="address of your MLflow tracking server")
 
@@ -81,6 +88,12 @@ class Settings(BaseSettings):
     future_tolerance_s: int = Field(300, ge=0, description="how far event time may lie ahead of arrival, in seconds")
     time_zone: str | None = Field(
         None, description="zone of timestamps that state none, such as Europe/Berlin (default: they are refused)"
+    )
+    refusal_limit: float | None = Field(
+        None,
+        ge=0,
+        lt=1,
+        description="share of refused records above which a partition is held (default: off)",
     )
     model_poll_s: float = Field(2.0, gt=0, description="seconds between two looks at the registry for a new model")
     ab_share: float = Field(0.0, ge=0, le=1, description="share of cards that the challenger decides about")
@@ -167,6 +180,11 @@ class Settings(BaseSettings):
         return self.home.absolute() / "checkpoint"
 
     @property
+    def schemas(self) -> Path:
+        """The registry's schemas that were used: what an id means does not change."""
+        return self.home.absolute() / "schemas"
+
+    @property
     def model_cache(self) -> Path:
         """Model versions as they were registered: what is served while the registry does not answer."""
         return self.home.absolute() / "models"
@@ -189,7 +207,7 @@ class Settings(BaseSettings):
 
     @property
     def _password(self) -> str | None:
-        return self.kafka_password.get_secret_value() if self.kafka_password else None
+        return _revealed(self.kafka_password)
 
     def confluent_kafka(self) -> dict[str, str]:
         """Connection settings in librdkafka's names (confluent-kafka)."""
@@ -229,6 +247,22 @@ class Settings(BaseSettings):
                 "kafka.sasl.jaas.config": self._jaas(),
                 "kafka.ssl.truststore.type": "PEM" if self.kafka_ca_file else None,
                 "kafka.ssl.truststore.location": str(self.kafka_ca_file) if self.kafka_ca_file else None,
+            }
+        )
+
+    def schema_registry(self) -> dict[str, str]:
+        """Connection settings in the names of confluent-kafka's client of a schema registry."""
+        user, ca_file = self.schema_registry_username, self.schema_registry_ca_file
+        token = _revealed(self.schema_registry_token)
+        return _without_none(
+            {
+                "url": self.schema_registry_url,
+                "ssl.ca.location": str(ca_file) if ca_file else None,
+                "basic.auth.user.info": f"{user}:{_revealed(self.schema_registry_password) or ''}" if user else None,
+                "bearer.auth.credentials.source": "STATIC_TOKEN" if token else None,
+                "bearer.auth.token": token,
+                # The client wants one; only the registry of Confluent's cloud looks at it.
+                "bearer.auth.logical.cluster": "" if token else None,
             }
         )
 
@@ -272,6 +306,10 @@ def _quoted(text: str) -> str:
     for character, escaped in (("\\", r"\\"), ('"', r"\""), ("\n", r"\n"), ("\r", r"\r")):
         text = text.replace(character, escaped)
     return f'"{text}"'
+
+
+def _revealed(secret: SecretStr | None) -> str | None:
+    return secret.get_secret_value() if secret else None
 
 
 def _without_none(options: dict[str, str | None]) -> dict[str, str]:

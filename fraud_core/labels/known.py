@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 import polars as pl
 
-from fraud_core.payments.envelopes import EnvelopeError, open_message
+from fraud_core.payments.envelopes import EnvelopeError, OpenMessage, open_message
 from fraud_core.payments.reader import read_text
 from fraud_core.payments.refusal import Refusal
 from fraud_core.payments.times import parse_time_ms
@@ -37,10 +37,11 @@ def decode_feedback(
     partitions: Sequence[int],
     offsets: Sequence[int],
     zone: tzinfo | None = None,
+    open_message: OpenMessage = open_message,
 ) -> tuple[pl.DataFrame, list[Refusal]]:
     """A frame with LABEL_COLUMNS of feedback messages in any usual spelling, and the refused ones by position.
 
-    zone : of a label_time that states none; None: it is refused.
+    zone : of a label_time that states none; None: it is refused. open_message : as ReadingRules have it.
     """
     rows, refusals = [], []
     for index, value in enumerate(values):

@@ -6,13 +6,14 @@ named. What comes out is what ``transaction.schema.json`` describes.
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import tzinfo
 from reprlib import repr as quoted  # of a bounded length, however deep the value
 from typing import Any, NamedTuple, TypeGuard
 from zoneinfo import ZoneInfo
 
 from fraud_core.payments.codes import country_code, currency_code
+from fraud_core.payments.envelopes import OpenMessage, open_message
 from fraud_core.payments.times import parse_time_ms
 from fraud_core.schema import load_schema
 from fraud_core.timestamps import format_rfc3339_ms
@@ -33,11 +34,13 @@ class ReadingRules:
     """What decides, beside a message itself, whether it is accepted and what it means.
 
     future_tolerance_ms : how far a timestamp may lie ahead of the record's arrival. time_zone : IANA name of the zone
-    of a timestamp that states none; None: such a one is refused.
+    of a timestamp that states none; None: such a one is refused. open_message : what finds the fields in a record's
+    value.
     """
 
     future_tolerance_ms: int
     time_zone: str | None = None
+    open_message: OpenMessage = field(default=open_message, compare=False, repr=False)
 
     @property
     def zone(self) -> tzinfo | None:

@@ -8,7 +8,7 @@ import numpy as np
 import orjson
 import polars as pl
 
-from fraud_core.payments.envelopes import EnvelopeError, open_message
+from fraud_core.payments.envelopes import EnvelopeError
 from fraud_core.payments.money import to_major_units, to_minor_units
 from fraud_core.payments.reader import Payment, ReadingRules, UnreadablePaymentError, read_payment
 from fraud_core.payments.refusal import Refusal
@@ -122,7 +122,7 @@ def _plain_time_ms(text: str) -> int | None:
 def _read(index: int, value: bytes | None, rules: ReadingRules) -> Payment | Refusal:
     """Any message, plain or not; of a plain one the fields are those that decode_plain gives."""
     try:
-        return read_payment(open_message(value), rules.zone)
+        return read_payment(rules.open_message(value), rules.zone)
     except EnvelopeError as error:
         return Refusal.of(index, error.kind, str(error))
     except UnreadablePaymentError as error:

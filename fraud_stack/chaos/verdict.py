@@ -11,6 +11,7 @@ from fraud_core.features.table import FEATURES, compute_features
 from fraud_core.payments.transaction import decode_transactions
 from fraud_core.settings import Settings
 from fraud_io.kafka_reader import TopicReader
+from fraud_io.schema_registry.messages import reading_rules
 from fraud_stack.chaos.load import Load
 from fraud_stack.ledger import Ledger, take_ledger
 
@@ -78,7 +79,7 @@ def _recomputed(settings: Settings) -> dict[int, tuple[np.ndarray, dict[int, int
             [partition] * len(values),
             offsets,
             times_ms,
-            settings.reading_rules,
+            reading_rules(settings),
         ).transactions
         features = compute_features(arrived, None, MerchantRisk.empty()).values
         found[partition] = features, {offset: row for row, offset in enumerate(arrived["offset"].to_list())}

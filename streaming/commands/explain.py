@@ -23,6 +23,7 @@ from fraud_io.errors import OperatorError
 from fraud_io.folders import Lake
 from fraud_io.kafka_reader import Record, TopicReader
 from fraud_io.model_registry import ModelRegistry
+from fraud_io.schema_registry.messages import opener, reading_rules
 from streaming.commands.command_line import run
 from streaming.errors import StoppedError
 from streaming.job.batch_plan import PLANS, PlanLog
@@ -63,7 +64,7 @@ class Explainer:
         self._reader = TopicReader(settings)
         registry = ModelRegistry(settings.mlflow_address, settings.model_name)
         plan = PlanLog(settings.checkpoint / PLANS).last()
-        self.rules = plan.rules if plan else settings.reading_rules
+        self.rules = plan.rules(opener(settings)) if plan else reading_rules(settings)
         self._models = ModelSource(registry, settings.model_cache, settings.model_poll_s)
 
     def served(self, transaction_id: str) -> list[bytes]:

@@ -18,6 +18,7 @@ from py4j.protocol import Py4JError
 from fraud_core.settings import Settings
 from fraud_io.errors import OperatorError
 from fraud_io.kafka_errors import KafkaUnavailableError
+from fraud_io.schema_registry.errors import RegistryUnavailableError
 from streaming import failpoints, log_lines
 from streaming.errors import StoppedError
 from streaming.job.query import StreamingJob
@@ -48,7 +49,7 @@ def main() -> int:
             StreamingJob(settings, checkpoint, stop).run()
     except StoppedError:
         pass
-    except KafkaUnavailableError as error:
+    except (KafkaUnavailableError, RegistryUnavailableError) as error:
         log.error("failed: %s", error, exc_info=is_debugging)
         return 1
     except OperatorError as refusal:

@@ -9,6 +9,7 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from fraud_core.payments.envelopes import OpenMessage
 from fraud_core.payments.reader import ReadingRules
 from fraud_io.errors import OperatorError
 from fraud_io.files import write_durably
@@ -16,14 +17,15 @@ from fraud_io.files import write_durably
 PLANS = "plans"
 """The plans' folder in a checkpoint."""
 
+_HELD = "held"
 _KEPT = 10
 
 
 @dataclass(frozen=True)
 class BatchPlan:
     """Model versions (None: no such model), whether the registry had confirmed the champion, the file names of the
-    merchant risk tables, and the settings that determine what is refused, which model decides a card and what
-    is reviewed.
+    merchant risk tables, the settings that determine what is refused, which model decides a card and what
+    is reviewed, and the schemas that are known of which registry: another one a message names is an unknown one.
     """
 
     champion: str | None = None
@@ -34,10 +36,12 @@ class BatchPlan:
     ab_share: float = 0.0
     review_share: float = 0.0
     time_zone: str | None = None
+    schema_registry: str | None = None
+    schemas: tuple[int, ...] = ()
 
-    @property
-    def rules(self) -> ReadingRules:
-        return ReadingRules(self.future_tolerance_ms, self.time_zone)
+    def rules(self, open_message: OpenMessage) -> ReadingRules:
+        """open_message : of the plan's registry and schemas."""
+        return ReadingRules(self.future_tolerance_ms, self.time_zone, open_message)
 
 
 class PlanLog:
@@ -54,7 +58,8 @@ class PlanLog:
         file = self._file(ids[-1])
         try:
             plan = json.loads(file.read_text())
-            return BatchPlan(**{**plan, "merchant_risk_tables": tuple(plan["merchant_risk_tables"])})
+            lists = {name: tuple(plan[name]) for name in ("merchant_risk_tables", "schemas")}
+            return BatchPlan(**{**plan, **lists})
         except (ValueError, KeyError, TypeError) as error:
             raise OperatorError(
                 f"the file {file} is corrupt, and it names what decided the last micro-batch: see "
@@ -66,6 +71,19 @@ class PlanLog:
         write_durably(self._file(batch_id), json.dumps(asdict(plan)))
         for old in self._ids()[:-_KEPT]:
             self._file(old).unlink()
+
+    def hold(self, batch_id: int) -> None:
+        """Remember that nothing of this micro-batch was written: it may be planned anew."""
+        write_durably(self._folder / _HELD, str(batch_id))
+
+    def is_held(self, batch_id: int) -> bool:
+        file = self._folder / _HELD
+        return file.exists() and file.read_text() == str(batch_id)
+
+    def release(self, batch_id: int) -> None:
+        """Call it before anything of a micro-batch that was held is written; durable when this returns."""
+        if self.is_held(batch_id):
+            write_durably(self._folder / _HELD, "")
 
     def _ids(self) -> list[int]:
         return sorted(int(path.stem) for path in self._folder.glob("*.json"))

@@ -227,6 +227,7 @@ class _OtherLane:
     """A lane in another process, with the models and tables of the last plan."""
 
     def __init__(self, settings: Settings, stream_id: str, stop: threading.Event) -> None:
+        self._settings = settings
         self._lane = Lane(settings, stream_id, KafkaSink(settings.confluent_kafka(), stop), stop)
         # Only the job asks the registry: it keeps on disk what it serves.
         self._models = ModelCache(settings.model_cache)
@@ -247,7 +248,7 @@ class _OtherLane:
         found = tuple(served and served.version for served in (models.champion, models.challenger))
         if found != (plan.champion, plan.challenger):
             raise PlanUnavailableError(f"the models of {plan}")
-        return Serving.of(plan, models, tables)
+        return Serving.of(plan, models, tables, self._settings)
 
 
 _other_lane: _OtherLane  # of this process, when it is another one

@@ -12,10 +12,12 @@ from fraud_core.model.roles import CHALLENGER, CHAMPION
 from fraud_core.settings import Settings
 from fraud_core.timestamps import SECOND_MS
 from fraud_io.errors import OperatorError
+from fraud_io.schema_registry.errors import UnknownSchemaError
 from streaming import failpoints, metrics
 from streaming.errors import StoppedError
 from streaming.job.batch_plan import PLANS, BatchPlan, PlanLog
 from streaming.job.lanes import Lane, Lanes, Outcome, Part
+from streaming.job.refusal_limit import check_refusals
 from streaming.job.scorer import Serving
 from streaming.job.sink import KafkaSink
 from streaming.log_lines import BATCH
@@ -23,6 +25,7 @@ from streaming.models import merchant_risk_source
 from streaming.models.merchant_risk_source import MerchantRiskSource
 from streaming.models.model_cache import Models
 from streaming.models.model_source import ModelSource
+from streaming.models.schema_source import SchemaSource
 from streaming.state.checkpoint import Checkpoint, OffsetRange
 from streaming.state.skipped import SkippedOffsets
 
@@ -54,6 +57,7 @@ class MicroBatches:
         self._sink = sink
         self._plans = PlanLog(checkpoint.folder / PLANS)
         self._plan = self._plans.last()
+        self._schemas = self._make_schemas()
         self._serving: Serving | None = None
         self._lanes: Lanes | None = None
         self._skipped = SkippedOffsets(checkpoint.folder / SKIPPED)
@@ -70,7 +74,7 @@ class MicroBatches:
         BATCH.set(str(batch_id))
         began = time.perf_counter()
         ranges = self._checkpoint.ranges(batch_id)
-        serving = self._serve(batch_id)
+        serving = self._serve(batch_id, records)
         assert self._plan is not None  # what _serve serves by
         if self._lanes is None:  # a new checkpoint has no identity until Spark has begun to use it
             self._lanes = self._make_lanes()
@@ -98,10 +102,17 @@ class MicroBatches:
         here = Lane(self._settings, stream_id, self._sink, self._stop)
         return Lanes(self._settings, stream_id, here, self._stop)
 
-    def _serve(self, batch_id: int) -> Serving:
+    def _make_schemas(self) -> SchemaSource:
+        source = SchemaSource(self._settings, self._stop)
+        if self._plan is None or self._plan.schema_registry != source.address:
+            return source
+        return SchemaSource(self._settings, self._stop, self._plan.schemas)
+
+    def _serve(self, batch_id: int, records: pa.Table) -> Serving:
         """What decides this micro-batch; durable before it is used."""
-        if batch_id == self._replayed and self._plan is not None:
+        if batch_id == self._replayed and self._plan is not None and not self._plans.is_held(batch_id):
             return self._serving_of(self._plan)
+        self._schemas.learn(records["value"])
         models, tables = self._models.current, self._risk_tables.current
         plan = BatchPlan(
             models.champion.version if models.champion else None,
@@ -112,27 +123,51 @@ class MicroBatches:
             self._settings.ab_share,
             self._settings.review_share,
             self._settings.time_zone,
+            self._schemas.address,
+            self._schemas.known,
         )
+        serving = self._serving
+        if plan != self._plan or serving is None:
+            serving = Serving.of(plan, models, tables, self._settings)
+        self._check_refusals(batch_id, records, serving)
         if plan != self._plan:
             self._plans.write(batch_id, plan)
-            self._plan, self._serving = plan, None
+            self._plan = plan
             log.info("decided by %s", plan)
-        if self._serving is None:
-            self._serving = Serving.of(plan, models, tables)
+        self._plans.release(batch_id)
+        if serving is not self._serving:
+            self._serving = serving
             _report_models(models)
-        return self._serving
+        return serving
+
+    def _check_refusals(self, batch_id: int, records: pa.Table, serving: Serving) -> None:
+        limit = self._settings.refusal_limit
+        if limit is not None:
+            try:
+                check_refusals(records, serving.rules, limit)
+            except OperatorError:
+                self._plans.hold(batch_id)
+                raise
 
     def _serving_of(self, plan: BatchPlan) -> Serving:
         """What decided the micro-batch that runs again. Raises OperatorError when that is gone."""
+        if plan.schema_registry != self._schemas.address:
+            raise OperatorError(
+                f"the micro-batch that was running when the job ended must be decided by {plan} again: set "
+                f"FRAUD_SCHEMA_REGISTRY_URL to {plan.schema_registry or 'nothing'} once more, and change it after a "
+                "stop with ./run down"
+            )
         try:
+            for schema_id in plan.schemas:
+                self._schemas.keep(schema_id)
             champion, challenger = (self._models.get(name, self._stop) for name in (plan.champion, plan.challenger))
             tables = merchant_risk_source.load(self._risk_tables.folder, plan.merchant_risk_tables)
-        except (ValueError, FileNotFoundError) as error:
+        except (ValueError, FileNotFoundError, UnknownSchemaError) as error:
             raise OperatorError(
                 f"the micro-batch that was running when the job ended must be decided by {plan} again, and that is not "
                 f"possible: {error}"
             ) from error
-        return Serving.of(plan, Models(champion, challenger, plan.is_confirmed), tables)
+        return Serving.of(plan, Models(champion, challenger, plan.is_confirmed), tables, self._settings)
 
     def _report(self, batch_id: int, records: int, outcomes: list[Outcome], seconds: float) -> None:
         latency_s = time.time() - np.concatenate([lane.ingest_time_ms for lane in outcomes]) / SECOND_MS

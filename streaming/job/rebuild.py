@@ -7,14 +7,19 @@ retention has removed from the topic is missing from rebuilt histories too; the 
 
 import logging
 import threading
+from dataclasses import replace
+
+import pyarrow as pa
 
 from fraud_core.features.merchant_risk import MerchantRisk
 from fraud_core.payments.reader import ReadingRules
 from fraud_core.payments.transaction import decode_transactions
 from fraud_core.settings import Settings
 from fraud_io.kafka_reader import Record, TopicReader
+from fraud_io.schema_registry.messages import opener
 from streaming.errors import StoppedError
 from streaming.job.scorer import Scorer
+from streaming.models.schema_source import SchemaSource
 from streaming.state.checkpoint import OffsetRange
 from streaming.state.online_store import HistoriesLostError, OnlineStore
 
@@ -28,11 +33,15 @@ class HistoryRebuilder:
         self._reader = TopicReader(settings)
         self._topic = topic
         self._rules = rules
+        self._settings = settings
         self._scorer = scorer
         self._store = store
 
     def rebuild(self, partition: int, covered: OffsetRange, stop: threading.Event) -> None:
         """Fold the records up to where ``covered`` starts. Interrupted, it goes on from there the next time."""
+        # Records of long ago may name schemas that no micro-batch of this stream has named.
+        self._schemas = SchemaSource(self._settings, stop)
+        self._rules = replace(self._rules, open_message=opener(self._settings, self._schemas))
         while True:
             try:
                 return self._rebuild(partition, covered, stop)
@@ -61,8 +70,10 @@ class HistoryRebuilder:
 
     def _fold(self, partition: int, messages: list[Record], chunk: OffsetRange) -> None:
         """Bring the histories from the beginning to the end of ``chunk``, of which ``messages`` are all there are."""
+        values = [message.value() for message in messages]
+        self._schemas.learn(pa.chunked_array([values], pa.binary()))
         transactions = decode_transactions(
-            [message.value() for message in messages],
+            values,
             [partition] * len(messages),
             [message.offset() for message in messages],
             [message.timestamp()[1] for message in messages],

@@ -22,7 +22,9 @@ from fraud_core.features.table import compute_features, users_of
 from fraud_core.payments.dead_letter import encode_dead_letter
 from fraud_core.payments.reader import ReadingRules
 from fraud_core.payments.transaction import Decoded, decode_transactions
+from fraud_core.settings import Settings
 from fraud_io.errors import OperatorError
+from fraud_io.schema_registry.messages import opener
 from streaming.job.batch_plan import BatchPlan
 from streaming.models.merchant_risk_source import RiskTables
 from streaming.models.model_cache import Models, ServedModel
@@ -53,9 +55,10 @@ class Serving:
     review_share: float = 0.0
 
     @classmethod
-    def of(cls, plan: BatchPlan, models: Models, tables: RiskTables) -> Self:
+    def of(cls, plan: BatchPlan, models: Models, tables: RiskTables, settings: Settings) -> Self:
         """``models`` and ``tables``: those that ``plan`` names."""
-        return cls(models, tables, plan.rules, plan.ab_share, plan.review_share)
+        rules = plan.rules(opener(settings, frozenset(plan.schemas)))
+        return cls(models, tables, rules, plan.ab_share, plan.review_share)
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from fraud_core.payments.transaction import COLUMNS
 from fraud_core.settings import Settings
 from fraud_io.folders import Lake
 from fraud_io.quarantine_log import QuarantineLog
+from fraud_io.schema_registry.messages import opener
 
 SOURCES_SHOWN = 10
 
@@ -49,6 +50,7 @@ def labels(context: dg.AssetExecutionContext, settings: dg.ResourceParam[Setting
                 [message.partition() for message in messages],
                 [message.offset() for message in messages],
                 settings.reading_rules.zone,
+                opener(settings),
             )
             rows.write_parquet(folder / "labels.parquet")
     else:

@@ -19,6 +19,7 @@ from fraud_core.payments.transaction import COLUMNS
 from fraud_core.settings import Settings
 from fraud_core.timestamps import day_of
 from fraud_io.folders import Lake
+from fraud_io.schema_registry.messages import reading_rules
 
 
 @dg.asset(
@@ -85,7 +86,7 @@ def read_range(spark: LazyPySparkResource, settings: Settings, offsets: TopicRan
         .option("endingOffsets", json.dumps({topic: offsets.end}))
         .load()
         .select("value", "partition", "offset", unix_millis("timestamp").alias("ingest_time_ms"))
-        .mapInArrow(partial(decode_batches, rules=settings.reading_rules), SPARK_SCHEMA)
+        .mapInArrow(partial(decode_batches, rules=reading_rules(settings)), SPARK_SCHEMA)
         .observe(counts, count("transaction_id").alias("accepted"), count("refusal").alias("refused"))
         .where("refusal is null")
         .drop("refusal")
