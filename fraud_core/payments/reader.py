@@ -6,7 +6,7 @@ named. What comes out is what ``transaction.schema.json`` describes.
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import tzinfo
 from reprlib import repr as quoted  # of a bounded length, however deep the value
 from typing import Any, NamedTuple, TypeGuard
@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 
 from fraud_core.payments.codes import country_code, currency_code
 from fraud_core.payments.times import parse_time_ms
+from fraud_core.payments.unusable import Unusable
 from fraud_core.schema import load_schema
 from fraud_core.timestamps import format_rfc3339_ms
 from fraud_core.topics import TRANSACTIONS
@@ -33,11 +34,13 @@ class ReadingRules:
     """What decides, beside a message itself, whether it is accepted and what it means.
 
     future_tolerance_ms : how far a timestamp may lie ahead of the record's arrival. time_zone : IANA name of the zone
-    of a timestamp that states none; None: such a one is refused.
+    of a timestamp that states none; None: such a one is refused. mapping : TOML text of a mapping file (mapping_file);
+    None: records hold our own fields.
     """
 
     future_tolerance_ms: int
     time_zone: str | None = None
+    mapping: str | None = field(default=None, repr=False)
 
     @property
     def zone(self) -> tzinfo | None:
@@ -71,6 +74,8 @@ def read_payment(message: dict[str, object], zone: tzinfo | None) -> Payment:
         value = None
         try:
             if given not in (None, ""):
+                if isinstance(given, Unusable):
+                    raise ValueError(given.reason)
                 value = _READERS[name](given, rule, zone)
             elif name in _REQUIRED:
                 raise ValueError("missing" if given is None else "empty")

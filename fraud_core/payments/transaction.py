@@ -9,11 +9,12 @@ import orjson
 import polars as pl
 
 from fraud_core.payments.envelopes import EnvelopeError, open_message
+from fraud_core.payments.mapping import RecordMapping
 from fraud_core.payments.money import to_major_units, to_minor_units
 from fraud_core.payments.reader import Payment, ReadingRules, UnreadablePaymentError, read_payment
 from fraud_core.payments.refusal import Refusal
 from fraud_core.payments.times import EARLIEST_MS
-from fraud_core.schema import decode_plain, load_schema
+from fraud_core.schema import convert_plain, decode_plain, load_schema
 from fraud_core.timestamps import format_rfc3339_ms, parse_rfc3339_ms
 from fraud_core.topics import TRANSACTIONS
 
@@ -76,12 +77,19 @@ def decode_transactions(
     accepted: list[int] = []
     messages, times, refusals = [], [], []
     ignored: dict[int, tuple[str, ...]] = {}
-    for index, plain in enumerate(decode_plain(TRANSACTIONS.schema, values)):
+    if rules.mapping is None:
+        opened: Sequence[dict[str, Any] | EnvelopeError | None] = [None] * len(values)
+        plains = decode_plain(TRANSACTIONS.schema, values)
+    else:
+        numbers = [f"{partition}-{offset}" for partition, offset in zip(partitions, offsets, strict=True)]
+        opened = [_mapped(value, number, rules.mapping) for value, number in zip(values, numbers, strict=True)]
+        plains = convert_plain(TRANSACTIONS.schema, [one if isinstance(one, dict) else None for one in opened])
+    for index, plain in enumerate(plains):
         time_ms = None if plain is None else _plain_time_ms(plain[_TIMESTAMP])
         if plain is not None and time_ms is not None:
             payment = Payment(plain, ())
         else:
-            read = _read(index, values[index], rules)
+            read = _read(index, values[index] if opened[index] is None else opened[index], rules)
             if isinstance(read, Refusal):
                 refusals.append(read)
                 continue
@@ -119,14 +127,37 @@ def _plain_time_ms(text: str) -> int | None:
     return time_ms if time_ms >= EARLIEST_MS else None
 
 
-def _read(index: int, value: bytes | None, rules: ReadingRules) -> Payment | Refusal:
+def _mapped(value: bytes | None, number: str, text: str) -> dict[str, Any] | EnvelopeError:
+    """A message as a mapping gives it; the error says why there is none."""
+    mapping = RecordMapping.of(text)
+    try:
+        record = open_message(value, mapping.envelope)
+    except EnvelopeError as error:
+        return error
+    if not mapping.is_payment(record):
+        return EnvelopeError("left out", "not one of the records that the mapping takes for payments (where)")
+    return mapping.payment(record, number)
+
+
+def _read(index: int, message: dict[str, Any] | EnvelopeError | bytes | None, rules: ReadingRules) -> Payment | Refusal:
     """Any message, plain or not; of a plain one the fields are those that decode_plain gives."""
     try:
-        return read_payment(open_message(value), rules.zone)
+        if isinstance(message, EnvelopeError):
+            raise message
+        opened = message if isinstance(message, dict) else open_message(message)
+        return read_payment(opened, rules.zone)
     except EnvelopeError as error:
         return Refusal.of(index, error.kind, str(error))
     except UnreadablePaymentError as error:
-        return Refusal.of(index, "timestamp" if error.fields == ("timestamp",) else "schema", str(error))
+        kind = "timestamp" if error.fields == ("timestamp",) else "schema"
+        return Refusal.of(index, kind, f"{error}{_origins(error.fields, rules.mapping)}")
+
+
+def _origins(fields: Sequence[str], mapping: str | None) -> str:
+    """Which columns the mapping reads them from; nothing without a mapping."""
+    sources = RecordMapping.of(mapping).sources if mapping else {}
+    read = [f"{name} from {sources[name]}" for name in fields if sources.get(name)]
+    return f" (mapping: {', '.join(read)})" if read else ""
 
 
 def encode_transaction(transaction: dict[str, Any]) -> bytes:
