@@ -15,6 +15,7 @@ _MAGIC = {
     b"\xff\xfe": ("not UTF-8", "the text is UTF-16: JSON in Kafka is UTF-8"),
     b"\xfe\xff": ("not UTF-8", "the text is UTF-16: JSON in Kafka is UTF-8"),
 }
+_OF_ENVELOPES = frozenset(("op", "payload", "specversion"))
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
@@ -34,9 +35,8 @@ def open_message(value: bytes | None, envelope: Envelope | None = None) -> dict[
     if value is None:
         raise EnvelopeError("no value", "the record has no value: a tombstone, as compaction and connectors write them")
     value = value.removeprefix(_BYTE_ORDER_MARK)
-    for magic, (kind, text) in _MAGIC.items():
-        if value.startswith(magic):
-            raise EnvelopeError(kind, text)
+    if value.startswith(tuple(_MAGIC)):
+        raise EnvelopeError(*next(found for magic, found in _MAGIC.items() if value.startswith(magic)))
     if value.startswith(b"\0") and len(value) > _REGISTRY_HEADER:
         schema_id = int.from_bytes(value[1:_REGISTRY_HEADER])
         raise EnvelopeError(
@@ -65,6 +65,8 @@ def _parse(value: bytes) -> object:
 
 
 def _plain(message: dict[str, object]) -> dict[str, object]:
+    if _OF_ENVELOPES.isdisjoint(message):
+        return message
     if _is_debezium(message):
         raise EnvelopeError(
             "Debezium envelope",

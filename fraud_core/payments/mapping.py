@@ -1,12 +1,13 @@
-"""A mapping, compiled: somebody else's message or row in, the fields of our payment or label out.
+"""A mapping, compiled: somebody else's messages or rows in, the fields of our payments or labels out.
 
 What a value must look like is not decided here: what comes out is read by ``reader`` as any message is. A value that a
 rule can do nothing with comes out as ``Unusable``, so that the reader refuses the payment or leaves out the field.
+Everything is done a column at a time: a call for each value would cost three times as much.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, tzinfo
+from datetime import datetime
 from functools import cache
 from reprlib import repr as quoted  # of a bounded length, however deep the value
 from typing import Any
@@ -21,7 +22,6 @@ from fraud_core.payments.mapping_file import (
     AmountRule,
     FieldRule,
     LabelRules,
-    MappingFile,
     PaymentRules,
     Quotient,
     TimeRule,
@@ -34,23 +34,28 @@ from fraud_core.timestamps import SECOND_MS, format_rfc3339_ms
 
 Record = Mapping[str, Any]
 RowNumber = int | str
-_Read = Callable[[Record, RowNumber], Any]
+Fields = dict[str, Any]
+"""Of one message, by name; None where there is nothing, Unusable where a rule can do nothing with what there is."""
+
+_Column = list[Any]
+_Read = Callable[[Sequence[Record], Sequence[RowNumber]], _Column]
 _FIELDS = tuple(PaymentRules.model_fields)
+_NUMBERS = frozenset(("amount", "latitude", "longitude"))
 
 
 @dataclass(frozen=True)
 class RecordMapping:
-    """``envelope`` : what is around a record in a topic; None: nothing. ``columns`` : those that some rule reads.
-    ``sources`` : by field of a payment, the columns it is read from, as one text.
+    """``envelope`` : what is around a record in a topic; None: nothing. ``sources`` : by field of a payment, the
+    columns that it is read from.
     """
 
     envelope: Envelope | None
-    columns: frozenset[str]
-    sources: Mapping[str, str]
-    _file: MappingFile
-    _payment: dict[str, _Read]
-    _label: dict[str, _Read]
-    _label_file: dict[str, _Read]
+    sources: Mapping[str, tuple[str, ...]]
+    _is_payment: Callable[[Record], bool]
+    _is_label: Callable[[Record], bool] | None
+    _payment: Mapping[str, _Read]
+    _label: Mapping[str, _Read]
+    _label_of_file: Mapping[str, _Read]
 
     @classmethod
     def of(cls, text: str) -> "RecordMapping":
@@ -59,51 +64,54 @@ class RecordMapping:
 
     @property
     def has_labels(self) -> bool:
-        """Whether payments hold their labels."""
-        return bool(self._label)
+        """Whether payments' records hold labels."""
+        return self._is_label is not None
 
     def is_payment(self, record: Record) -> bool:
-        return _is_where(self._file.where, record)
+        return self._is_payment(record)
 
     def is_label(self, record: Record) -> bool:
-        """Whether a payments' record holds a label, or is one."""
-        return self._file.label is not None and _is_where(self._file.label.where, record)
+        """Whether a record beside payments, or one of a payment, holds a label."""
+        return self._is_label is not None and self._is_label(record)
 
-    def payment(self, record: Record, number: RowNumber) -> dict[str, Any]:
-        """Fields of a message as ``reader.read_payment`` takes them. number : of the record among all of the input."""
-        return {name: read(record, number) for name, read in self._payment.items()}
+    def payments(self, records: Sequence[Record], numbers: Sequence[RowNumber]) -> list[Fields]:
+        """Messages as ``reader.read_payment`` takes them. numbers : of each record among all of the input."""
+        return _rows(self._payment, records, numbers)
 
-    def label(self, record: Record, number: RowNumber) -> dict[str, Any]:
-        """Fields of a label message, of a record that holds payment and label; label_time None: it states none."""
-        return {name: read(record, number) for name, read in self._label.items()}
+    def labels(self, records: Sequence[Record], numbers: Sequence[RowNumber]) -> list[Fields]:
+        """Label messages of records for which ``is_label`` holds. label_time is missing where none is stated."""
+        return _rows(self._label, records, numbers)
 
-    def label_of_file(self, record: Record, number: RowNumber) -> dict[str, Any]:
-        """The same of a record of a file of labels."""
-        return {name: read(record, number) for name, read in self._label_file.items()}
+    def labels_of_file(self, records: Sequence[Record], numbers: Sequence[RowNumber]) -> list[Fields]:
+        """The same of a file that holds nothing but labels."""
+        return _rows(self._label_of_file, records, numbers)
+
+
+def _rows(readers: Mapping[str, _Read], records: Sequence[Record], numbers: Sequence[RowNumber]) -> list[Fields]:
+    columns = [read(records, numbers) for read in readers.values()]
+    return [dict(zip(readers, values, strict=True)) for values in zip(*columns, strict=True)]
 
 
 @cache
 def _compiled(text: str) -> RecordMapping:
     file = parse_mapping(text)
-    missing = frozenset(text.strip().lower() for text in file.missing)
-    rules = {name: getattr(file.payment, name) for name in _FIELDS}
-    columns: set[str] = set(file.where)
-    payment: dict[str, _Read] = {}
-    for name, rule in rules.items():
-        if rule is None and file.keep_names:
-            rule = FieldRule(column=name)
-        if rule is not None:
-            columns |= _columns(rule)
-            payment[name] = _reader(rule, missing)
-    amount = file.payment.amount
-    if amount is not None and amount.minor_units and "currency" in payment:
+    missing = frozenset(spelling for one in file.missing for spelling in (one, one.lower(), one.upper(), one.title()))
+    rules: dict[str, FieldRule | None] = {name: getattr(file.payment, name) for name in _FIELDS}
+    if file.keep_names:
+        rules |= {name: FieldRule(column=name) for name, rule in rules.items() if rule is None}
+    given = {name: rule for name, rule in rules.items() if rule is not None}
+    payment = {name: _reader(rule, missing, is_text=name not in _NUMBERS) for name, rule in given.items()}
+    if file.payment.amount is not None and file.payment.amount.minor_units and "currency" in payment:
         payment["amount"] = _in_major_units(payment["amount"], payment["currency"])
-    label, label_file = (_label_readers(of, rules, missing) for of in (file.label, file.label_file))
-    if file.label is not None:
-        given = (file.label.transaction_id, file.label.is_fraud, file.label.label_time, file.label.source)
-        columns |= set(file.label.where).union(*(_columns(rule) for rule in given if rule is not None))
-    sources = {name: " and ".join(sorted(_columns(rule))) for name, rule in rules.items() if rule is not None}
-    return RecordMapping(file.envelope, frozenset(columns), sources, file, payment, label, label_file)
+    return RecordMapping(
+        envelope=file.envelope,
+        sources={name: tuple(_columns_of(rule)) for name, rule in given.items()},
+        _is_payment=_where(file.where),
+        _is_label=None if file.label is None else _where(file.label.where),
+        _payment=payment,
+        _label=_label_readers(file.label, rules, missing),
+        _label_of_file=_label_readers(file.label_file, rules, missing),
+    )
 
 
 def _label_readers(
@@ -117,96 +125,91 @@ def _label_readers(
         "label_time": rules.label_time,
         "source": rules.source,
     }
-    return {name: _reader(rule, missing) for name, rule in given.items() if rule is not None}
+    return {
+        name: _reader(rule, missing, is_text=name != "is_fraud") for name, rule in given.items() if rule is not None
+    }
 
 
-def _columns(rule: FieldRule) -> set[str]:
-    """The columns, of nested ones the outermost, that a rule reads."""
-    found: set[str] = set()
+def _columns_of(rule: FieldRule) -> Iterable[str]:
     for source in rule.sources():
-        found |= {source} if isinstance(source, str) else {source.column, *([source.minus] if source.minus else [])}
-    if isinstance(rule, TimeRule) and rule.zone_from:
-        found.add(rule.zone_from)
-    if isinstance(rule, AmountRule):
-        found |= set(rule.refund_where)
-    return found
+        if isinstance(source, str):
+            yield source
+        else:
+            yield from (name for name in (source.column, source.minus) if name)
 
 
-def _reader(rule: FieldRule, missing: frozenset[str]) -> _Read:
-    """What reads one field; it returns None for nothing, and Unusable for what it can do nothing with."""
+def _reader(rule: FieldRule, missing: frozenset[str], *, is_text: bool) -> _Read:
+    """What reads one field, and nothing else of it than the rule says."""
     read = _cleaned(rule, _source(rule, missing))
     if isinstance(rule, AmountRule):
-        read = _amount(rule, read, missing)
+        return _amount(rule, read, missing)
     if isinstance(rule, TimeRule):
-        read = _time(rule, read, missing)
-
-    def checked(record: Record, number: RowNumber) -> Any:
-        try:
-            return read(record, number)
-        except ValueError as error:
-            return Unusable(str(error))
-
-    return checked
+        return _time(rule, read, missing)
+    return _as_text(read) if is_text else read
 
 
 def _source(rule: FieldRule, missing: frozenset[str]) -> _Read:
     if rule.constant is not None:
         constant = rule.constant
-        return lambda record, number: constant
+        return lambda records, numbers: [constant] * len(records)
     if rule.row_number:
-        return lambda record, number: number
+        return lambda records, numbers: list(numbers)
     parts = [_part(source, missing) for source in rule.sources()]
     if len(parts) == 1:
-        (only,) = parts
-        return lambda record, number: only(record)
+        return parts[0]
     if rule.first:
-        return lambda record, number: next((value for part in parts if (value := part(record)) is not None), None)
-    join = rule.join
-
-    def joined(record: Record, number: RowNumber) -> str | None:
-        values = [part(record) for part in parts]
-        if all(value is None for value in values):
-            return None
-        return join.join("" if value is None else str(value) for value in values)
-
-    return joined
+        return lambda records, numbers: [
+            next((value for value in values if value is not None), None)
+            for values in zip(*(part(records, numbers) for part in parts), strict=True)
+        ]
+    return lambda records, numbers: [
+        _joined(values, rule.join) for values in zip(*(part(records, numbers) for part in parts), strict=True)
+    ]
 
 
-def _part(source: str | Quotient, missing: frozenset[str]) -> Callable[[Record], Any]:
+def _joined(values: tuple[Any, ...], join: str) -> Any:
+    unusable = next((value for value in values if isinstance(value, Unusable)), None)
+    if unusable is not None or all(value is None for value in values):
+        return unusable
+    return join.join("" if value is None else str(value) for value in values)
+
+
+def _part(source: str | Quotient, missing: frozenset[str]) -> _Read:
     if isinstance(source, str):
         return _column(source, missing)
-    dividend, divide_by = _column(source.column, missing), source.divide_by
-    subtrahend = _column(source.minus, missing) if source.minus else lambda record: 0
+    dividend = _column(source.column, missing)
+    subtrahend = _column(source.minus, missing) if source.minus else lambda records, numbers: [0] * len(records)
 
-    def quotient(record: Record) -> int | None:
-        values = dividend(record), subtrahend(record)
+    def quotient(values: tuple[Any, Any]) -> int | None:
         if None in values:
             return None
         try:
-            return int(float(values[0]) // divide_by - float(values[1]))
+            return int(float(values[0]) // source.divide_by - float(values[1]))
         except (TypeError, ValueError, OverflowError) as error:
             raise ValueError(f"{quoted(values[0])} less {quoted(values[1])} is no number") from error
 
-    return quotient
+    return lambda records, numbers: _each(
+        quotient, zip(dividend(records, numbers), subtrahend(records, numbers), strict=True)
+    )
 
 
-def _column(name: str, missing: frozenset[str]) -> Callable[[Record], Any]:
-    """A column by its whole name, else a path in nested objects and lists; None where nothing is."""
+def _column(name: str, missing: frozenset[str]) -> _Read:
+    """A column by its whole name, else a path in nested objects and lists."""
     path = name.split(".")
 
-    def value(record: Record) -> Any:
-        found = record.get(name)
-        if found is None and len(path) > 1:
-            found = _nested(record, path)
-        if isinstance(found, str):
-            found = found.strip()
-            return None if found.lower() in missing else found
-        return found
+    def column(records: Sequence[Record], numbers: Sequence[RowNumber]) -> _Column:
+        found = [record.get(name) for record in records]
+        if len(path) > 1:
+            found = [_nested(record, path) if v is None else v for v, record in zip(found, records, strict=True)]
+        return [
+            (text if (text := value.strip()) not in missing else None) if value.__class__ is str else value
+            for value in found
+        ]
 
-    return value
+    return column
 
 
-def _nested(record: Any, path: list[str]) -> Any:
+def _nested(record: Any, path: Sequence[str]) -> Any:
     for step in path:
         if isinstance(record, Mapping):
             record = record.get(step)
@@ -217,69 +220,84 @@ def _nested(record: Any, path: list[str]) -> Any:
     return record
 
 
-def _cleaned(rule: FieldRule, source: _Read) -> _Read:
-    """The value without what is around it, and what its text means."""
-    strip, remove, prefix = rule.strip, rule.remove_prefix, rule.prefix
-    values = {text.strip().lower(): meaning for text, meaning in rule.values.items()}
-    otherwise = rule.otherwise
-    if not (strip or remove or prefix or values):
-        return source
-
-    def cleaned(record: Record, number: RowNumber) -> Any:
-        value = source(record, number)
-        if value is None:
-            return None
-        if isinstance(value, str):
-            value = value.strip(strip).strip() if strip else value
-            value = value.removeprefix(remove)
-        if values:
-            value = values.get(str(value).lower(), value if otherwise is None else otherwise)
-        return f"{prefix}{value}" if prefix else value
-
-    return cleaned
-
-
-def _amount(rule: AmountRule, read: _Read, missing: frozenset[str]) -> _Read:
-    if rule.debit is not None or rule.credit is not None:
-        read = _debit_less_credit(rule, missing)
-    decimal, sign, refund_where = rule.decimal, rule.sign, rule.refund_where
-
-    def amount(record: Record, number: RowNumber) -> float | None:
-        value = read(record, number)
-        if value is None:
-            return None
-        parsed = parse_amount(value, decimal)
-        if refund_where:
-            return -abs(parsed) if _is_where(refund_where, record) else abs(parsed)
-        return abs(parsed) if sign == "absolute" else -parsed if sign == "reverse" and parsed else parsed
-
-    return amount
-
-
-def _debit_less_credit(rule: AmountRule, missing: frozenset[str]) -> _Read:
-    columns = [None if name is None else _column(name, missing) for name in (rule.debit, rule.credit)]
-    decimal = rule.decimal
-
-    def difference(record: Record, number: RowNumber) -> float | None:
-        debit, credit = (None if column is None else column(record) for column in columns)
-        if debit is None and credit is None:
-            return None
-        # Statements write a credit with or without its sign.
-        paid, received = (0.0 if one is None else abs(parse_amount(one, decimal)) for one in (debit, credit))
-        return paid - received
-
-    return difference
-
-
-def _in_major_units(amount: _Read, currency: _Read) -> _Read:
-    def converted(record: Record, number: RowNumber) -> Any:
-        minor, code = amount(record, number), currency(record, number)
-        return minor if minor is None or isinstance(minor, Unusable) else minor / 10 ** _exponent(code)
-
+def _each(convert: Callable[[Any], Any], values: Iterable[Any]) -> _Column:
+    """``convert`` of each value, which it may do nothing with (ValueError)."""
+    converted: _Column = []
+    for value in values:
+        try:
+            converted.append(value if value is None or value.__class__ is Unusable else convert(value))
+        except ValueError as error:
+            converted.append(Unusable(str(error)))
     return converted
 
 
-@cache
+def _as_text(read: _Read) -> _Read:
+    """Whole numbers as text: a bank numbers its customers."""
+    return lambda records, numbers: [
+        str(value) if value.__class__ is int else value for value in read(records, numbers)
+    ]
+
+
+def _cleaned(rule: FieldRule, read: _Read) -> _Read:
+    """The value without what is around it, and what its text means."""
+    strip, remove, prefix, suffix, otherwise = rule.strip, rule.remove_prefix, rule.prefix, rule.suffix, rule.otherwise
+    meanings = {text.strip().lower(): meaning for text, meaning in rule.values.items()}
+    if not (strip or remove or prefix or suffix or meanings or otherwise is not None):
+        return read
+
+    def cleaned(value: Any) -> Any:
+        if isinstance(value, str):
+            value = value.strip(strip).strip() if strip else value
+            value = value.removeprefix(remove)
+        if meanings or otherwise is not None:
+            value = meanings.get(str(value).lower(), value if otherwise is None else otherwise)
+        return f"{prefix}{value}{suffix}" if prefix or suffix else value
+
+    return lambda records, numbers: _each(cleaned, read(records, numbers))
+
+
+def _amount(rule: AmountRule, read: _Read, missing: frozenset[str]) -> _Read:
+    decimal, sign, is_refund = rule.decimal, rule.sign, _where(rule.refund_where)
+
+    def parsed(value: Any) -> float:
+        amount = parse_amount(value, decimal)
+        return abs(amount) if sign == "absolute" else -amount if sign == "reverse" and amount else amount
+
+    def amounts(records: Sequence[Record], numbers: Sequence[RowNumber]) -> _Column:
+        column = _each(parsed, read(records, numbers))
+        if not rule.refund_where:
+            return column
+        return [
+            (-abs(value) if is_refund(record) else abs(value)) if isinstance(value, float) else value
+            for value, record in zip(column, records, strict=True)
+        ]
+
+    return amounts if rule.debit is None and rule.credit is None else _debit_less_credit(rule, missing)
+
+
+def _debit_less_credit(rule: AmountRule, missing: frozenset[str]) -> _Read:
+    nothing: _Read = lambda records, numbers: [None] * len(records)  # noqa: E731
+    columns = [nothing if name is None else _column(name, missing) for name in (rule.debit, rule.credit)]
+
+    def difference(values: tuple[Any, Any]) -> float | None:
+        if values == (None, None):
+            return None
+        # Statements write a credit with or without its sign.
+        debit, credit = (0.0 if value is None else abs(parse_amount(value, rule.decimal)) for value in values)
+        return debit - credit
+
+    return lambda records, numbers: _each(
+        difference, zip(*(column(records, numbers) for column in columns), strict=True)
+    )
+
+
+def _in_major_units(amount: _Read, currency: _Read) -> _Read:
+    return lambda records, numbers: [
+        minor / 10 ** _exponent(code) if isinstance(minor, float) else minor
+        for minor, code in zip(amount(records, numbers), currency(records, numbers), strict=True)
+    ]
+
+
 def _exponent(currency: object) -> int:
     """ISO 4217's decimals of a currency; 2 for one that ISO does not list or that has none."""
     code = currency_code(currency) if isinstance(currency, str | int) else None
@@ -290,26 +308,28 @@ def _exponent(currency: object) -> int:
 
 
 def _time(rule: TimeRule, read: _Read, missing: frozenset[str]) -> _Read:
+    """RFC 3339 where the rule says how to read a time; else the value as it is."""
     formats = [rule.format] if isinstance(rule.format, str) else rule.format or []
-    zone = ZoneInfo(rule.zone) if rule.zone else None
-    zone_of = _column(rule.zone_from, missing) if rule.zone_from else None
-    zones = {text.lower(): name for text, name in rule.zones.items()}
-    start_ms, step_ms = None if rule.start is None else parse_time_ms(rule.start), rule.step_s * SECOND_MS
-    if not formats and zone is None and zone_of is None and start_ms is None:
-        return read
+    zones = {text.lower(): ZoneInfo(name) for text, name in rule.zones.items()}
+    stated = ZoneInfo(rule.zone) if rule.zone else None
 
-    def time(record: Record, number: RowNumber) -> str | None:
-        value = read(record, number)
-        if value is None:
-            return None
-        if start_ms is not None:
-            return format_rfc3339_ms(start_ms + int(_count(value) * step_ms))
-        if formats:
-            value = _by_format(value, formats)
-        stated = zone if zone_of is None else _zone(zone_of(record), zones)
-        return format_rfc3339_ms(parse_time_ms(value, stated))
+    def moment(value: Any, zone: ZoneInfo | None) -> str:
+        return format_rfc3339_ms(parse_time_ms(_by_format(value, formats) if formats else value, zone))
 
-    return time
+    if rule.start is not None:
+        start_ms, step_ms = parse_time_ms(rule.start), rule.step_s * SECOND_MS
+        return lambda records, numbers: _each(
+            lambda value: format_rfc3339_ms(start_ms + int(_count(value) * step_ms)), read(records, numbers)
+        )
+    if rule.zone_from is not None:
+        zone_names = _column(rule.zone_from, missing)
+        return lambda records, numbers: _each(
+            lambda both: None if both[0] is None else moment(both[0], _zone(both[1], zones)),
+            zip(read(records, numbers), zone_names(records, numbers), strict=True),
+        )
+    if formats or stated is not None:
+        return lambda records, numbers: _each(lambda value: moment(value, stated), read(records, numbers))
+    return read
 
 
 def _count(value: Any) -> float:
@@ -319,7 +339,7 @@ def _count(value: Any) -> float:
         raise ValueError(f"{quoted(value)} counts no steps") from error
 
 
-def _by_format(value: object, formats: list[str]) -> str:
+def _by_format(value: object, formats: Sequence[str]) -> str:
     for pattern in formats:
         try:
             return datetime.strptime(str(value), pattern).isoformat()
@@ -328,22 +348,23 @@ def _by_format(value: object, formats: list[str]) -> str:
     raise ValueError(f"{quoted(value)} is not written as {' or '.join(formats)}")
 
 
-def _zone(name: object, zones: Mapping[str, str]) -> tzinfo:
-    if name is None:
-        raise ValueError("the column of its zone is empty")
+def _zone(name: object, zones: Mapping[str, ZoneInfo]) -> ZoneInfo:
+    known = zones.get(str(name).lower())
     try:
-        return ZoneInfo(zones.get(str(name).lower(), str(name)))
+        return known or ZoneInfo(str(name))
     except (KeyError, ValueError, OSError) as error:  # ZoneInfoNotFoundError is a KeyError; a folder's name an OSError
-        raise ValueError(f"{quoted(name)} is no time zone: say which one it means in zones") from error
+        raise ValueError(f"{quoted(name)} is no time zone: say which one it means (zones)") from error
 
 
-def _is_where(where: Where, record: Record) -> bool:
-    return all(
-        str(_nested_or_whole(record, name)).strip().lower() in {text.lower() for text in texts}
-        for name, texts in where.items()
-    )
+def _where(where: Where) -> Callable[[Record], bool]:
+    """Whether a record's columns hold one of the texts that they may hold."""
+    allowed = [(name, name.split("."), {text.strip().lower() for text in texts}) for name, texts in where.items()]
 
+    def holds(record: Record) -> bool:
+        for name, path, texts in allowed:
+            found = record.get(name)
+            if str(_nested(record, path) if found is None else found).strip().lower() not in texts:
+                return False
+        return True
 
-def _nested_or_whole(record: Record, name: str) -> Any:
-    found = record.get(name)
-    return found if found is not None else _nested(record, name.split("."))
+    return holds

@@ -61,6 +61,7 @@ class FieldRule(_Section):
     strip: str = Field("", description="characters to take off both ends, beside blanks")
     remove_prefix: str = ""
     prefix: str = ""
+    suffix: str = ""
     values: dict[str, str | bool | float] = Field({}, description="what each text means; others stay as they are")
     otherwise: str | bool | float | None = Field(None, description="what texts mean that are not among the values")
 
@@ -161,12 +162,16 @@ def preset_names() -> list[str]:
     return sorted(file.stem for file in PRESETS.glob("*.toml"))
 
 
-def preset_text(name: str) -> str:
-    """The mapping file of a preset. MappingError when there is none of that name, or it says why data does not fit."""
-    file = PRESETS / f"{name}.toml"
-    if file.stem not in preset_names():
-        raise MappingError(f"there is no preset {name}: {', '.join(preset_names())}")
-    return file.read_text()
+def mapping_text(name: str) -> str:
+    """The TOML of a mapping file, or of the preset of that name. MappingError when there is neither."""
+    file = PRESETS / f"{name}.toml" if name in preset_names() else Path(name)
+    try:
+        return file.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no text in UTF-8"
+        raise MappingError(
+            f"there is no mapping {name} ({reason}): give a file, or one of the presets {', '.join(preset_names())}"
+        ) from error
 
 
 @cache

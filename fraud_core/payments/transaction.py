@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import orjson
@@ -78,11 +78,10 @@ def decode_transactions(
     messages, times, refusals = [], [], []
     ignored: dict[int, tuple[str, ...]] = {}
     if rules.mapping is None:
-        opened: Sequence[dict[str, Any] | EnvelopeError | None] = [None] * len(values)
+        opened: list[dict[str, Any] | EnvelopeError | None] = [None] * len(values)
         plains = decode_plain(TRANSACTIONS.schema, values)
     else:
-        numbers = [f"{partition}-{offset}" for partition, offset in zip(partitions, offsets, strict=True)]
-        opened = [_mapped(value, number, rules.mapping) for value, number in zip(values, numbers, strict=True)]
+        opened = _mapped(values, partitions, offsets, RecordMapping.of(rules.mapping))
         plains = convert_plain(TRANSACTIONS.schema, [one if isinstance(one, dict) else None for one in opened])
     for index, plain in enumerate(plains):
         time_ms = None if plain is None else _plain_time_ms(plain[_TIMESTAMP])
@@ -127,16 +126,25 @@ def _plain_time_ms(text: str) -> int | None:
     return time_ms if time_ms >= EARLIEST_MS else None
 
 
-def _mapped(value: bytes | None, number: str, text: str) -> dict[str, Any] | EnvelopeError:
-    """A message as a mapping gives it; the error says why there is none."""
-    mapping = RecordMapping.of(text)
-    try:
-        record = open_message(value, mapping.envelope)
-    except EnvelopeError as error:
-        return error
-    if not mapping.is_payment(record):
-        return EnvelopeError("left out", "not one of the records that the mapping takes for payments (where)")
-    return mapping.payment(record, number)
+def _mapped(
+    values: Sequence[bytes | None], partitions: Sequence[int], offsets: Sequence[int], mapping: RecordMapping
+) -> list[dict[str, Any] | EnvelopeError | None]:
+    """Each message as the mapping gives it; an error says why there is none."""
+    opened: list[dict[str, Any] | EnvelopeError | None] = []
+    for value in values:
+        try:
+            record = open_message(value, mapping.envelope)
+        except EnvelopeError as error:
+            opened.append(error)
+        else:
+            is_payment = mapping.is_payment(record)
+            opened.append(record if is_payment else EnvelopeError("left out", "no payment to the mapping (where)"))
+    found = [index for index, one in enumerate(opened) if isinstance(one, dict)]
+    numbers = [f"{partitions[index]}-{offsets[index]}" for index in found]
+    messages = mapping.payments([cast(dict[str, Any], opened[index]) for index in found], numbers)
+    for index, message in zip(found, messages, strict=True):
+        opened[index] = message
+    return opened
 
 
 def _read(index: int, message: dict[str, Any] | EnvelopeError | bytes | None, rules: ReadingRules) -> Payment | Refusal:
@@ -156,7 +164,7 @@ def _read(index: int, message: dict[str, Any] | EnvelopeError | bytes | None, ru
 def _origins(fields: Sequence[str], mapping: str | None) -> str:
     """Which columns the mapping reads them from; nothing without a mapping."""
     sources = RecordMapping.of(mapping).sources if mapping else {}
-    read = [f"{name} from {sources[name]}" for name in fields if sources.get(name)]
+    read = [f"{name} from {' and '.join(sources[name])}" for name in fields if sources.get(name)]
     return f" (mapping: {', '.join(read)})" if read else ""
 
 

@@ -6,7 +6,7 @@ batch id replaces it: an unchanged plan costs no write.
 """
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from fraud_core.payments.reader import ReadingRules
@@ -34,10 +34,11 @@ class BatchPlan:
     ab_share: float = 0.0
     review_share: float = 0.0
     time_zone: str | None = None
+    mapping: str | None = field(default=None, repr=False)
 
     @property
     def rules(self) -> ReadingRules:
-        return ReadingRules(self.future_tolerance_ms, self.time_zone)
+        return ReadingRules(self.future_tolerance_ms, self.time_zone, self.mapping)
 
 
 class PlanLog:

@@ -86,16 +86,17 @@ class MicroBatches:
         """What decides this micro-batch; durable before it is used."""
         if batch_id == self._replayed and self._plan is not None:
             return self._serving_of(self._plan)
-        models, tables = self._models.current, self._risk_tables.current
+        models, tables, rules = self._models.current, self._risk_tables.current, self._settings.reading_rules
         plan = BatchPlan(
             models.champion.version if models.champion else None,
             models.challenger.version if models.challenger else None,
             models.is_confirmed,
             tables.names,
-            self._settings.reading_rules.future_tolerance_ms,
+            rules.future_tolerance_ms,
             self._settings.ab_share,
             self._settings.review_share,
-            self._settings.time_zone,
+            rules.time_zone,
+            rules.mapping,
         )
         if plan != self._plan:
             self._plans.write(batch_id, plan)
