@@ -27,14 +27,24 @@ def decode_plain(name: str, values: Iterable[bytes | None]) -> list[tuple[Any, .
     None for a property that is missing, and for any other message, which may be valid all the same. Parsing and
     validating in one step takes a third of the time of two.
     """
-    decode, patterns = _plain_decoder(name)
+    return _plain(name, msgspec.json.Decoder(_plain_message(name)).decode, values)
+
+
+def convert_plain(name: str, messages: Iterable[dict[str, Any] | None]) -> list[tuple[Any, ...] | None]:
+    """The same of messages that are parsed already; None stays None."""
+    message = _plain_message(name)
+    return _plain(name, lambda fields: msgspec.convert(fields, message), messages)
+
+
+def _plain(name: str, decode: Callable[[Any], Any], values: Iterable[Any]) -> list[tuple[Any, ...] | None]:
     rows: list[tuple[Any, ...] | None] = []
     for value in values:
         try:
             rows.append(msgspec.structs.astuple(decode(value)))
         except (msgspec.DecodeError, UnicodeDecodeError, TypeError):
             rows.append(None)
-    for at, matches in patterns:
+    # Matching distinct texts is cheaper than leaving the patterns to msgspec.
+    for at, matches in _patterns(name):
         texts = {row[at] for row in rows if row is not None}
         wrong = {text for text in texts if text is not None and not matches(text)}
         if wrong:
@@ -43,8 +53,8 @@ def decode_plain(name: str, values: Iterable[bytes | None]) -> list[tuple[Any, .
 
 
 @cache
-def _plain_decoder(name: str) -> tuple[Callable[..., Any], list[tuple[int, Callable[[str], object]]]]:
-    """What decodes all but the patterns, and by position of the field these: matching distinct texts is cheaper."""
+def _plain_message(name: str) -> type[msgspec.Struct]:
+    """A message with all of the schema's rules but the patterns."""
     schema = load_schema(name)
     rules = schema["properties"]
     if unknown := set().union(schema, *rules.values()) - _KEYWORDS:
@@ -53,14 +63,19 @@ def _plain_decoder(name: str) -> tuple[Callable[..., Any], list[tuple[int, Calla
         (field, _type(rule)) if field in schema["required"] else (field, _type(rule), None)
         for field, rule in rules.items()
     ]
-    message = msgspec.defstruct("Message", fields, kw_only=True, forbid_unknown_fields=True, gc=False)
+    return msgspec.defstruct("Message", fields, kw_only=True, forbid_unknown_fields=True, gc=False)
+
+
+@cache
+def _patterns(name: str) -> list[tuple[int, Callable[[str], object]]]:
+    """By position of the field."""
+    rules = load_schema(name)["properties"]
     # Python's \d is a digit of any script and its $ also matches before a last newline. JSON Schema's do neither.
-    patterns: list[tuple[int, Callable[[str], object]]] = [
+    return [
         (at, re.compile(rule["pattern"].removesuffix("$") + r"\Z", re.ASCII).search)
         for at, rule in enumerate(rules.values())
         if "pattern" in rule
     ]
-    return msgspec.json.Decoder(message).decode, patterns
 
 
 def _type(rule: dict[str, Any]) -> Any:

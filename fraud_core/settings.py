@@ -15,6 +15,8 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from fraud_core.payments.mapping import RecordMapping
+from fraud_core.payments.mapping_file import mapping_text
 from fraud_core.payments.pseudonyms import Pseudonyms
 from fraud_core.payments.reader import ReadingRules
 from fraud_core.timestamps import SECOND_MS
@@ -95,6 +97,9 @@ class Settings(BaseSettings):
         lt=1,
         description="share of refused records above which a partition is held (default: off)",
     )
+    mapping: str | None = Field(
+        None, description="file, or name of a preset, that says what a payment's fields are read from (docs/mapping.md)"
+    )
     model_poll_s: float = Field(2.0, gt=0, description="seconds between two looks at the registry for a new model")
     ab_share: float = Field(0.0, ge=0, le=1, description="share of cards that the challenger decides about")
     review_share: float = Field(0.005, ge=0, le=1, description="share of unflagged transactions marked for review")
@@ -165,9 +170,20 @@ class Settings(BaseSettings):
         except (ZoneInfoNotFoundError, ValueError) as error:
             raise ValueError("no such time zone: use an IANA name such as Europe/Berlin or UTC") from error
 
+    @field_validator("mapping")
+    @classmethod
+    def _is_usable_mapping(cls, name: str | None) -> str | None:
+        if name:
+            RecordMapping.of(mapping_text(name))
+        return name or None
+
     @property
     def reading_rules(self) -> ReadingRules:
-        return ReadingRules(self.future_tolerance_s * SECOND_MS, self.time_zone)
+        return ReadingRules(self.future_tolerance_s * SECOND_MS, self.time_zone, mapping=self._mapping_text)
+
+    @cached_property
+    def _mapping_text(self) -> str | None:
+        return mapping_text(self.mapping) if self.mapping else None
 
     @property
     def lake(self) -> Path:

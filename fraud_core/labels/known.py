@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 import polars as pl
 
-from fraud_core.payments.envelopes import EnvelopeError, OpenMessage, open_message
+from fraud_core.payments.envelopes import EnvelopeError, OpenMessage, open_message, unwrapped
 from fraud_core.payments.reader import read_text
 from fraud_core.payments.refusal import Refusal
 from fraud_core.payments.times import parse_time_ms
@@ -46,7 +46,7 @@ def decode_feedback(
     rows, refusals = [], []
     for index, value in enumerate(values):
         try:
-            label = _label(open_message(value), zone)
+            label = _label(unwrapped(open_message(value)), zone)
         except EnvelopeError as error:
             refusals.append(Refusal.of(index, error.kind, str(error)))
         except ValueError as error:

@@ -3,11 +3,13 @@
 import json
 import re
 from collections.abc import Callable
+from typing import Literal
 
 import orjson
 
+Envelope = Literal["debezium", "connect", "cloudevents"]
 OpenMessage = Callable[[bytes | None], dict[str, object]]
-"""The fields of a record's value, as open_message gives them; EnvelopeError when there are none."""
+"""The object that a record's value holds, as open_message gives it; EnvelopeError when there is none."""
 
 REGISTRY_HEADER = 5  # a zero byte and the schema's id, 4 bytes, big-endian (Confluent's wire format)
 _MAGIC = {
@@ -17,6 +19,7 @@ _MAGIC = {
     b"\xfe\xff": ("not UTF-8", "the text is UTF-16: JSON in Kafka is UTF-8"),
 }
 _BINARY = re.compile(rb"[\x00-\x08]")
+_OF_ENVELOPES = frozenset(("op", "payload", "specversion"))
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
@@ -29,13 +32,12 @@ class EnvelopeError(ValueError):
 
 
 def open_message(value: bytes | None) -> dict[str, object]:
-    """The JSON object of a record's value. EnvelopeError when there is none, or when it is around a payment."""
+    """The JSON object of a record's value. EnvelopeError when there is none."""
     if value is None:
         raise EnvelopeError("no value", "the record has no value: a tombstone, as compaction and connectors write them")
     value = value.removeprefix(_BYTE_ORDER_MARK)
-    for magic, (kind, text) in _MAGIC.items():
-        if value.startswith(magic):
-            raise EnvelopeError(kind, text)
+    if value.startswith(tuple(_MAGIC)):
+        raise EnvelopeError(*next(found for magic, found in _MAGIC.items() if value.startswith(magic)))
     if (schema_id := registry_schema_id(value)) is not None:
         raise EnvelopeError(
             "schema registry",
@@ -47,7 +49,6 @@ def open_message(value: bytes | None) -> dict[str, object]:
         raise EnvelopeError("encoded twice", "the value is a JSON text that holds JSON: serialize the payment once")
     if not isinstance(message, dict):
         raise EnvelopeError("schema", f"a {type(message).__name__} where the object of one payment was expected")
-    refuse_envelope(message)
     return message
 
 
@@ -81,19 +82,74 @@ def _hint(value: bytes) -> str:
     )
 
 
-def refuse_envelope(message: dict[str, object]) -> None:
-    """EnvelopeError when the fields are those of something around a payment."""
-    payload = message.get("payload")
-    body = payload if isinstance(payload, dict) else message
-    if "op" in body and ("after" in body or "before" in body):
+def unwrapped(message: dict[str, object], envelope: Envelope | None = None) -> dict[str, object]:
+    """The payment in what ``envelope`` says is around it; without one the message itself.
+
+    EnvelopeError when something else is around a payment.
+    """
+    return _UNWRAP[envelope](message) if envelope else _plain(message)
+
+
+def _plain(message: dict[str, object]) -> dict[str, object]:
+    if _OF_ENVELOPES.isdisjoint(message):
+        return message
+    if _is_debezium(message):
         raise EnvelopeError(
             "Debezium envelope",
-            "Debezium envelope: let the connector unwrap it (transform io.debezium.transforms.ExtractNewRecordState)",
+            "Debezium envelope: let the connector unwrap it (transform io.debezium.transforms.ExtractNewRecordState), "
+            'or write envelope = "debezium" in a mapping (FRAUD_MAPPING)',
         )
     if "schema" in message and "payload" in message:
         raise EnvelopeError(
             "Connect envelope",
-            "Kafka Connect's JSON with a schema in each record: set value.converter.schemas.enable=false",
+            "Kafka Connect's JSON with a schema in each record: set value.converter.schemas.enable=false, or write "
+            'envelope = "connect" in a mapping (FRAUD_MAPPING)',
         )
     if "specversion" in message and "data" in message:
-        raise EnvelopeError("CloudEvents envelope", "CloudEvents envelope: send what is in its field data")
+        raise EnvelopeError(
+            "CloudEvents envelope",
+            'CloudEvents envelope: send what is in its field data, or write envelope = "cloudevents" in a mapping '
+            "(FRAUD_MAPPING)",
+        )
+    return message
+
+
+def _is_debezium(message: dict[str, object]) -> bool:
+    body = _payload(message)
+    return "op" in body and ("after" in body or "before" in body)
+
+
+def _payload(message: dict[str, object]) -> dict[str, object]:
+    payload = message.get("payload")
+    return payload if isinstance(payload, dict) else message
+
+
+def _of_debezium(message: dict[str, object]) -> dict[str, object]:
+    """The row after the change."""
+    if not _is_debezium(message):
+        raise EnvelopeError("schema", "no Debezium envelope, which the mapping says is around each payment")
+    row = _payload(message).get("after")
+    if not isinstance(row, dict):
+        raise EnvelopeError("no value", "Debezium's record of a row that was deleted: no payment")
+    return row
+
+
+def _of_connect(message: dict[str, object]) -> dict[str, object]:
+    row = message.get("payload")
+    if not isinstance(row, dict):
+        raise EnvelopeError("schema", "no payload, which the mapping says is around each payment")
+    return row
+
+
+def _of_cloudevents(message: dict[str, object]) -> dict[str, object]:
+    data = message.get("data")
+    if not isinstance(data, dict):
+        raise EnvelopeError("schema", "no object in data, where the mapping says each payment is")
+    return data
+
+
+_UNWRAP: dict[Envelope, Callable[[dict[str, object]], dict[str, object]]] = {
+    "debezium": _of_debezium,
+    "connect": _of_connect,
+    "cloudevents": _of_cloudevents,
+}

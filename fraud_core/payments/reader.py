@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 from fraud_core.payments.codes import country_code, currency_code
 from fraud_core.payments.envelopes import OpenMessage, open_message
 from fraud_core.payments.times import parse_time_ms
+from fraud_core.payments.unusable import Unusable
 from fraud_core.schema import load_schema
 from fraud_core.timestamps import format_rfc3339_ms
 from fraud_core.topics import TRANSACTIONS
@@ -35,12 +36,13 @@ class ReadingRules:
 
     future_tolerance_ms : how far a timestamp may lie ahead of the record's arrival. time_zone : IANA name of the zone
     of a timestamp that states none; None: such a one is refused. open_message : what finds the fields in a record's
-    value.
+    value. mapping : TOML text of a mapping file (mapping_file); None: records hold our own fields.
     """
 
     future_tolerance_ms: int
     time_zone: str | None = None
     open_message: OpenMessage = field(default=open_message, compare=False, repr=False)
+    mapping: str | None = field(default=None, repr=False)
 
     @property
     def zone(self) -> tzinfo | None:
@@ -74,6 +76,8 @@ def read_payment(message: dict[str, object], zone: tzinfo | None) -> Payment:
         value = None
         try:
             if given not in (None, ""):
+                if isinstance(given, Unusable):
+                    raise ValueError(given.reason)
                 value = _READERS[name](given, rule, zone)
             elif name in _REQUIRED:
                 raise ValueError("missing" if given is None else "empty")

@@ -2,18 +2,19 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import orjson
 import polars as pl
 
-from fraud_core.payments.envelopes import EnvelopeError
+from fraud_core.payments.envelopes import EnvelopeError, OpenMessage, unwrapped
+from fraud_core.payments.mapping import RecordMapping
 from fraud_core.payments.money import to_major_units, to_minor_units
 from fraud_core.payments.reader import Payment, ReadingRules, UnreadablePaymentError, read_payment
 from fraud_core.payments.refusal import Refusal
 from fraud_core.payments.times import EARLIEST_MS
-from fraud_core.schema import decode_plain, load_schema
+from fraud_core.schema import convert_plain, decode_plain, load_schema
 from fraud_core.timestamps import format_rfc3339_ms, parse_rfc3339_ms
 from fraud_core.topics import TRANSACTIONS
 
@@ -76,12 +77,19 @@ def decode_transactions(
     accepted: list[int] = []
     messages, times, refusals = [], [], []
     ignored: dict[int, tuple[str, ...]] = {}
-    for index, plain in enumerate(decode_plain(TRANSACTIONS.schema, values)):
+    if rules.mapping is None:
+        opened: list[dict[str, Any] | EnvelopeError | None] = [None] * len(values)
+        plains = decode_plain(TRANSACTIONS.schema, values)
+    else:
+        numbers = [f"{partition}-{offset}" for partition, offset in zip(partitions, offsets, strict=True)]
+        opened = _mapped(values, numbers, RecordMapping.of(rules.mapping), rules.open_message)
+        plains = convert_plain(TRANSACTIONS.schema, [one if isinstance(one, dict) else None for one in opened])
+    for index, plain in enumerate(plains):
         time_ms = None if plain is None else _plain_time_ms(plain[_TIMESTAMP])
         if plain is not None and time_ms is not None:
             payment = Payment(plain, ())
         else:
-            read = _read(index, values[index], rules)
+            read = _read(index, values[index] if opened[index] is None else opened[index], rules)
             if isinstance(read, Refusal):
                 refusals.append(read)
                 continue
@@ -119,14 +127,45 @@ def _plain_time_ms(text: str) -> int | None:
     return time_ms if time_ms >= EARLIEST_MS else None
 
 
-def _read(index: int, value: bytes | None, rules: ReadingRules) -> Payment | Refusal:
+def _mapped(
+    values: Sequence[bytes | None], numbers: Sequence[str], mapping: RecordMapping, open_message: OpenMessage
+) -> list[dict[str, Any] | EnvelopeError | None]:
+    """Each message as the mapping gives it; an error says why there is none."""
+    opened: list[dict[str, Any] | EnvelopeError | None] = []
+    for value in values:
+        try:
+            record = unwrapped(open_message(value), mapping.envelope)
+        except EnvelopeError as error:
+            opened.append(error)
+        else:
+            is_payment = mapping.is_payment(record)
+            opened.append(record if is_payment else EnvelopeError("left out", "no payment to the mapping (where)"))
+    found = [index for index, one in enumerate(opened) if isinstance(one, dict)]
+    records = [cast(dict[str, Any], opened[index]) for index in found]
+    for index, message in zip(found, mapping.payments(records, [numbers[index] for index in found]), strict=True):
+        opened[index] = message
+    return opened
+
+
+def _read(index: int, message: dict[str, Any] | EnvelopeError | bytes | None, rules: ReadingRules) -> Payment | Refusal:
     """Any message, plain or not; of a plain one the fields are those that decode_plain gives."""
     try:
-        return read_payment(rules.open_message(value), rules.zone)
+        if isinstance(message, EnvelopeError):
+            raise message
+        fields = message if isinstance(message, dict) else unwrapped(rules.open_message(message))
+        return read_payment(fields, rules.zone)
     except EnvelopeError as error:
         return Refusal.of(index, error.kind, str(error))
     except UnreadablePaymentError as error:
-        return Refusal.of(index, "timestamp" if error.fields == ("timestamp",) else "schema", str(error))
+        kind = "timestamp" if error.fields == ("timestamp",) else "schema"
+        return Refusal.of(index, kind, f"{error}{_origins(error.fields, rules.mapping)}")
+
+
+def _origins(fields: Sequence[str], mapping: str | None) -> str:
+    """Which columns the mapping reads them from; nothing without a mapping."""
+    sources = RecordMapping.of(mapping).sources if mapping else {}
+    read = [f"{name} from {' and '.join(sources[name])}" for name in fields if sources.get(name)]
+    return f" (mapping: {', '.join(read)})" if read else ""
 
 
 def encode_transaction(transaction: dict[str, Any]) -> bytes:

@@ -11,7 +11,6 @@ from fraud_core.payments.envelopes import (
     EnvelopeError,
     OpenMessage,
     open_message,
-    refuse_envelope,
     registry_schema_id,
 )
 from fraud_core.payments.reader import ReadingRules
@@ -54,7 +53,7 @@ class RegistryMessages:
         try:
             if schema_id in self._unknown or (self._known is not None and schema_id not in self._known):
                 raise UnknownSchemaError
-            message = self._decoder.decode(schema_id, value)
+            return self._decoder.decode(schema_id, value)
         except UnknownSchemaError:
             self._unknown |= {schema_id} if self._known is None else set()
             raise EnvelopeError(
@@ -62,8 +61,6 @@ class RegistryMessages:
                 f"the schema registry has no schema {schema_id}: register it, or let FRAUD_SCHEMA_REGISTRY_URL name "
                 "the registry of the producer, and send the record again (./run dead-letters replay)",
             ) from None
-        refuse_envelope(message)
-        return message
 
     @cached_property
     def _decoder(self) -> "Decoder":

@@ -6,7 +6,7 @@ batch id replaces it: an unchanged plan costs no write.
 """
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from fraud_core.payments.envelopes import OpenMessage
@@ -38,10 +38,11 @@ class BatchPlan:
     time_zone: str | None = None
     schema_registry: str | None = None
     schemas: tuple[int, ...] = ()
+    mapping: str | None = field(default=None, repr=False)
 
     def rules(self, open_message: OpenMessage) -> ReadingRules:
         """open_message : of the plan's registry and schemas."""
-        return ReadingRules(self.future_tolerance_ms, self.time_zone, open_message)
+        return ReadingRules(self.future_tolerance_ms, self.time_zone, open_message, self.mapping)
 
 
 class PlanLog:

@@ -113,18 +113,19 @@ class MicroBatches:
         if batch_id == self._replayed and self._plan is not None and not self._plans.is_held(batch_id):
             return self._serving_of(self._plan)
         self._schemas.learn(records["value"])
-        models, tables = self._models.current, self._risk_tables.current
+        models, tables, rules = self._models.current, self._risk_tables.current, self._settings.reading_rules
         plan = BatchPlan(
             models.champion.version if models.champion else None,
             models.challenger.version if models.challenger else None,
             models.is_confirmed,
             tables.names,
-            self._settings.reading_rules.future_tolerance_ms,
+            rules.future_tolerance_ms,
             self._settings.ab_share,
             self._settings.review_share,
-            self._settings.time_zone,
+            rules.time_zone,
             self._schemas.address,
             self._schemas.known,
+            rules.mapping,
         )
         serving = self._serving
         if plan != self._plan or serving is None:
@@ -144,7 +145,7 @@ class MicroBatches:
         limit = self._settings.refusal_limit
         if limit is not None:
             try:
-                check_refusals(records, serving.rules, limit)
+                check_refusals(records, serving.rules, limit, self._settings.topics.transactions)
             except OperatorError:
                 self._plans.hold(batch_id)
                 raise

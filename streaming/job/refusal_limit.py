@@ -10,14 +10,13 @@ import numpy as np
 import pyarrow as pa
 
 from fraud_core.payments.reader import ReadingRules
-from fraud_core.topics import TRANSACTIONS
 from fraud_io.errors import OperatorError
 from streaming.job.scorer import decode, in_arrival_order
 
 LEAST = 100  # records of a partition: the share of fewer says little
 
 
-def check_refusals(records: pa.Table, rules: ReadingRules, limit: float) -> None:
+def check_refusals(records: pa.Table, rules: ReadingRules, limit: float, topic: str) -> None:
     """OperatorError when of a partition's LEAST or more ``records`` (scorer.SCHEMA) a larger share than ``limit`` is
     refused; of several such partitions it names the first.
     """
@@ -32,7 +31,7 @@ def check_refusals(records: pa.Table, rules: ReadingRules, limit: float) -> None
             continue
         kinds = Counter(refusal.kind for refusal in refusals if partitions[refusal.index] == partition)
         raise OperatorError(
-            f"partition {partition} of {TRANSACTIONS.name} is held at offset {of_partition[0]}: of the "
+            f"partition {partition} of {topic} is held at offset {of_partition[0]}: of the "
             f"{len(of_partition):,} records from there {share:.0%} would be refused, more than FRAUD_REFUSAL_LIMIT "
             f"({', '.join(f'{kind}: {count:,}' for kind, count in kinds.most_common())}). Correct the sender. Then "
             "start the job again: as it is, when a setting, a schema or a zone makes these records readable; without "

@@ -41,10 +41,10 @@ def of_partitions(counts: dict[int, tuple[int, int]]) -> pa.Table:
 def test_a_partition_is_held_when_enough_records_came_and_more_than_the_limit_is_refused(counts, limit):
     held = [at for at, (good, bad) in sorted(counts.items()) if good + bad >= LEAST and bad / (good + bad) > limit]
     if not held:
-        check_refusals(of_partitions(counts), RULES, limit)
+        check_refusals(of_partitions(counts), RULES, limit, "payments")
         return
     with pytest.raises(OperatorError, match=f"partition {held[0]} .*not JSON: {counts[held[0]][1]:,}"):
-        check_refusals(of_partitions(counts), RULES, limit)
+        check_refusals(of_partitions(counts), RULES, limit, "payments")
 
 
 @pytest.fixture
@@ -82,7 +82,7 @@ def test_nothing_of_a_held_micro_batch_is_written_and_a_cure_decides_it(machine)
     with pytest.raises(KeyboardInterrupt):
         score(machine, batches, 1, NO_ZONE)
     before = sink.sent
-    assert topics(sink) == {PREDICTIONS.name} and len(before) == 100
+    assert topics(sink) == {PREDICTIONS.default_name} and len(before) == 100
 
     # Now it was begun: whatever the settings say, it is decided as it was.
     machine.settings = machine.settings.model_copy(update={"time_zone": None})
@@ -98,7 +98,7 @@ def test_without_the_limit_the_held_records_become_dead_letters(machine):
     machine.settings = machine.settings.model_copy(update={"refusal_limit": None})
     batches, sink = machine.start_job()
     score(machine, batches, 0, NO_ZONE)
-    assert topics(sink) == {DEAD_LETTER.name}
+    assert topics(sink) == {DEAD_LETTER.default_name}
     assert {orjson.loads(value)["kind"] for *_, value in sink.sent} == {"timestamp"}
 
 

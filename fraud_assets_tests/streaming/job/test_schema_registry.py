@@ -55,9 +55,9 @@ def test_a_replay_after_a_schema_came_to_the_registry_refuses_what_it_refused(ma
 
     batches, sink = machine.start_job()
     score(machine, batches, 0, schema_id)
-    assert sink.sent == before and topics(sink) == [DEAD_LETTER.name] * 10
+    assert sink.sent == before and topics(sink) == [DEAD_LETTER.default_name] * 10
     score(machine, batches, 1, schema_id)
-    assert topics(sink)[10:] == [PREDICTIONS.name] * 10
+    assert topics(sink)[10:] == [PREDICTIONS.default_name] * 10
 
 
 def test_a_replay_while_the_registry_is_down_decides_what_it_decided(machine, running_registry):
@@ -68,14 +68,14 @@ def test_a_replay_while_the_registry_is_down_decides_what_it_decided(machine, ru
     with pytest.raises(KeyboardInterrupt):
         score(machine, batches, 0, schema_id)
     before = sink.sent
-    assert topics(sink) == [PREDICTIONS.name] * 10
+    assert topics(sink) == [PREDICTIONS.default_name] * 10
     registry.kill()
     try:
         batches, sink = machine.start_job()
         score(machine, batches, 0, schema_id)
         assert sink.sent == before
         score(machine, batches, 1, schema_id)
-        assert topics(sink)[10:] == [PREDICTIONS.name] * 10
+        assert topics(sink)[10:] == [PREDICTIONS.default_name] * 10
     finally:
         registry.start()
 
@@ -94,9 +94,11 @@ def test_a_registry_that_is_down_is_waited_for(machine, running_registry, caplog
     schema_id = register(registry, "back")
     waiting.join(60)
     assert not waiting.is_alive()
-    assert topics(sink) == [DEAD_LETTER.name] * 10  # once it could be asked: a registry that was in memory is empty
+    assert (
+        topics(sink) == [DEAD_LETTER.default_name] * 10
+    )  # once it could be asked: a registry that was in memory is empty
     score(machine, batches, 1, schema_id)
-    assert topics(sink)[10:] == [PREDICTIONS.name] * 10
+    assert topics(sink)[10:] == [PREDICTIONS.default_name] * 10
 
 
 def test_a_stop_ends_the_wait_for_a_registry(machine):
