@@ -7,7 +7,8 @@ from fraud_core.timestamps import DAY_MS
 
 # source: share of the frauds it reports, median delay in days, sd of the log delay
 _REPORTS = {"customer": (0.35, 0.8, 0.8), "analyst": (0.15, 0.9, 0.4), "chargeback": (0.47, 4.5, 0.5)}
-_NOTICED_SHARE, _NOTICED_DAYS = 0.9, 0.4  # of frauds that were declined: no customer pays for them, analysts look
+# Nobody pays for a fraud that was declined: analysts alone report it. Share, median delay in days, sd of the log delay.
+_DECLINED_SHARE, _DECLINED_DAYS, _DECLINED_SPREAD = 0.8, 1.0, 0.8
 _CLEARED_SHARE = 0.002  # genuine transactions an analyst looked at
 _MISTAKEN_SHARE = 0.0003  # genuine ones a customer first disputes; an analyst corrects that days later
 
@@ -29,8 +30,8 @@ def feedback(
     delay_days = medians[reporter] * np.exp(spreads[reporter] * rng.normal(size=len(frauds)))
     reported = _rows(transaction_ids, time_ms, frauds, True, pl.Series(sources).gather(reporter), delay_days)
     declined = np.flatnonzero(is_fraud & is_declined)
-    declined = declined[rng.random(len(declined)) < _NOTICED_SHARE]
-    noticed_days = _NOTICED_DAYS * np.exp(0.4 * rng.normal(size=len(declined)))
+    declined = declined[rng.random(len(declined)) < _DECLINED_SHARE]
+    noticed_days = _DECLINED_DAYS * np.exp(_DECLINED_SPREAD * rng.normal(size=len(declined)))
 
     luck = np.where(is_fraud, 1.0, rng.random(len(is_fraud)))
     cleared = np.flatnonzero(luck < _CLEARED_SHARE)

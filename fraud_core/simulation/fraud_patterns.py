@@ -92,7 +92,7 @@ def card_testing_wave(population: Population, day: int, rng: np.random.Generator
 
     Most are declined: a wave shows in declines before it shows in losses. What works is used within the day.
     """
-    cards = rng.choice(len(population.customers), rng.integers(15, 50))
+    cards = rng.choice(len(population.customers), rng.integers(10, 30))
     shop = _online(population, 1, rng)
     start = day * DAY_MS + rng.uniform(0, 22) * HOUR_MS
     times = start + rng.uniform(0, 60, len(cards)) * _MINUTE_MS
@@ -142,7 +142,7 @@ PATTERNS = (
     Pattern("card_testing", 0.20, card_testing),
     Pattern("slow_burn", 0.06, slow_burn),
     Pattern("night_bots", 1.0, night_bots, is_new=True),
-    Pattern("card_testing_wave", 0.02, card_testing_wave),
+    Pattern("card_testing_wave", 0.03, card_testing_wave),
 )
 GENUINE = "genuine"
 KINDS = (GENUINE, *(pattern.name for pattern in PATTERNS))
