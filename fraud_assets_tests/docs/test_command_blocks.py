@@ -35,7 +35,7 @@ def test_commands_stand_in_fences_that_say_what_they_hold(page):
 
 @pytest.mark.parametrize("block", ALL_BLOCKS, ids=str)
 def test_every_block_is_shell_or_no_command(block: Block):
-    assert block.language in ("sh", "text", "mermaid", "python", "java")
+    assert block.language in ("sh", "text", "mermaid", "python", "java", "toml")
     if block.language != "sh":
         assert "./run" not in block.text
 

@@ -1,6 +1,7 @@
 """A mapping gives the payment that a record means, or a refusal that names the column; presets take published rows."""
 
 import json
+import re
 from typing import Any
 
 import orjson
@@ -15,6 +16,7 @@ from fraud_core.payments.reader import ReadingRules
 from fraud_core.payments.transaction import Decoded, decode_transactions, encode_transaction
 from fraud_core.simulation.simulator import Simulator
 from fraud_core.timestamps import format_rfc3339_ms, parse_rfc3339_ms
+from fraud_io.folders import ROOT
 
 NOW_MS = parse_rfc3339_ms("2027-01-01T00:00:00Z")
 FITTING = [name for name in preset_names() if name != "ulb"]
@@ -271,6 +273,17 @@ def test_a_preset_reads_a_row_as_it_is_published(name):
     record, expected = PUBLISHED[name]
     found = row(mapping_text(name), record)
     assert {field: found[field] for field in expected} == expected
+
+
+def test_the_example_of_the_page_is_a_mapping_and_its_presets_are_all_there_are():
+    page = (ROOT / "docs" / "mapping.md").read_text()
+    (example,) = re.findall(r"^```toml\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    auth = {"rrn": 1, "issuer_id": 9, "card": {"token": "t"}, "acceptor": {"id": "a"}, "amt_minor": 2050, "ccy": 978}
+    auth |= {"status": "refund", "date": "310126", "time": "130000", "pos_mode": "07"}
+    found = row(example, {"before": None, "after": auth, "op": "c"})
+    assert (found["user_id"], found["amount_cents"], found["channel"]) == ("9-t", -2050, "contactless")
+    assert found["event_time_ms"] == parse_rfc3339_ms("2026-01-31T12:00:00Z")
+    assert set(preset_names()) == set(re.findall(r"`(?:FRAUD_MAPPING=)?([a-z0-9-]+)`", page.partition("## Presets")[2]))
 
 
 def test_data_without_cards_is_told_why_it_does_not_fit():
