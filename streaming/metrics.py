@@ -15,6 +15,8 @@ DEAD_LETTERS = Counter("fraud_stream_dead_letters", "refused records, by kind of
 IGNORED_FIELDS = Counter(
     "fraud_stream_ignored_fields", "payments of which an optional field could not be used, by field", ["field"]
 )
+REPEATS = Counter("fraud_stream_repeats", "payments whose transaction_id their user had sent before")
+FOREIGN_KEYS = Counter("fraud_stream_foreign_keys", "payments whose record key is not their user_id, or is missing")
 BATCH_SECONDS = Histogram(
     "fraud_stream_batch_seconds",
     "time from having the records to the last acknowledgement",

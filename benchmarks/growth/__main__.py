@@ -115,7 +115,8 @@ def _payments(users: list[str], time_ms: int, offset: int) -> pl.DataFrame:
     n = len(users)
     times = time_ms + np.arange(n) * (DAY_MS // 10 // n)
     columns = {"partition": [0] * n, "offset": np.arange(offset, offset + n), "ingest_time_ms": times}
-    names = {"transaction_id": users, "user_id": users, "merchant_id": [f"m{row % 1000}" for row in range(n)]}
+    ids = [f"t{number}" for number in range(offset, offset + n)]
+    names = {"transaction_id": ids, "user_id": users, "merchant_id": [f"m{row % 1000}" for row in range(n)]}
     paid = {"amount_cents": np.arange(1000, 1000 + n), "currency": ["EUR"] * n, "event_time_ms": times}
     missing = dict.fromkeys(COLUMNS, [None] * n)
     return pl.DataFrame(missing | columns | names | paid, schema=COLUMNS)

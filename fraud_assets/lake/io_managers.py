@@ -108,6 +108,7 @@ class IngestedIOManager(dg.ConfigurableIOManager):
             return without(log.scan(LABEL_COLUMNS).collect(), QuarantineLog(Path(self.lake)).held())
         if name in INGESTED:
             return log.scan(INGESTED[name]).collect()
-        from fraud_core.decisions.prediction_table import PREDICTION_COLUMNS  # here and not above: the import compiles
+        # Here and not above: the import compiles.
+        from fraud_core.decisions.prediction_table import IS_FIRST, PREDICTION_COLUMNS
 
-        return log.scan(PREDICTION_COLUMNS).unique("transaction_id", keep="any").collect()
+        return log.scan(PREDICTION_COLUMNS).filter(IS_FIRST).unique("transaction_id", keep="any").collect()

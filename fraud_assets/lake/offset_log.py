@@ -80,11 +80,14 @@ class OffsetLog:
             raise FileExistsError(f"another run has read {offsets} into {self._folder / name}") from error
 
     def scan(self, columns: Mapping[str, type[pl.DataType]]) -> pl.LazyFrame:
-        """Everything read so far, in no particular order."""
+        """Everything read so far, in no particular order. A column that a version before did not write is null."""
         files = [file for folder in self._complete() for file in sorted(folder.rglob("*.parquet"))]
         if not files:
             return pl.LazyFrame(schema=columns)
-        return pl.scan_parquet(files, hive_partitioning=False).select(list(columns)).cast(pl.Schema(columns))
+        found = pl.scan_parquet(
+            files, schema=pl.Schema(columns), hive_partitioning=False, missing_columns="insert", extra_columns="ignore"
+        )
+        return found.select(list(columns))
 
     def _complete(self) -> list[Path]:
         return sorted(file.parent for file in self._folder.glob(f"[0-9]*/{_RANGE}"))

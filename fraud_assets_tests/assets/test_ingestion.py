@@ -84,28 +84,32 @@ def test_labels_are_read_once_and_the_second_run_says_that_there_is_nothing_new(
     assert sorted(known["offset"]) == [0, 1, 2]
 
 
-def test_a_transaction_decided_twice_is_one_prediction_for_whoever_reads_them(tmp_path):
+def test_a_transaction_decided_or_sent_twice_is_one_prediction_for_whoever_reads_them(tmp_path):
     settings = Settings(home=tmp_path)
     rows = pl.DataFrame(
         [
             {
                 "transaction_id": f"t{n}",
                 "user_id": "u",
+                "merchant_id": "m",
+                "currency": "EUR",
                 "event_time_ms": 0,
                 "ingest_time_ms": 0,
                 "partition": 0,
                 "offset": n,
             }
-            for n in range(3)
-        ]
+            for n in range(4)
+        ],
+        schema=COLUMNS,
     )
-    decisions = Decisions(None, None, np.zeros(3, dtype=bool), 1.0, model_is_confirmed=True)
-    values = [v.decode() for v in encode_predictions(rows, np.zeros((3, len(FEATURES))), decisions, {}, [None] * 3)]
+    decisions = Decisions(None, None, np.zeros(4, dtype=bool), 1.0, model_is_confirmed=True)
+    encoded = encode_predictions(rows, np.zeros((4, len(FEATURES))), decisions, {}, [None] * 4, repeats={3})
+    values = [value.decode() for value in encoded]
     kafka = FakeKafka(settings=settings, topics={"fraud_predictions": [*values, values[0]]})
     first, second = (materialize(settings, kafka, "predictions", "monitoring") for _ in range(2))
-    assert (first["new_rows"], first["dagster/row_count"], first["in_review_sample"]) == (4, 4, 4)
-    assert first["rows_by_model_version"] == {"none": 4}
-    assert (second["new_rows"], second["dagster/row_count"]) == (0, 4)
+    assert (first["new_rows"], first["dagster/row_count"], first["in_review_sample"]) == (5, 5, 5)
+    assert first["rows_by_model_version"] == {"none": 5}
+    assert (second["new_rows"], second["dagster/row_count"]) == (0, 5)
     read = IngestedIOManager(lake=str(settings.lake)).load_input(dg.build_input_context(asset_key="predictions"))
     assert sorted(read["transaction_id"]) == ["t0", "t1", "t2"]
 

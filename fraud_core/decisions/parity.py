@@ -47,9 +47,14 @@ def differences(
     placed = served.join(merchants, on=_POSITION, how="left").sort(_POSITION)
     is_there = placed["row"].is_not_null()
     missing, placed = placed.filter(~is_there), placed.filter(is_there)
-    values = compute_features(arrived, None, MerchantRisk.empty()).values[placed["row"].to_numpy()]
+    batch, rows = compute_features(arrived, None, MerchantRisk.empty()), placed["row"].to_numpy()
+    values = batch.values[rows]
     _set_merchant_risk(values, placed, tables)
-    recomputed = {**dict(zip(FEATURES, values.T, strict=True)), **_decisions(placed, values, models)}
+    recomputed = {
+        "is_repeat": batch.is_repeat[rows].astype(np.float64),
+        **dict(zip(FEATURES, values.T, strict=True)),
+        **_decisions(placed, values, models),
+    }
     gone = missing.select(*_POSITION, "transaction_id", field=pl.lit(NO_TRANSACTION))
     found = [_differing(placed, name, column) for name, column in recomputed.items()]
     return pl.concat([pl.DataFrame(schema=DIFFERENCES), gone, *found], how="diagonal_relaxed").sort(*_POSITION, "field")

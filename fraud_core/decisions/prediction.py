@@ -3,7 +3,7 @@
 When a transaction was scored differs between two attempts at the same micro-batch: it is not part of the value.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import repeat
@@ -21,6 +21,8 @@ MAX_REASONS = 5
 
 _AMOUNT, _AVERAGE, _RATIO = (FEATURES.index(n) for n in ("amount", "rolling_avg_7d", "amount_to_avg_ratio"))
 
+_OF_THE_PAYMENT = ("currency", "merchant_category", "channel", "country", "type", "outcome")
+
 _BLOCK = 500  # rows whose values are Python objects at a time: when they leave the cache, each costs half as much again
 
 _Features = msgspec.defstruct("_Features", [(name, float) for name in FEATURES], gc=False)
@@ -31,7 +33,15 @@ class _Prediction(msgspec.Struct, gc=False):
 
     transaction_id: str
     user_id: str
+    merchant_id: str
     amount: float
+    currency: str
+    merchant_category: str | None
+    channel: str | None
+    country: str | None
+    type: str | None
+    outcome: str | None
+    is_repeat: bool
     rolling_avg_7d: float
     amount_to_avg_ratio: float
     prediction: int
@@ -132,12 +142,13 @@ def encode_predictions(
     reasons: dict[int, list[dict[str, Any]]],
     merchant_risk_tables: Sequence[str | None],
     ignored: Mapping[int, tuple[str, ...]] = MappingProxyType({}),
+    repeats: Collection[int] = frozenset(),
 ) -> list[bytes]:
     """JSON bytes (prediction.schema.json) of each row, in order.
 
     transactions : (n, k) with transaction.COLUMNS. values : (n, len(FEATURES)) float64, finite.
     reasons : by row, for flagged rows. merchant_risk_tables : name of the table each row was looked up in. ignored : by
-    row, as transaction.Decoded has it.
+    row, as transaction.Decoded has it. repeats : rows whose transaction_id the user had sent before.
     Where no model decides the score is null and the prediction 0.
     """
     ids = transactions["transaction_id"].to_list()
@@ -146,8 +157,11 @@ def encode_predictions(
     shadow_score, _, shadow_version, shadow_flag = shadow
     rows = zip(
         ids,
-        transactions["user_id"].to_list(),
-        *(values[:, column].tolist() for column in (_AMOUNT, _AVERAGE, _RATIO)),
+        *(transactions[name].to_list() for name in ("user_id", "merchant_id")),
+        values[:, _AMOUNT].tolist(),
+        *(transactions[name].to_list() for name in _OF_THE_PAYMENT),
+        (row in repeats for row in range(len(ids))),
+        *(values[:, column].tolist() for column in (_AVERAGE, _RATIO)),
         decisions.is_flagged.astype(int).tolist(),
         score,
         threshold,

@@ -12,6 +12,14 @@ from fraud_core.timestamps import parse_rfc3339_ms
 PREDICTION_COLUMNS = {
     "transaction_id": pl.String,
     "user_id": pl.String,
+    "merchant_id": pl.String,
+    "currency": pl.String,
+    "merchant_category": pl.String,
+    "channel": pl.String,
+    "country": pl.String,
+    "type": pl.String,
+    "outcome": pl.String,
+    "is_repeat": pl.Boolean,
     "event_time_ms": pl.Int64,
     "ingest_time_ms": pl.Int64,
     "prediction": pl.Int8,
@@ -32,6 +40,9 @@ PREDICTION_COLUMNS = {
     **dict.fromkeys(FEATURES, pl.Float64),
 }
 """``partition`` and ``offset`` are the transaction's. Null score, threshold and model_version: no model decided."""
+
+IS_FIRST = ~pl.col("is_repeat").fill_null(False)
+"""Not a payment that was sent again. Predictions of versions that did not look have null."""
 
 _TIMES = {"event_time_ms": "event_time", "ingest_time_ms": "ingest_time"}
 _FIELDS = [name for name in PREDICTION_COLUMNS if name not in FEATURES and name not in _TIMES]

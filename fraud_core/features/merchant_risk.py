@@ -91,13 +91,15 @@ def rows_of_table(table: pl.DataFrame) -> tuple[dict[str, int], np.ndarray]:
 class MerchantHistory:
     """Everything that was paid to merchants and became known of it: what the table of any hour is made from.
 
-    transactions : merchant_id, event_time_ms, transaction_id. labels : labels.LABEL_COLUMNS.
+    transactions : merchant_id, event_time_ms, transaction_id; one that was sent again counts once.
+    labels : labels.LABEL_COLUMNS.
     """
 
     def __init__(self, transactions: pl.DataFrame, labels: pl.DataFrame, label_delay_days: int) -> None:
         self._delay_ms = label_delay_days * DAY_MS
         self.merchants = transactions["merchant_id"].unique().sort()
-        paid = transactions.select("transaction_id", "event_time_ms", merchant=self._codes(transactions["merchant_id"]))
+        once = transactions.group_by("merchant_id", "transaction_id").agg(pl.col("event_time_ms").min())
+        paid = once.select("transaction_id", "event_time_ms", merchant=self._codes(once["merchant_id"]))
         fraud = _fraud_periods(paid, labels).sort("merchant", "event_time_ms")
         paid = paid.select("merchant", "event_time_ms").sort("merchant", "event_time_ms")
         self._paid = (_starts(paid["merchant"], len(self.merchants)), paid["event_time_ms"].to_numpy())

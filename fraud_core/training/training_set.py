@@ -17,7 +17,7 @@ def build_training_set(
     """What a model may learn from at ``as_of_ms``: only labels known by then, and features as they were served.
 
     transactions : transaction.COLUMNS, everything that arrived; what is older than the training window is history. A
-        transaction_id that arrived twice is one row (its first arrival) and two events of history.
+        transaction_id that arrived twice is one row, its first arrival.
     labels : known.LABEL_COLUMNS.
     Returns transaction_id, user_id, event_time_ms, amount_cents, is_fraud (Boolean), split, then FEATURES as Float32,
     which is what the trees compare. Rows in the gaps between the periods, and with unknown labels, are left out.
@@ -31,7 +31,8 @@ def build_training_set(
             is_fraud=label_transactions(arrived, labels, as_of_ms, settings.label_delay_days),
             split=split.assign(arrived["event_time_ms"]),
         )
-        .filter(pl.col("is_fraud").is_not_null() & pl.col("split").is_not_null())
+        .filter(~pl.col("is_repeat") & pl.col("is_fraud").is_not_null() & pl.col("split").is_not_null())
+        # Repeats of other users or partitions, and later than a history reaches.
         .unique("transaction_id", keep="first", maintain_order=True)
         .sort("event_time_ms", maintain_order=True)
         .select(*ROW_COLUMNS, "is_fraud", "split", *FEATURES)
@@ -41,14 +42,13 @@ def build_training_set(
 
 
 def feature_rows(arrived: pl.DataFrame, labels: pl.DataFrame, label_delay_days: int) -> pl.DataFrame:
-    """ROW_COLUMNS, then FEATURES as Float32, of each transaction, as it was when it arrived.
+    """ROW_COLUMNS, is_repeat and FEATURES as Float32, of each transaction, as it was when it arrived.
 
     arrived : transaction.COLUMNS, everything, sorted by partition and offset. labels : known.LABEL_COLUMNS.
     """
-    values = compute_features(arrived, None, MerchantHistory(arrived, labels, label_delay_days)).values
-    return arrived.select(
-        *ROW_COLUMNS, **{name: pl.Series(values[:, column], dtype=pl.Float32) for column, name in enumerate(FEATURES)}
-    )
+    batch = compute_features(arrived, None, MerchantHistory(arrived, labels, label_delay_days))
+    features = {name: pl.Series(batch.values[:, column], dtype=pl.Float32) for column, name in enumerate(FEATURES)}
+    return arrived.select(*ROW_COLUMNS, is_repeat=batch.is_repeat, **features)
 
 
 def time_split(as_of_ms: int, settings: Settings) -> TimeSplit:

@@ -7,7 +7,7 @@ import numpy as np
 import orjson
 
 from fraud_core.features.merchant_risk import MerchantRisk
-from fraud_core.features.table import FEATURES, compute_features
+from fraud_core.features.table import FEATURES, FeatureBatch, compute_features
 from fraud_core.payments.transaction import decode_transactions
 from fraud_core.settings import Settings
 from fraud_io.kafka_reader import TopicReader
@@ -18,7 +18,8 @@ from fraud_stack.ledger import Ledger, take_ledger
 
 @dataclass(frozen=True)
 class ChaosVerdict:
-    """features_differing : served predictions of which a feature is not, bit for bit, that of a clean run.
+    """features_differing : served predictions of which a feature is not, bit for bit, that of a clean run, or that say
+    otherwise whether the payment was sent again.
     misjudged : messages that must be refused and were decided, or the other way round.
     without_reason : dead letters that do not say why."""
 
@@ -58,14 +59,15 @@ def features_differing(settings: Settings) -> int:
     differing = 0
     for record in TopicReader(settings).read(settings.topics.predictions):
         served = orjson.loads(record.value() or b"")
-        values, row_of = expected[served["partition"]]
-        row = values[row_of[served["offset"]]]
-        differing += not np.array_equal([served["features"][name] for name in FEATURES], row)
+        batch, row_of = expected[served["partition"]]
+        row = row_of[served["offset"]]
+        is_same = np.array_equal([served["features"][name] for name in FEATURES], batch.values[row])
+        differing += not is_same or served["is_repeat"] != batch.is_repeat[row]
     return differing
 
 
-def _recomputed(settings: Settings) -> dict[int, tuple[np.ndarray, dict[int, int]]]:
-    """By partition: feature values (n, len(FEATURES)), and the row of each offset."""
+def _recomputed(settings: Settings) -> dict[int, tuple[FeatureBatch, dict[int, int]]]:
+    """By partition: features of all its transactions, and the row of each offset."""
     columns: dict[int, tuple[list[bytes | None], list[int], list[int]]] = defaultdict(lambda: ([], [], []))
     for record in TopicReader(settings).read(settings.topics.transactions):
         values, offsets, times_ms = columns[record.partition()]
@@ -81,6 +83,6 @@ def _recomputed(settings: Settings) -> dict[int, tuple[np.ndarray, dict[int, int
             times_ms,
             reading_rules(settings),
         ).transactions
-        features = compute_features(arrived, None, MerchantRisk.empty()).values
+        features = compute_features(arrived, None, MerchantRisk.empty())
         found[partition] = features, {offset: row for row, offset in enumerate(arrived["offset"].to_list())}
     return found

@@ -91,9 +91,10 @@ class Explainer:
                 f"the merchant risk table {table} is not in {folder}: restore it, or FRAUD_HOME"
             ) from error
         arrived, ignored = self._arrived(served["partition"], served["offset"], served["user_id"])
-        values = compute_features(arrived, None, tables.risk).values
+        batch = compute_features(arrived, None, tables.risk)
+        repeats = frozenset((0,) if batch.is_repeat[-1] else ())
         serving = Serving(models, tables, self.rules, float(is_challengers), served["review_probability"])
-        (recomputed,), _ = decide(arrived[-1:], values[-1:], serving, {0: ignored})
+        (recomputed,), _ = decide(arrived[-1:], batch.values[-1:], serving, {0: ignored}, repeats)
         beginning = self._reader.bounds(self._topics.transactions)[served["partition"]][0]
         return Explanation(value, recomputed, beginning)
 

@@ -59,7 +59,7 @@ class Outcome:
     """What became of a part.
 
     ingest_time_ms : (n,) int64, of each prediction. refused : dead letters by kind of reason. ignored :
-    optional fields that could not be used, by field.
+    optional fields that could not be used, by field. repeats, foreign_keys : see scorer.ScoredBatch.
     seconds_to_score : until there was something to send.
     """
 
@@ -67,6 +67,8 @@ class Outcome:
     alerts: int
     refused: Counter[str]
     ignored: Counter[str]
+    repeats: int
+    foreign_keys: int
     seconds_to_score: float
 
 
@@ -100,7 +102,15 @@ class Lane:
             self._sink.flush()
         except KafkaException as error:
             raise KafkaRefusedError(error.args[0].name(), error.args[0].str()) from error
-        return Outcome(scored.ingest_time_ms, scored.alerts, scored.refused, scored.ignored, seconds_to_score)
+        return Outcome(
+            scored.ingest_time_ms,
+            scored.alerts,
+            scored.refused,
+            scored.ignored,
+            scored.repeats,
+            scored.foreign_keys,
+            seconds_to_score,
+        )
 
     def _score(self, part: Part, serving: Serving) -> ScoredBatch:
         while True:

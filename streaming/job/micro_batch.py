@@ -182,6 +182,8 @@ class MicroBatches:
             metrics.DEAD_LETTERS.labels(kind).inc(count)
         for name, count in ignored.items():
             metrics.IGNORED_FIELDS.labels(name).inc(count)
+        metrics.REPEATS.inc(sum(lane.repeats for lane in outcomes))
+        metrics.FOREIGN_KEYS.inc(sum(lane.foreign_keys for lane in outcomes))
         metrics.LATENCY.observe(latency_s)
         metrics.BATCH_SECONDS.observe(seconds)
         metrics.STAGE_SECONDS.labels("score").inc(seconds_to_score)

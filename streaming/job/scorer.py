@@ -6,7 +6,7 @@ clients or the registry.
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from itertools import chain
 from typing import Self
@@ -14,11 +14,12 @@ from typing import Self
 import numpy as np
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from fraud_core.decisions.prediction import Anomaly, Decisions, Scored, encode_predictions, top_reasons
 from fraud_core.decisions.shares import is_within
 from fraud_core.features.merchant_risk import MerchantRisk
-from fraud_core.features.table import compute_features, users_of
+from fraud_core.features.table import FeatureBatch, compute_features, users_of
 from fraud_core.payments.dead_letter import encode_dead_letter
 from fraud_core.payments.reader import ReadingRules
 from fraud_core.payments.transaction import Decoded, decode_transactions
@@ -75,6 +76,8 @@ class ScoredBatch:
     dead_letters: list[Record]
     refused: Counter[str]  # how many, by kind of reason
     ignored: Counter[str]  # optional fields that could not be used, by field
+    repeats: int  # predictions on a transaction_id that the user had sent before
+    foreign_keys: int  # predictions on records whose key is not the user_id
     alerts: int
     ingest_time_ms: np.ndarray  # of each prediction
     histories: Histories
@@ -95,14 +98,17 @@ class Scorer:
         records = in_arrival_order(records)
         decoded = decode(records, serving.rules)
         transactions = decoded.transactions
-        values, histories = self.features(transactions, ranges, serving.tables.risk)
-        values_json, alerts = decide(transactions, values, serving, decoded.ignored)
+        batch, histories = self.features(transactions, ranges, serving.tables.risk)
+        repeats = np.flatnonzero(batch.is_repeat).tolist()
+        values_json, alerts = decide(transactions, batch.values, serving, decoded.ignored, frozenset(repeats))
         keys = [user.encode() for user in transactions["user_id"].to_list()]
         return ScoredBatch(
             predictions=list(zip(keys, values_json, strict=True)),
             dead_letters=self._dead_letters(records, decoded),
             refused=Counter(refusal.kind for refusal in decoded.refusals),
             ignored=Counter(chain.from_iterable(decoded.ignored.values())),
+            repeats=len(repeats),
+            foreign_keys=_foreign_keys(records["key"].take(pa.array(decoded.accepted)), keys),
             alerts=alerts,
             ingest_time_ms=transactions["ingest_time_ms"].to_numpy(),
             histories=histories,
@@ -110,8 +116,8 @@ class Scorer:
 
     def features(
         self, transactions: pl.DataFrame, ranges: dict[int, OffsetRange], risk: MerchantRisk
-    ) -> tuple[np.ndarray, Histories]:
-        """Feature values (n, len(FEATURES)) of the rows, which are in arrival order, and the users' new histories."""
+    ) -> tuple[FeatureBatch, Histories]:
+        """Features of the rows, which are in arrival order, and the users' new histories."""
         users: dict[int, list[str]] = {}
         for partition, user in users_of(transactions):
             users.setdefault(partition, []).append(user)
@@ -120,7 +126,7 @@ class Scorer:
             batch = compute_features(transactions, old, risk)
         except ValueError as error:
             raise OperatorError(str(error)) from error
-        return batch.values, Histories(users, batch.new_histories())
+        return batch, Histories(users, batch.new_histories())
 
     def _dead_letters(self, records: pa.Table, decoded: Decoded) -> list[Record]:
         refused = records.take([refusal.index for refusal in decoded.refusals]).to_pylist() if decoded.refusals else []
@@ -140,9 +146,16 @@ class Scorer:
 
 
 def decide(
-    transactions: pl.DataFrame, values: np.ndarray, serving: Serving, ignored: Mapping[int, tuple[str, ...]]
+    transactions: pl.DataFrame,
+    values: np.ndarray,
+    serving: Serving,
+    ignored: Mapping[int, tuple[str, ...]],
+    repeats: Collection[int],
 ) -> tuple[list[bytes], int]:
-    """The predictions of the rows, encoded, and how many of them are alerts. ``values``: (n, len(FEATURES)) float64."""
+    """The predictions of the rows, encoded, and how many of them are alerts. ``values``: (n, len(FEATURES)) float64.
+
+    ignored, repeats : as encode_predictions takes them.
+    """
     models = serving.models
     # A card stays with one arm, whatever its payments: a person is treated alike, and arms are compared by card.
     share = serving.ab_share if models.challenger else 0.0
@@ -160,7 +173,8 @@ def decide(
         **_reasons(models.challenger, values, np.flatnonzero(is_flagged & decisions.is_challengers)),
     }
     tables = serving.tables.used_for(transactions["event_time_ms"].to_numpy())
-    return encode_predictions(transactions, values, decisions, reasons, tables, ignored), int(is_flagged.sum())
+    encoded = encode_predictions(transactions, values, decisions, reasons, tables, ignored, repeats)
+    return encoded, int(is_flagged.sum())
 
 
 def in_arrival_order(records: pa.Table) -> pa.Table:
@@ -182,6 +196,12 @@ def decode(records: pa.Table, rules: ReadingRules) -> Decoded:
         records["timestamp"].to_numpy(),
         rules,
     )
+
+
+def _foreign_keys(given: pa.ChunkedArray, users: list[bytes]) -> int:
+    """How many of the records' keys (n,) are not those of their users: none, or another one."""
+    is_users = pc.equal(given, pa.array(users, given.type))
+    return len(users) - pc.sum(is_users.fill_null(False)).as_py() if users else 0
 
 
 def _scored(served: ServedModel | None, values: np.ndarray) -> Scored | None:

@@ -129,6 +129,7 @@ def served_days(champion: Champion, reference: Reference, settings: Settings) ->
     Of the last SHOWN_DAYS, without the newest day, which is unfinished. The score is null where another model was
     asked.
     """
+    from fraud_core.decisions.prediction_table import IS_FIRST
     from fraud_core.features.table import FEATURES
 
     served = _served(settings)
@@ -142,7 +143,7 @@ def served_days(champion: Champion, reference: Reference, settings: Settings) ->
         .then("shadow_score")
     )
     return (
-        served.filter(pl.col("event_time_ms").is_between(begin_ms, end_ms, closed="left"))
+        served.filter(IS_FIRST, pl.col("event_time_ms").is_between(begin_ms, end_ms, closed="left"))
         .unique("transaction_id", keep="any")
         .select("event_time_ms", *FEATURES, score.alias(SCORE))
         .collect()

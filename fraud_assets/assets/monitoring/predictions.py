@@ -24,8 +24,8 @@ def predictions(
 ) -> dg.MaterializeResult:
     """One row per decision in the topic `fraud_predictions`, everything that was decided until the run.
 
-    Readers get a transaction once: a micro-batch that was decided twice wrote the same bytes twice. They are for
-    judging models, never for training one.
+    Readers get a transaction once: a micro-batch that was decided twice wrote the same bytes twice, and a payment that
+    was sent again is left out. They are for judging models, never for training one.
     """
     from fraud_core.decisions.prediction_table import PREDICTION_COLUMNS, decode_predictions
 

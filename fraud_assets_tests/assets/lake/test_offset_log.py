@@ -54,6 +54,15 @@ def test_of_two_runs_that_read_the_same_offsets_only_one_counts(tmp_path):
     assert rows(log) == list(range(5))
 
 
+def test_a_column_that_a_version_before_did_not_write_is_null_and_one_of_its_own_is_left_out(tmp_path):
+    log = OffsetLog(tmp_path / "log")
+    append(log, 2)
+    with log.append(log.pending({0: 0}, {0: 3})) as folder:
+        pl.DataFrame({"offset": [2], "type": ["refund"], "gone": [1.5]}).write_parquet(folder / "rows.parquet")
+    found = log.scan({"type": pl.String, **COLUMNS}).collect().sort("offset")
+    assert found.rows() == [(None, 0), (None, 1), ("refund", 2)]
+
+
 def test_what_the_topic_no_longer_keeps_is_skipped(tmp_path):
     log = OffsetLog(tmp_path / "log")
     append(log, 5)

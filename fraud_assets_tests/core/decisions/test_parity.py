@@ -15,7 +15,7 @@ from fraud_core.decisions.parity import NO_TRANSACTION, differences
 from fraud_core.decisions.prediction import Anomaly, Decisions, Scored, encode_predictions
 from fraud_core.decisions.prediction_table import decode_predictions
 from fraud_core.features.merchant_risk import MERCHANT_FEATURES, MerchantRisk
-from fraud_core.features.table import FEATURES, compute_features, users_of
+from fraud_core.features.table import FEATURES, FeatureBatch, compute_features, users_of
 from fraud_core.model.fraud_model import FraudModel
 from fraud_core.payments.transaction import COLUMNS
 
@@ -38,15 +38,16 @@ def serve(stream: pl.DataFrame, bounds: list[int], arms: np.ndarray) -> pl.DataF
             users = users_of(part)
             computed = compute_features(part, [histories.get(user) for user in users], MerchantRisk({0: TABLE}))
             histories |= dict(zip(users, computed.new_histories(), strict=True))
-            served.append(decode_predictions(encode(part, computed.values, arms[part["offset"].to_numpy()])))
+            served.append(decode_predictions(encode(part, computed, arms[part["offset"].to_numpy()])))
     return pl.concat(served)
 
 
-def encode(part: pl.DataFrame, values: np.ndarray, is_challengers: np.ndarray) -> list[bytes]:
+def encode(part: pl.DataFrame, computed: FeatureBatch, is_challengers: np.ndarray) -> list[bytes]:
+    values, repeats = computed.values, set(np.flatnonzero(computed.is_repeat).tolist())
     champion, challenger = (Scored(name, of.card.threshold, of.score(values)) for name, of in models().items())
     anomaly = Anomaly(detector().score(values), detector().limit)
     decisions = Decisions(champion, challenger, is_challengers, 0.5, model_is_confirmed=True, anomaly=anomaly)
-    return encode_predictions(part, values, decisions, {}, ["0-abc.parquet"] * len(part))
+    return encode_predictions(part, values, decisions, {}, ["0-abc.parquet"] * len(part), repeats=repeats)
 
 
 @settings(deadline=None, max_examples=40)
@@ -89,6 +90,15 @@ def test_a_feature_that_broke_is_found_in_every_row_it_differs_in(stream):
     broken = differences(served.with_columns(amount=pl.lit(0.0)), stream, TABLES, models())
     assert set(broken["field"]) == {"amount"}
     assert broken.height == served.height
+
+
+def test_a_repeat_that_was_not_marked_is_found(stream):
+    repeated = stream.with_columns(transaction_id=pl.col("transaction_id").first().over("partition", "user_id"))
+    served = as_served(repeated)
+    assert served["is_repeat"].sum() == len(stream) - 3
+    found = differences(served.with_columns(is_repeat=pl.lit(False)), repeated, TABLES, models())
+    assert set(found["field"]) == {"is_repeat"}
+    assert found.height == len(stream) - 3
 
 
 def test_a_decision_on_nothing_and_a_null_in_place_of_a_number_are_found(stream):

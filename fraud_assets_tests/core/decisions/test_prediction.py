@@ -12,11 +12,14 @@ from fraud_assets_tests.schemas import validator
 from fraud_core.decisions.prediction import MAX_REASONS, Anomaly, Decisions, Scored, encode_predictions, top_reasons
 from fraud_core.features.table import FEATURES
 from fraud_core.payments.dead_letter import MAX_ORIGINAL_BYTES, encode_dead_letter
+from fraud_core.payments.transaction import COLUMNS
 from fraud_core.timestamps import format_rfc3339_ms
 
 PREDICTION = validator("prediction.schema.json")
 DEAD_LETTER = validator("dead_letter.schema.json")
 
+AS_SENT = ("transaction_id", "user_id", "merchant_id", "currency", "merchant_category", "channel", "country")
+AS_SENT += ("type", "outcome", "partition", "offset")
 values = st.floats(allow_nan=False, allow_infinity=False)
 scores = st.floats(0, 1)
 
@@ -53,7 +56,9 @@ def test_every_prediction_conforms_to_the_schema_and_its_numbers_round_trip(tran
         anomaly=anomaly,
     )
 
-    encoded = encode_predictions(transactions, matrix, decisions, reasons, tables)
+    repeats = data.draw(st.sets(st.integers(0, n - 1)))
+
+    encoded = encode_predictions(transactions, matrix, decisions, reasons, tables, repeats=repeats)
 
     for row, (prediction, transaction) in enumerate(
         zip(map(orjson.loads, encoded), transactions.to_dicts(), strict=True)
@@ -82,14 +87,14 @@ def test_every_prediction_conforms_to_the_schema_and_its_numbers_round_trip(tran
         assert prediction["merchant_risk_table"] == tables[row]
         assert prediction["reasons"] == reasons.get(row, [])
         assert prediction["event_time"] == format_rfc3339_ms(transaction["event_time_ms"])
-        assert [prediction[name] for name in ("transaction_id", "user_id", "partition", "offset")] == [
-            transaction[name] for name in ("transaction_id", "user_id", "partition", "offset")
-        ]
+        assert prediction["is_repeat"] is (row in repeats)
+        assert {name: prediction[name] for name in AS_SENT} == {name: transaction[name] for name in AS_SENT}
 
 
 def one_transaction(**fields) -> pl.DataFrame:
-    known = {"partition": 0, "offset": 7, "ingest_time_ms": START_MS, "event_time_ms": START_MS}
-    return pl.DataFrame([{**known, "transaction_id": "t", "user_id": "u", **fields}])
+    known = {"partition": 0, "offset": 7, "ingest_time_ms": START_MS, "event_time_ms": START_MS, "currency": "EUR"}
+    row = {**known, "transaction_id": "t", "user_id": "u", "merchant_id": "m", **fields}
+    return pl.DataFrame([row], schema=COLUMNS)
 
 
 def test_without_a_model_the_score_is_null_and_the_prediction_zero():

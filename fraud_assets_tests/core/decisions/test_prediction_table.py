@@ -9,6 +9,7 @@ from fraud_assets_tests.core.streams import streams
 from fraud_core.decisions.prediction import Anomaly, Decisions, Scored, encode_predictions
 from fraud_core.decisions.prediction_table import PREDICTION_COLUMNS, decode_predictions
 from fraud_core.features.table import FEATURES
+from fraud_core.payments.transaction import COLUMNS
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
 
@@ -25,27 +26,22 @@ def test_the_table_holds_what_was_encoded(transactions, data):
     arms = np.array(data.draw(st.lists(st.booleans(), min_size=n, max_size=n)))
     anomaly = Anomaly(champion.scores, 0.5)
     decisions = Decisions(champion, challenger, arms, 0.25, model_is_confirmed=True, anomaly=anomaly)
-    served = decode_predictions(encode_predictions(transactions, matrix, decisions, {}, [None] * n))
+    repeats = data.draw(st.sets(st.integers(0, n - 1)))
+    served = decode_predictions(encode_predictions(transactions, matrix, decisions, {}, [None] * n, repeats=repeats))
     assert served.schema == pl.Schema(PREDICTION_COLUMNS)
     assert served.select(FEATURES).to_numpy().tolist() == matrix.tolist()
     assert served["score"].to_list() == np.where(arms, challenger.scores, champion.scores).tolist()
     assert served["anomaly_score"].to_list() == champion.scores.tolist()
     assert served["shadow_score"].to_list() == np.where(arms, champion.scores, challenger.scores).tolist()
-    for name in ("transaction_id", "user_id", "event_time_ms", "ingest_time_ms", "partition", "offset"):
-        assert served[name].to_list() == transactions[name].to_list()
+    assert served["is_repeat"].to_list() == [row in repeats for row in range(n)]
+    as_sent = [name for name in PREDICTION_COLUMNS if name in COLUMNS]
+    assert {"merchant_id", "currency", "outcome", "event_time_ms", "ingest_time_ms", "offset"} <= set(as_sent)
+    assert served.select(as_sent).equals(transactions.select(as_sent))
 
 
 def test_no_model_gives_nulls():
-    transactions = pl.DataFrame(
-        {
-            "transaction_id": ["t"],
-            "user_id": ["u"],
-            "event_time_ms": [0],
-            "ingest_time_ms": [0],
-            "partition": [0],
-            "offset": [0],
-        }
-    )
+    row = {"transaction_id": "t", "user_id": "u", "merchant_id": "m", "currency": "EUR", "partition": 0, "offset": 0}
+    transactions = pl.DataFrame([row | {"event_time_ms": 0, "ingest_time_ms": 0}], schema=COLUMNS)
     nobody = Decisions(None, None, np.array([False]), 0.0, model_is_confirmed=True)
     [row] = decode_predictions(
         encode_predictions(transactions, np.zeros((1, len(FEATURES))), nobody, {}, [None])

@@ -87,6 +87,17 @@ def test_training_finds_to_the_bit_what_the_stream_looks_up_in_the_published_tab
     assert np.array_equal(history.lookup(merchants, pl.Series(times)), published.lookup(merchants, times))
 
 
+@given(histories(), st.data())
+def test_a_payment_that_was_sent_again_counts_once_whatever_the_order(history, data):
+    transactions, labels = history
+    again = transactions.sample(data.draw(st.integers(1, len(transactions))), seed=1)
+    repeated = pl.concat([transactions, again.with_columns(pl.col("event_time_ms") + HOUR_MS)])
+    at_ms = data.draw(st.integers(0, 80 * 24)) * HOUR_MS + PUBLISHED_AFTER_MS
+    shuffled = repeated.sample(fraction=1, shuffle=True, seed=1)
+    once, twice = (MerchantHistory(rows, labels, DELAY).table(at_ms) for rows in (transactions, shuffled))
+    assert twice.equals(once)
+
+
 def test_the_newest_tables_end_with_the_one_made_at_the_last_full_hour():
     times = newest_effective_times(100 * HOUR_MS + 59)
     assert times[-1] == 100 * HOUR_MS + PUBLISHED_AFTER_MS

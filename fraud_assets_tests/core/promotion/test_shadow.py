@@ -18,6 +18,9 @@ ROWS = pl.DataFrame(
     {
         "transaction_id": [f"t{i}" for i in range(N)],
         "user_id": [f"u{i % 2}" for i in range(N)],
+        "merchant_id": ["m"] * N,
+        "currency": ["EUR"] * N,
+        **{name: [None] * N for name in ("merchant_category", "channel", "country", "type", "outcome")},
         "event_time_ms": [i * DAY_MS for i in range(N)],
         "ingest_time_ms": [i * DAY_MS for i in range(N)],
         "partition": [0] * N,

@@ -25,10 +25,28 @@ WINDOW: Period = time_split(AS_OF_MS, SETTINGS).train
 
 
 @pytest.fixture(scope="module")
-def rows() -> pl.DataFrame:
+def simulated() -> tuple[pl.DataFrame, pl.DataFrame]:
     simulator = Simulator(300, seed=1)
-    simulated = [simulator.day(day) for day in range(FIRST_DAY, FIRST_DAY + DAYS)]
-    return build_training_set(*arrived(simulated), AS_OF_MS, SETTINGS)
+    return arrived([simulator.day(day) for day in range(FIRST_DAY, FIRST_DAY + DAYS)])
+
+
+@pytest.fixture(scope="module")
+def rows(simulated) -> pl.DataFrame:
+    return build_training_set(*simulated, AS_OF_MS, SETTINGS)
+
+
+def test_payments_that_were_sent_again_change_nothing_in_a_training_set(simulated, rows):
+    transactions, labels = simulated
+    again = transactions.sample(fraction=0.05, seed=1).with_columns(offset=pl.col("offset") + len(transactions))
+    assert build_training_set(pl.concat([transactions, again]), labels, AS_OF_MS, SETTINGS).equals(rows)
+
+
+def test_an_id_that_another_user_had_sent_is_one_row_as_well(simulated, rows):
+    transactions, labels = simulated
+    last = transactions.tail(1).with_columns(user_id=pl.lit("nobody"), merchant_id=pl.lit("nowhere"))
+    of_other = {"transaction_id": pl.lit(rows["transaction_id"][0]), "event_time_ms": rows["event_time_ms"].max()}
+    other = last.with_columns(pl.col("offset") + 1, **of_other)
+    assert build_training_set(pl.concat([transactions, other]), labels, AS_OF_MS, SETTINGS).equals(rows)
 
 
 @pytest.fixture(scope="module")

@@ -28,12 +28,15 @@ def payments() -> pl.DataFrame:
         "transaction_id": ["t-1", 't"2', "t-3"],
         "user_id": ["u-1"] * 3,
         "merchant_id": ["m-1", "m-2", "m-1"],
+        "merchant_category": [None, "5411", None],
         "amount_cents": [1234, 5, 1_000_000],
         "currency": ["EUR"] * 3,
         "event_time_ms": [START_MS, START_MS + HOUR_MS + 1, START_MS + 2 * HOUR_MS],
         "channel": ["chip", "online", None],
         "country": ["DE", None, "FR"],
         "device_id": [None, "d-1", "d-1"],
+        "type": [None, "purchase", "refund"],
+        "outcome": ["approved", "declined", None],
     }
     times = [START_MS + at * HOUR_MS + 17 for at in range(3)]
     return pl.DataFrame(dict.fromkeys(COLUMNS, [None] * 3) | rows | {"ingest_time_ms": times}, schema=COLUMNS)
@@ -49,7 +52,7 @@ def written() -> list[str]:
     contributions = np.linspace(1, -1, len(FEATURES))[np.newaxis]
     reasons = {row: top_reasons(values[row : row + 1], contributions)[0] for row in (1, 2)}
     predictions = encode_predictions(
-        rows, values, decisions, reasons, [None, "1-a.parquet", "1-a.parquet"], {2: ("channel", "latitude")}
+        rows, values, decisions, reasons, [None, "1-a.parquet", "1-a.parquet"], {2: ("channel", "latitude")}, {1}
     )
     _, dead_letter = encode_dead_letter("transactions", 2, 6, START_MS, "not JSON", "not JSON: x", b"u-1", b"\xff{")
     plan = BatchPlan("3", "4", True, ("1-a.parquet",), 300_000, 0.1, 0.005, "Europe/Berlin")

@@ -76,10 +76,10 @@ def next_features(store: OnlineStore, end: int) -> np.ndarray:
     rows = payments(54, users=4, partitions=1)[50:]
     arrived = decode(messages(rows), list(range(end, end + 4)), rows["ingest_time_ms"].to_list())
     covered = {0: OffsetRange(0, end, end + 4)}
-    values, _ = Scorer(store, "any").features(arrived, covered, MerchantRisk.empty())
-    assert len(values) == 4
-    assert (values[:, FEATURES.index("rolling_count_7d")] > 0).all()
-    return values
+    batch, _ = Scorer(store, "any").features(arrived, covered, MerchantRisk.empty())
+    assert len(batch.values) == 4
+    assert (batch.values[:, FEATURES.index("rolling_count_7d")] > 0).all()
+    return batch.values
 
 
 @pytest.mark.parametrize("end", [10, 16, 42, 53])

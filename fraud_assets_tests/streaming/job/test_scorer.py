@@ -7,6 +7,7 @@ from functools import cache
 import numpy as np
 import orjson
 import polars as pl
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,6 +16,7 @@ from fraud_assets_tests.core.streams import cuts, streams
 from fraud_assets_tests.schemas import validator
 from fraud_assets_tests.services import Valkey
 from fraud_assets_tests.streaming.parts import model, payments, ranges, records
+from fraud_core.features.history import ENTRY, HEADER
 from fraud_core.features.merchant_risk import MerchantRisk
 from fraud_core.features.table import FEATURES, compute_features
 from fraud_core.payments.reader import ReadingRules
@@ -189,6 +191,33 @@ def test_a_user_spread_over_partitions_has_a_history_in_each(valkey):
     assert sorted(itertools.chain(*parts)) == whole
     last = max(map(orjson.loads, (value for _, value in whole)), key=lambda prediction: prediction["offset"])
     assert last["features"]["rolling_count_30d"] == 9
+
+
+def test_a_payment_sent_again_is_decided_marked_and_in_no_history(valkey):
+    stream = payments(6, users=1, partitions=1)
+    again = stream[:4].with_columns(offset=pl.int_range(6, 10))
+    job = Stream(valkey, two_models())
+    first, second = job.score(pl.concat([stream, again[:2]]), replays=1), job.score(again[2:], replays=1)
+    assert [prediction["is_repeat"] for prediction in predictions(first)] == [False] * 6 + [True] * 2
+    assert [prediction["is_repeat"] for prediction in predictions(second)] == [True] * 2
+    assert (first.repeats, second.repeats) == (2, 2)
+    alone = Stream(valkey, two_models()).score(stream)
+    entries = [
+        (len(blob) - HEADER.itemsize) // ENTRY.itemsize for blob in (*second.histories.blobs, *alone.histories.blobs)
+    ]
+    assert entries == [6, 6]
+
+
+def test_records_whose_key_is_not_their_user_id_are_counted(valkey):
+    given = records(payments(4, users=2, partitions=1))
+    keys = pa.array([b"u0", b"0", None, b"u1"], pa.binary())
+    given = given.set_column(given.schema.get_field_index("key"), "key", keys)
+    store = OnlineStore(valkey.url, "test", threading.Event())
+    scored = Scorer(store, "transactions").score(given, ranges({}, {0: 4}), NO_MODEL)
+    assert scored.foreign_keys == 2
+    assert [key for key, _ in scored.predictions] == [b"u0", b"u1", b"u0", b"u1"]
+    bad = Scorer(store, "transactions").score(records(payments(2), [b"{"] * 2), ranges({}, {0: 1, 1: 1}), NO_MODEL)
+    assert bad.foreign_keys == 0
 
 
 def test_records_in_another_order_give_the_same_predictions(valkey):
