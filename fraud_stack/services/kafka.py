@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient
-from confluent_kafka.cimpl import NewTopic
+
+# mypy takes what its documentation imports from there for private.
+from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 
 from fraud_core.settings import Settings
 from fraud_core.topics import TOPICS, Topic

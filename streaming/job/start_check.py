@@ -8,7 +8,9 @@ import shutil
 from collections.abc import Iterable
 
 from confluent_kafka import KafkaException, TopicCollection
-from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
+
+# mypy takes what its documentation imports from there for private.
+from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType  # type: ignore[attr-defined]
 
 from fraud_core.settings import Settings
 from fraud_io.errors import OperatorError
