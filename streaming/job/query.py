@@ -4,10 +4,8 @@ import logging
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient
 from py4j.protocol import Py4JError
 from pyspark.errors import StreamingQueryException
 from pyspark.sql import DataFrame, SparkSession
@@ -16,6 +14,7 @@ from pyspark.sql.streaming.query import StreamingQuery
 from fraud_core.settings import Settings
 from fraud_io.errors import OperatorError
 from fraud_io.folders import Lake
+from fraud_io.kafka_admin import make_admin
 from fraud_io.kafka_errors import NO_RIGHT, KafkaRefusals
 from fraud_io.model_registry import ModelRegistry
 from streaming import metrics
@@ -151,8 +150,7 @@ class StreamingJob:
         address = self._settings.bootstrap_servers
         needed = (self._topics.transactions, self._topics.predictions, self._topics.dead_letter)
         refusals = self._refusals
-        options: dict[str, Any] = {**self._settings.confluent_kafka(), "error_cb": refusals.note}
-        admin = AdminClient(options, logger=log)
+        admin = make_admin(self._settings, refusals, log)
         missing_since = None
         while True:
             admin.poll(0)
