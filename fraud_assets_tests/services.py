@@ -57,9 +57,9 @@ class Valkey:
         self._process.kill()
         self._process.wait()
 
-    def contents(self) -> dict[bytes, bytes]:
-        keys = sorted(self.client.scan_iter(count=1000))
-        return dict(zip(keys, self.client.mget(keys), strict=True)) if keys else {}
+    def contents(self) -> dict[bytes, dict[bytes, bytes]]:
+        """All hashes."""
+        return {key: self.client.hgetall(key) for key in sorted(self.client.scan_iter(count=1000))}
 
 
 class Broker:

@@ -15,6 +15,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from fraud_core.client_file import ClientOptions, parse
 from fraud_core.payments.mapping import RecordMapping
 from fraud_core.payments.mapping_file import mapping_text
 from fraud_core.payments.pseudonyms import Pseudonyms
@@ -39,6 +40,9 @@ class Settings(BaseSettings):
     kafka_username: str | None = None
     kafka_password: SecretStr | None = None
     kafka_ca_file: Path | None = Field(None, description="PEM file of the authority that signed the brokers")
+    kafka_client_file: Path | None = Field(
+        None, description="settings of Kafka's clients beside these (mTLS, OAUTHBEARER, ...): name=value lines"
+    )
     topic_prefix: str = Field("", description="what the names of topics begin with that no FRAUD_TOPIC_... sets")
     topic_transactions: str | None = Field(None, description="topic of the payments (default: transactions)")
     topic_predictions: str | None = Field(None, description="topic of the decisions (default: fraud_predictions)")
@@ -226,45 +230,56 @@ class Settings(BaseSettings):
         return _revealed(self.kafka_password)
 
     def confluent_kafka(self) -> dict[str, str]:
-        """Connection settings in librdkafka's names (confluent-kafka)."""
-        return _without_none(
-            {
-                "bootstrap.servers": self.bootstrap_servers,
-                "security.protocol": self.kafka_security_protocol,
-                "sasl.mechanism": self.kafka_sasl_mechanism,
-                "sasl.username": self.kafka_username,
-                "sasl.password": self._password,
-                "ssl.ca.location": str(self.kafka_ca_file) if self.kafka_ca_file else None,
-            }
-        )
-
-    def kafka_python(self) -> dict[str, str]:
-        """Connection settings in kafka-python's names."""
-        return _without_none(
-            {
-                "bootstrap_servers": self.bootstrap_servers,
-                "security_protocol": self.kafka_security_protocol,
-                "sasl_mechanism": self.kafka_sasl_mechanism,
-                "sasl_plain_username": self.kafka_username,
-                "sasl_plain_password": self._password,
-                "ssl_cafile": str(self.kafka_ca_file) if self.kafka_ca_file else None,
-            }
-        )
+        """Connection settings in librdkafka's names (confluent-kafka), those of the client file among them."""
+        own = {
+            "bootstrap.servers": self.bootstrap_servers,
+            "security.protocol": self.kafka_security_protocol,
+            "sasl.mechanism": self.kafka_sasl_mechanism,
+            "sasl.username": self.kafka_username,
+            "sasl.password": self._password,
+            "ssl.ca.location": str(self.kafka_ca_file) if self.kafka_ca_file else None,
+        }
+        return self._with_client_file(own, self.client_options.librdkafka)
 
     def spark_kafka(self) -> dict[str, str]:
         """Connection options of Spark's Kafka source, in the Java client's names."""
-        return _without_none(
-            {
-                # What a transaction of a producer has aborted never was. librdkafka's default, and not Java's.
-                "kafka.isolation.level": "read_committed",
-                "kafka.bootstrap.servers": self.bootstrap_servers,
-                "kafka.security.protocol": self.kafka_security_protocol,
-                "kafka.sasl.mechanism": self.kafka_sasl_mechanism,
-                "kafka.sasl.jaas.config": self._jaas(),
-                "kafka.ssl.truststore.type": "PEM" if self.kafka_ca_file else None,
-                "kafka.ssl.truststore.location": str(self.kafka_ca_file) if self.kafka_ca_file else None,
-            }
-        )
+        own = {
+            # What a transaction of a producer has aborted never was. librdkafka's default, and not Java's.
+            "isolation.level": "read_committed",
+            "bootstrap.servers": self.bootstrap_servers,
+            "security.protocol": self.kafka_security_protocol,
+            "sasl.mechanism": self.kafka_sasl_mechanism,
+            "sasl.jaas.config": self._jaas(),
+            "ssl.truststore.type": "PEM" if self.kafka_ca_file else None,
+            "ssl.truststore.location": str(self.kafka_ca_file) if self.kafka_ca_file else None,
+        }
+        options = self._with_client_file(own, self.client_options.java)
+        return {f"kafka.{name}": value for name, value in options.items()}
+
+    @property
+    def client_options(self) -> ClientOptions:
+        """What the client file says, as it is now. OSError or ValueError when it cannot be read."""
+        return parse(self.kafka_client_file.read_text()) if self.kafka_client_file else ClientOptions()
+
+    def _with_client_file(self, own: dict[str, str | None], of_file: dict[str, str]) -> dict[str, str]:
+        """ValueError when both give a client the same setting."""
+        if "kafka_security_protocol" not in self.model_fields_set and "security.protocol" in of_file:
+            own["security.protocol"] = None  # PLAINTEXT, which nobody asked for
+        given = {name: value for name, value in own.items() if value is not None}
+        if both := sorted(given.keys() & of_file.keys()):
+            raise ValueError(f"{both[0]} is set by a FRAUD_KAFKA_... variable too: leave one of the two")
+        return given | of_file
+
+    @model_validator(mode="after")
+    def _client_file_can_be(self) -> Self:
+        try:
+            self.confluent_kafka(), self.spark_kafka()
+        except OSError as error:
+            raise ValueError(f"FRAUD_KAFKA_CLIENT_FILE {error.filename} cannot be read: {error.strerror}") from error
+        except ValueError as error:  # not text, too
+            problem = "it is not UTF-8 text" if isinstance(error, UnicodeError) else error
+            raise ValueError(f"FRAUD_KAFKA_CLIENT_FILE {self.kafka_client_file}: {problem}") from None
+        return self
 
     def schema_registry(self) -> dict[str, str]:
         """Connection settings in the names of confluent-kafka's client of a schema registry."""

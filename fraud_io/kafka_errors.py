@@ -1,8 +1,10 @@
 """What to do when Kafka says no, in one sentence. Knows errors by librdkafka's names for them, no client library."""
 
 import logging
-from collections.abc import Mapping
-from typing import Protocol
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Protocol, cast
 
 from fraud_core.settings import Settings
 from fraud_io.errors import OperatorError
@@ -18,8 +20,9 @@ NO_RIGHT = ("TOPIC_AUTHORIZATION_FAILED", "CLUSTER_AUTHORIZATION_FAILED", "GROUP
 _LOGIN = "FRAUD_KAFKA_USERNAME, FRAUD_KAFKA_PASSWORD, FRAUD_KAFKA_SASL_MECHANISM and FRAUD_KAFKA_SECURITY_PROTOCOL"
 _AT_THE_DOOR = {
     "_AUTHENTICATION": f"refuses the credentials: check {_LOGIN}",
-    "_SSL": "shows a certificate that is not trusted: set FRAUD_KAFKA_CA_FILE to the PEM file of the authority that "
-    "signed the brokers, and use a name or address that stands in their certificate",
+    "_SSL": "shows a certificate that is not trusted, or does not take ours: set FRAUD_KAFKA_CA_FILE to the PEM file "
+    "of the authority that signed the brokers, use a name or address that stands in their certificate, and where they "
+    "ask for one give ours in the file of FRAUD_KAFKA_CLIENT_FILE",
 }
 
 
@@ -28,6 +31,24 @@ class KafkaError(Protocol):
 
     def name(self) -> str: ...
     def str(self) -> str: ...
+
+
+@contextmanager
+def settings_in_words() -> Iterator[None]:
+    """Around the making of a client: OperatorError, without the value, when librdkafka does not take a setting."""
+    try:
+        yield
+    except Exception as error:
+        problem = cast(KafkaError, error.args[0] if error.args else None)
+        if getattr(problem, "name", str)() != "_INVALID_ARG":
+            raise
+        # The name alone: a value may come in quotes as well.
+        named = re.search(r'property:? "([\w.]+)"|((?:ssl|sasl)\.[\w.]+)', problem.str())
+        raise OperatorError(
+            f"Kafka's client librdkafka does not take {named[1] or named[2] if named else 'one of its settings'}: "
+            "correct it in the file of FRAUD_KAFKA_CLIENT_FILE, where what is for Spark's Java client alone begins "
+            "with java. (docs/operations.md), or in FRAUD_KAFKA_CA_FILE and the like"
+        ) from None
 
 
 class KafkaUnavailableError(OperatorError):

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from confluent_kafka import Producer
 
-from fraud_io.kafka_errors import QUIET
+from fraud_io.kafka_errors import QUIET, settings_in_words
 
 _COMMON = {
     "enable.idempotence": True,
@@ -20,4 +20,5 @@ _COMMON = {
 def make_producer(options: Mapping[str, object], log: logging.Logger = QUIET) -> Producer:
     """``options``: librdkafka's, where the brokers are among them (Settings.confluent_kafka). ``log``: who is told of
     brokers that are down; nobody unless asked."""
-    return Producer({**_COMMON, **options}, logger=log)
+    with settings_in_words():
+        return Producer({**_COMMON, **options}, logger=log)

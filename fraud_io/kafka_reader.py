@@ -7,7 +7,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from fraud_core.settings import Settings
 from fraud_io.errors import OperatorError
-from fraud_io.kafka_errors import QUIET, KafkaRefusals, KafkaUnavailableError
+from fraud_io.kafka_errors import QUIET, KafkaRefusals, KafkaUnavailableError, settings_in_words
 
 _MOST_AT_ONCE = 20_000
 _POLL_S = 0.2
@@ -44,7 +44,8 @@ def consumer(settings: Settings, refusals: KafkaRefusals, **options: object) -> 
         "auto.offset.reset": "earliest",
         "error_cb": refusals.note,
     }
-    return Consumer({**settings.confluent_kafka(), **reading, **options}, logger=QUIET)
+    with settings_in_words():
+        return Consumer({**settings.confluent_kafka(), **reading, **options}, logger=QUIET)
 
 
 class TopicReader:

@@ -40,6 +40,7 @@ REFUSED_MODEL = Gauge(
 )
 REGISTRY_UP = Gauge("fraud_stream_registry_up", "1 when the model registry answered the last time it was asked")
 STORE_CALLS = Counter("fraud_stream_store_calls", "calls of the online store", ["result"])
+FORGOTTEN = Counter("fraud_stream_forgotten_histories", "histories removed from the online store: long silent cards")
 STORE_SECONDS = Histogram(
     "fraud_stream_store_seconds",
     "time of a call of the online store that succeeded",

@@ -67,33 +67,31 @@ def test_two_roles_do_not_share_a_topic_and_a_prefix_must_leave_names_that_kafka
     assert at_fault in describe(raised.value)
 
 
-def clients(**kafka: object) -> tuple[dict[str, str], dict[str, str], dict[str, str]]:
-    """What librdkafka, kafka-python and Spark's Java client are given, beside the address."""
+def clients(**kafka: object) -> tuple[dict[str, str], dict[str, str]]:
+    """What librdkafka and Spark's Java client are given, beside the address."""
     settings = Settings(kafka_bootstrap_servers="a:1,b:2", **kafka)
-    found = settings.confluent_kafka(), settings.kafka_python(), settings.spark_kafka()
-    names = "bootstrap.servers", "bootstrap_servers", "kafka.bootstrap.servers"
-    assert [options.pop(name) for name, options in zip(names, found, strict=True)] == ["a:1,b:2"] * 3
-    assert found[2].pop("kafka.isolation.level") == "read_committed"
+    found = settings.confluent_kafka(), settings.spark_kafka()
+    names = "bootstrap.servers", "kafka.bootstrap.servers"
+    assert [options.pop(name) for name, options in zip(names, found, strict=True)] == ["a:1,b:2"] * 2
+    assert found[1].pop("kafka.isolation.level") == "read_committed"
     return found
 
 
 def test_without_security_the_clients_get_the_address_only():
-    confluent, python, spark = clients()
+    confluent, spark = clients()
     assert confluent == {"security.protocol": "PLAINTEXT"}
-    assert python == {"security_protocol": "PLAINTEXT"}
     assert spark == {"kafka.security.protocol": "PLAINTEXT"}
 
 
 def test_over_tls_the_clients_trust_the_given_authority_or_that_of_the_machine():
-    confluent, python, spark = clients(kafka_security_protocol="SSL", kafka_ca_file="/ca.pem")
+    confluent, spark = clients(kafka_security_protocol="SSL", kafka_ca_file="/ca.pem")
     assert confluent == {"security.protocol": "SSL", "ssl.ca.location": "/ca.pem"}
-    assert python == {"security_protocol": "SSL", "ssl_cafile": "/ca.pem"}
     assert spark == {
         "kafka.security.protocol": "SSL",
         "kafka.ssl.truststore.type": "PEM",
         "kafka.ssl.truststore.location": "/ca.pem",
     }
-    assert [list(options.values()) for options in clients(kafka_security_protocol="SSL")] == [["SSL"]] * 3
+    assert [list(options.values()) for options in clients(kafka_security_protocol="SSL")] == [["SSL"]] * 2
 
 
 @pytest.mark.parametrize("protocol", ["SASL_PLAINTEXT", "SASL_SSL"])
@@ -107,18 +105,12 @@ def test_over_tls_the_clients_trust_the_given_authority_or_that_of_the_machine()
 )
 def test_with_a_login_the_clients_get_mechanism_user_and_password(protocol, mechanism, module):
     login = {"kafka_sasl_mechanism": mechanism, "kafka_username": "fraud", "kafka_password": "right"}
-    confluent, python, spark = clients(kafka_security_protocol=protocol, **login)
+    confluent, spark = clients(kafka_security_protocol=protocol, **login)
     assert confluent == {
         "security.protocol": protocol,
         "sasl.mechanism": mechanism,
         "sasl.username": "fraud",
         "sasl.password": "right",
-    }
-    assert python == {
-        "security_protocol": protocol,
-        "sasl_mechanism": mechanism,
-        "sasl_plain_username": "fraud",
-        "sasl_plain_password": "right",
     }
     assert spark == {
         "kafka.security.protocol": protocol,
@@ -129,8 +121,8 @@ def test_with_a_login_the_clients_get_mechanism_user_and_password(protocol, mech
 
 def test_a_password_is_handed_on_as_it_is_and_quoted_for_java():
     password = "a\"b\\c;d'e\nf"
-    confluent, python, spark = clients(kafka_sasl_mechanism="PLAIN", kafka_username='u"', kafka_password=password)
-    assert (confluent["sasl.password"], python["sasl_plain_password"]) == (password, password)
+    confluent, spark = clients(kafka_sasl_mechanism="PLAIN", kafka_username='u"', kafka_password=password)
+    assert confluent["sasl.password"] == password
     login = r"""required username="u\"" password="a\"b\\c;d'e\nf";"""
     assert spark["kafka.sasl.jaas.config"] == f"{JAVA_LOGIN}.plain.PlainLoginModule {login}"
 
@@ -138,6 +130,65 @@ def test_a_password_is_handed_on_as_it_is_and_quoted_for_java():
 def test_who_gives_no_name_does_not_log_in_as_none():
     *_, spark = clients(kafka_sasl_mechanism="PLAIN")
     assert spark["kafka.sasl.jaas.config"] == f"{JAVA_LOGIN}.plain.PlainLoginModule required;"
+
+
+def test_the_client_file_goes_to_both_clients_or_to_the_one_that_a_name_begins_with(tmp_path):
+    file = tmp_path / "kafka.properties"
+    file.write_text(
+        "\ufeff# a comment\n! another\n\nsecurity.protocol = SSL\nclient.id=a=b # c\n"
+        "librdkafka.ssl.key.location=/key.pem\njava.ssl.keystore.type=PEM\n"
+        'java.sasl.jaas.config=module required \\\n    password="x=y\\z";\n'
+    )
+    confluent, spark = clients(kafka_client_file=file)
+    assert confluent == {"security.protocol": "SSL", "client.id": "a=b # c", "ssl.key.location": "/key.pem"}
+    assert spark == {
+        "kafka.security.protocol": "SSL",
+        "kafka.client.id": "a=b # c",
+        "kafka.ssl.keystore.type": "PEM",
+        "kafka.sasl.jaas.config": 'module required password="x=y\\z";',
+    }
+    assert Settings(kafka_client_file=file).client_options.both == {"security.protocol", "client.id"}
+
+
+OWNED = [
+    *("bootstrap.servers", "metadata.broker.list", "group.id", "isolation.level", "enable.auto.commit", "acks"),
+    *("auto.offset.reset", "auto.commit.interval.ms", "key.deserializer", "value.serializer", "transactional.id"),
+    *("enable.idempotence", "request.required.acks", "partitioner", "partitioner.class", "interceptor.classes"),
+]
+
+
+@pytest.mark.parametrize(
+    ("lines", "problem"),
+    [
+        (f"client.id=x\n{SECRET}", "line 2 is not name=value"),
+        (f"={SECRET}", "line 1 is not name=value"),
+        (f"ssl key {SECRET}={SECRET}", "line 1 is not name=value"),
+        (f"client.id=x\nclient.id={SECRET}", "line 2 sets client.id once more"),
+        (f"client.id=x\n\njava.client.id={SECRET}", "line 3 sets client.id once more"),
+        (f"sasl.mechanism={SECRET}", "sasl.mechanism is set by a FRAUD_KAFKA_... variable too"),
+        (f"java.sasl.jaas.config={SECRET}", "sasl.jaas.config is set by a FRAUD_KAFKA_... variable too"),
+        *((f"{client}{name}={SECRET}", f"line 1 sets {name}, which") for name in OWNED for client in ("", "java.")),
+    ],
+)
+def test_a_client_file_that_cannot_be_used_is_refused_without_its_values(tmp_path, lines, problem):
+    file = tmp_path / "kafka.properties"
+    file.write_text(lines)
+    with pytest.raises(ValidationError) as raised:
+        Settings(kafka_client_file=file, kafka_sasl_mechanism="PLAIN")
+    assert f"FRAUD_KAFKA_CLIENT_FILE {file}: {problem}" in describe(raised.value)
+    assert SECRET not in "".join(traceback.format_exception(raised.value))
+
+
+def test_a_client_file_that_is_not_there_or_no_text_is_named(tmp_path):
+    with pytest.raises(ValidationError) as raised:
+        Settings(kafka_client_file=tmp_path / "none")
+    assert (
+        describe(raised.value) == f"FRAUD_KAFKA_CLIENT_FILE {tmp_path}/none cannot be read: No such file or directory"
+    )
+    (tmp_path / "image").write_bytes(b"\xff\xd8")
+    with pytest.raises(ValidationError) as raised:
+        Settings(kafka_client_file=tmp_path / "image")
+    assert describe(raised.value) == f"FRAUD_KAFKA_CLIENT_FILE {tmp_path}/image: it is not UTF-8 text"
 
 
 ALL_SECRETS = {

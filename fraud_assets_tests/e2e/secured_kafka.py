@@ -1,4 +1,5 @@
-"""A broker that speaks SASL_SSL only (SCRAM-SHA-512, an authority of its own) and allows what its rights list says."""
+"""A broker that speaks SASL_SSL (SCRAM-SHA-512, an authority of its own) and, at a second port, SSL with clients that
+show a certificate. It allows what its rights list says."""
 
 import os
 import subprocess
@@ -24,6 +25,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from fraud_core.settings import Settings
+from fraud_io.errors import OperatorError
 from fraud_io.folders import BROKER_JARS
 from fraud_stack.services.java import java_home
 from fraud_stack.services.kafka import broker_command, create_topics, write_broker_configuration
@@ -36,20 +38,25 @@ RIGHTS = (
     (ResourceType.GROUP, "fraud-", (AclOperation.DESCRIBE,)),
 )
 USERS = ("admin", "fraud", "stranger")
+BY_CERTIFICATE = "CN=bank"  # a client that has no password
 
 
 @contextmanager
 def secured_kafka(home: Path, ports: dict[str, int]) -> Iterator[dict[str, Settings]]:
-    """Settings of a client for each of USERS, while the broker runs. The user ``fraud`` has RIGHTS, and makes the
-    topics with them; ``stranger`` has none. ports : kafka_port and kafka_controller_port."""
+    """Settings of a client for each of USERS and BY_CERTIFICATE, while the broker runs. The users ``fraud`` and
+    BY_CERTIFICATE have RIGHTS, and make their topics with them; ``stranger`` has none. ports : kafka_port,
+    kafka_controller_port and kafka_tls_port."""
     _make_certificates(home)
     (home / "run").mkdir()
+    tls_port = ports["kafka_tls_port"]
+    ports = {name: port for name, port in ports.items() if name != "kafka_tls_port"}
     write_broker_configuration(Settings(home=home, **ports))
     with (home / "run" / "kafka.properties").open("a") as file:
-        file.write("".join(f"{name}={value}\n" for name, value in _demands(home, **ports).items()))
+        file.write("".join(f"{name}={value}\n" for name, value in _demands(home, tls_port, **ports).items()))
     _format_with_users(home)
     environment = os.environ | {"JAVA_HOME": str(java_home())}
     clients = {user: _client(home, user, ports) for user in USERS}
+    clients[BY_CERTIFICATE] = _client_by_certificate(home, tls_port)
     admin = AdminClient(clients["admin"].confluent_kafka())
     with (home / "kafka.log").open("wb") as log:
         broker = subprocess.Popen(broker_command(home), env=environment, stdout=log, stderr=log)
@@ -58,20 +65,23 @@ def secured_kafka(home: Path, ports: dict[str, int]) -> Iterator[dict[str, Setti
         while not _answers(admin):
             assert time.monotonic() < deadline, (home / "kafka.log").read_text()[-3000:]
             time.sleep(0.2)
-        _grant(admin, "fraud")
-        create_topics(clients["fraud"])
+        for user in ("fraud", BY_CERTIFICATE):
+            _grant(admin, user)
+            while not _may_create(clients[user]):  # brokers learn of a right a little later
+                assert time.monotonic() < deadline, f"{user} gets no rights"
+                time.sleep(0.1)
         yield clients
     finally:
         broker.kill()
         broker.wait()
 
 
-def _demands(home: Path, kafka_port: int, kafka_controller_port: int) -> dict[str, object]:
-    listener = f"SASL_SSL://127.0.0.1:{kafka_port}"
+def _demands(home: Path, tls_port: int, kafka_port: int, kafka_controller_port: int) -> dict[str, object]:
+    listener = f"SASL_SSL://127.0.0.1:{kafka_port},MTLS://127.0.0.1:{tls_port}"
     return {
         "listeners": f"{listener},CONTROLLER://127.0.0.1:{kafka_controller_port}",
         "advertised.listeners": listener,
-        "listener.security.protocol.map": "SASL_SSL:SASL_SSL,CONTROLLER:PLAINTEXT",
+        "listener.security.protocol.map": "SASL_SSL:SASL_SSL,MTLS:SSL,CONTROLLER:PLAINTEXT",
         "inter.broker.listener.name": "SASL_SSL",
         "sasl.enabled.mechanisms": "SCRAM-SHA-512",
         "sasl.mechanism.inter.broker.protocol": "SCRAM-SHA-512",
@@ -79,6 +89,7 @@ def _demands(home: Path, kafka_port: int, kafka_controller_port: int) -> dict[st
             "org.apache.kafka.common.security.scram.ScramLoginModule required "
             f'username="admin" password="{_password("admin")}";'
         ),
+        "listener.name.mtls.ssl.client.auth": "required",
         "ssl.keystore.type": "PEM",
         "ssl.keystore.location": home / "broker.pem",
         "ssl.truststore.type": "PEM",
@@ -98,6 +109,27 @@ def _client(home: Path, user: str, ports: dict[str, int]) -> Settings:
         kafka_username=user,
         kafka_password=_password(user),
         kafka_ca_file=home / "ca.pem",
+        partitions=2,
+    )
+
+
+def _client_by_certificate(home: Path, port: int) -> Settings:
+    file = home / "client.properties"
+    file.write_text(
+        "# All that a client of this bank needs, for both client libraries.\n"
+        "security.protocol=SSL\n"
+        "client.id=fraud-detection\n"
+        f"librdkafka.ssl.ca.location={home}/ca.pem\n"
+        f"librdkafka.ssl.certificate.location={home}/bank.pem\n"
+        f"librdkafka.ssl.key.location={home}/bank.pem\n"
+        f"java.ssl.truststore.type=PEM\njava.ssl.truststore.location={home}/ca.pem\n"
+        f"java.ssl.keystore.type=PEM\njava.ssl.keystore.location={home}/bank.pem\n"
+    )
+    return Settings(
+        home=home,
+        kafka_bootstrap_servers=f"127.0.0.1:{port}",
+        kafka_client_file=file,
+        topic_prefix="fraud_by_certificate.",
         partitions=2,
     )
 
@@ -128,6 +160,14 @@ def _grant(admin: AdminClient, user: str) -> None:
         granted.result(30)
 
 
+def _may_create(client: Settings) -> bool:
+    try:
+        create_topics(client)
+    except OperatorError:
+        return False
+    return True
+
+
 def _answers(admin: AdminClient) -> bool:
     try:
         admin.list_topics(timeout=2)
@@ -137,8 +177,9 @@ def _answers(admin: AdminClient) -> bool:
 
 
 def _make_certificates(home: Path) -> None:
-    """ca.pem: an authority that signs itself. broker.pem: the broker's key and its certificate for 127.0.0.1."""
-    authority, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+    """ca.pem: an authority that signs itself. broker.pem: the broker's key and its certificate for 127.0.0.1. bank.pem:
+    those of the client BY_CERTIFICATE."""
+    authority = ec.generate_private_key(ec.SECP256R1())
     ca = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "authority of the test")])
     now = datetime.now(UTC)
 
@@ -149,10 +190,12 @@ def _make_certificates(home: Path) -> None:
         return builder.sign(authority, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
 
     of_ca = signed(ca, authority, x509.BasicConstraints(ca=True, path_length=None))
-    broker = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "broker")])
     address = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))])
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
     (home / "ca.pem").write_bytes(of_ca)
-    (home / "broker.pem").write_bytes(private + signed(broker, key, address) + of_ca)
+    for name in ("broker", "bank"):
+        key = ec.generate_private_key(ec.SECP256R1())
+        private = key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        (home / f"{name}.pem").write_bytes(private + signed(subject, key, address) + of_ca)

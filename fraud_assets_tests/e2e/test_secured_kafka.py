@@ -15,10 +15,9 @@ from fraud_assets.assets.ingestion.transactions import read_range
 from fraud_assets.lake.offset_log import TopicRange
 from fraud_assets.resources import KafkaResource, spark_resource
 from fraud_assets_tests.e2e.conftest import ROOT
-from fraud_assets_tests.e2e.secured_kafka import secured_kafka
+from fraud_assets_tests.e2e.secured_kafka import BY_CERTIFICATE, secured_kafka
 from fraud_assets_tests.services import Job, Valkey, wait_until
 from fraud_core.settings import Settings
-from fraud_core.topics import PREDICTIONS, TRANSACTIONS
 from fraud_io.errors import OperatorError
 from fraud_io.kafka_errors import KafkaUnavailableError
 from fraud_io.kafka_reader import TopicReader
@@ -37,21 +36,16 @@ class Clients:
     """Settings by user, and what a process of that user needs in its environment."""
 
     users: dict[str, Settings]
-    store_url: str
+    valkey: Valkey
     ports: dict[str, int]
 
     def environment(self, user: str, home: Path, **others: str) -> dict[str, str]:
         settings = self.users[user]
         clean = {name: value for name, value in os.environ.items() if not name.startswith("FRAUD_")}
         return clean | {
+            **settings.environment(),
             "FRAUD_HOME": str(home),
-            "FRAUD_STORE_URL": self.store_url,
-            "FRAUD_KAFKA_BOOTSTRAP_SERVERS": settings.bootstrap_servers,
-            "FRAUD_KAFKA_SECURITY_PROTOCOL": "SASL_SSL",
-            "FRAUD_KAFKA_SASL_MECHANISM": "SCRAM-SHA-512",
-            "FRAUD_KAFKA_USERNAME": user,
-            "FRAUD_KAFKA_PASSWORD": settings.kafka_password.get_secret_value(),
-            "FRAUD_KAFKA_CA_FILE": str(settings.kafka_ca_file),
+            "FRAUD_STORE_URL": self.valkey.url,
             **{f"FRAUD_{name.upper()}": str(port) for name, port in self.ports.items()},
             **others,
         }
@@ -64,29 +58,33 @@ class Clients:
 
 @pytest.fixture(scope="module")
 def clients(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clients]:
-    kafka, controller, mlflow, spark_ui, metrics = free_ports(5)
+    kafka, controller, tls, mlflow, spark_ui, metrics = free_ports(6)
     ports = {"mlflow_port": mlflow, "spark_ui_port": spark_ui, "metrics_port": metrics}
     valkey = Valkey(tmp_path_factory.mktemp("valkey"))
-    broker = {"kafka_port": kafka, "kafka_controller_port": controller}
+    broker = {"kafka_port": kafka, "kafka_controller_port": controller, "kafka_tls_port": tls}
     try:
         with secured_kafka(tmp_path_factory.mktemp("kafka"), broker) as users:
-            yield Clients(users, valkey.url, ports)
+            yield Clients(users, valkey, ports)
     finally:
         valkey.kill()
 
 
-def test_producer_job_and_dagster_work_with_the_same_settings_and_no_id_of_a_card_leaves_the_edge(clients, tmp_path):
-    settings = clients.users["fraud"].model_copy(update=clients.ports | {"home": tmp_path})
+@pytest.mark.parametrize("user", ["fraud", BY_CERTIFICATE])
+def test_producer_job_and_dagster_work_with_the_same_settings_and_no_id_of_a_card_leaves_the_edge(
+    clients, tmp_path, user
+):
+    settings = clients.users[user].model_copy(update=clients.ports | {"home": tmp_path})
+    clients.valkey.client.flushdb()
     # Partitions by name: that is how one of several jobs reads its share.
-    job = Job(settings, clients.environment("fraud", tmp_path, FRAUD_STREAM_PARTITIONS="0,1"))
+    job = Job(settings, clients.environment(user, tmp_path, FRAUD_STREAM_PARTITIONS="0,1"))
     try:
-        produced = clients.produce("fraud", tmp_path, FRAUD_PSEUDONYM_KEY=KEY)
+        produced = clients.produce(user, tmp_path, FRAUD_PSEUDONYM_KEY=KEY)
         assert produced.returncode == 0, produced.stdout + produced.stderr
-        sent = everything(settings, TRANSACTIONS.default_name)
+        sent = everything(settings, settings.topics.transactions)
         assert len(sent) > 100
         job.wait_until_ready()
         wait_until(
-            lambda: len(everything(settings, PREDICTIONS.default_name)) == len(sent), "not all payments are decided"
+            lambda: len(everything(settings, settings.topics.predictions)) == len(sent), "not all payments are decided"
         )
         assert take_ledger(settings).is_balanced
         assert job.stop() == 0
@@ -99,8 +97,8 @@ def test_producer_job_and_dagster_work_with_the_same_settings_and_no_id_of_a_car
     assert {message.key().decode() for message in sent} == {payment["user_id"] for payment in payments}
 
     kafka = KafkaResource(settings=settings)
-    first, end = kafka.offsets(TRANSACTIONS.default_name)
-    assert [message.value() for message in kafka.messages(TRANSACTIONS.default_name, TopicRange(first, end))] == [
+    first, end = kafka.offsets(settings.topics.transactions)
+    assert [message.value() for message in kafka.messages(settings.topics.transactions, TopicRange(first, end))] == [
         message.value() for message in sent
     ]
     spark = spark_resource(settings)
@@ -113,14 +111,14 @@ def test_a_user_without_rights_is_told_what_to_do_by_each_of_them(clients, tmp_p
     stranger = clients.users["stranger"]
     produced = clients.produce("stranger", tmp_path)
     assert produced.returncode == 1
-    assert f"does not let stranger use the topic {TRANSACTIONS.default_name}: {RIGHTS}" in produced.stderr
+    assert f"does not let stranger use the topic {stranger.topics.transactions}: {RIGHTS}" in produced.stderr
 
     job = Job(stranger.model_copy(update=clients.ports | {"home": tmp_path}), clients.environment("stranger", tmp_path))
     assert job.process.wait(timeout=120) == 2
-    assert f"does not let stranger use the topic {TRANSACTIONS.default_name}: {RIGHTS}" in job.log.read_text()
+    assert f"does not let stranger use the topic {stranger.topics.transactions}: {RIGHTS}" in job.log.read_text()
 
     with pytest.raises(OperatorError, match=RIGHTS):
-        KafkaResource(settings=stranger).offsets(TRANSACTIONS.default_name)
+        KafkaResource(settings=stranger).offsets(stranger.topics.transactions)
     with pytest.raises(OperatorError, match=RIGHTS):
         create_topics(stranger)
     with pytest.raises(OperatorError, match=RIGHTS):
@@ -137,7 +135,7 @@ def test_a_user_without_rights_is_told_what_to_do_by_each_of_them(clients, tmp_p
 def test_a_wrong_password_and_an_unknown_authority_are_told_apart(clients, wrong, setting):
     settings = Settings(**clients.users["fraud"].model_dump() | wrong)
     with pytest.raises(KafkaUnavailableError, match=setting):
-        KafkaResource(settings=settings, timeout_s=2.0).offsets(TRANSACTIONS.default_name)
+        KafkaResource(settings=settings, timeout_s=2.0).offsets(settings.topics.transactions)
 
 
 def everything(settings: Settings, topic: str) -> list[Message]:

@@ -117,7 +117,7 @@ def test_somebody_elses_file_goes_through_the_same_topics_and_bad_rows_are_repor
 
 def test_a_message_nobody_can_read_ends_in_the_dead_letter_topic_with_its_bytes(stack: Stack):
     # Not ours: a client of another library, as a source of payments may be.
-    producer = KafkaProducer(**stack.settings.kafka_python())
+    producer = KafkaProducer(bootstrap_servers=stack.settings.bootstrap_servers)
     sent = producer.send(TRANSACTIONS.default_name, key=b"u", value=b'{"amount": NaN').get(timeout=30)
     producer.close()
     letters = _wait_for(lambda: stack.read(DEAD_LETTER))

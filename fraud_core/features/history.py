@@ -20,6 +20,10 @@ from fraud_core.timestamps import DAY_MS
 MAX_ENTRIES = 1000
 MAX_AGE_MS = 31 * DAY_MS  # the longest window (30 days), and a day for events that arrive late
 
+# A history may be forgotten when neither its last arrival nor its newest event time is younger than this. Only a
+# payment that comes more than 32 days late (this, less the longest window) could have seen any of it.
+FORGET_AFTER_MS = 2 * MAX_AGE_MS
+
 NEVER_MS = np.iinfo(np.int64).min // 2
 FORMAT = 2
 
@@ -74,6 +78,13 @@ def unpack(blobs: Sequence[bytes | None]) -> tuple[np.ndarray, np.ndarray, np.nd
     entries = np.frombuffer(b"".join([blob[HEADER.itemsize :] for blob in found]), ENTRY)
     counts[present] = [(len(blob) - HEADER.itemsize) // ENTRY.itemsize for blob in found]
     return headers, entries, counts
+
+
+def last_arrival(blob: bytes) -> tuple[int, int]:
+    """Offset of a user's last arrival, and the newest event time."""
+    headers, entries, _ = unpack([blob])
+    newest_ms = max(int(headers["newest_ms"][0]), int(entries["time_ms"].max(initial=NEVER_MS)))
+    return int(entries["offset"].max(initial=headers["before_offset"][0] - 1)), newest_ms
 
 
 def pack(headers: np.ndarray, entries: np.ndarray, counts: np.ndarray) -> list[bytes]:

@@ -2,17 +2,18 @@
 
 import shlex
 from pathlib import Path
-from typing import Any
 
 from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient
-from confluent_kafka.cimpl import NewTopic
+
+# mypy takes what its documentation imports from there for private.
+from confluent_kafka.admin import NewTopic
 
 from fraud_core.settings import Settings
 from fraud_core.topics import TOPICS, Topic
 from fraud_io.errors import OperatorError
 from fraud_io.folders import BROKER_JARS
-from fraud_io.kafka_errors import NO_RIGHT, QUIET, KafkaRefusals
+from fraud_io.kafka_admin import make_admin
+from fraud_io.kafka_errors import NO_RIGHT, KafkaRefusals
 from fraud_stack.paths import run_folder
 
 _CLUSTER_ID = "ZnJhdWQtZGV0ZWN0aW9uLQ"
@@ -64,8 +65,7 @@ def create_topics(settings: Settings) -> None:
     Raises OperatorError when the brokers do not answer or refuse.
     """
     refusals = KafkaRefusals(settings)
-    options: dict[str, Any] = {**settings.confluent_kafka(), "error_cb": refusals.note}
-    admin = AdminClient(options, logger=QUIET)
+    admin = make_admin(settings, refusals)
     names = settings.topics._asdict()
     missing = []
     try:

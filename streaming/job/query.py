@@ -4,10 +4,8 @@ import logging
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient
 from py4j.protocol import Py4JError
 from pyspark.errors import StreamingQueryException
 from pyspark.sql import DataFrame, SparkSession
@@ -16,6 +14,7 @@ from pyspark.sql.streaming.query import StreamingQuery
 from fraud_core.settings import Settings
 from fraud_io.errors import OperatorError
 from fraud_io.folders import Lake
+from fraud_io.kafka_admin import make_admin
 from fraud_io.kafka_errors import NO_RIGHT, KafkaRefusals
 from fraud_io.model_registry import ModelRegistry
 from streaming import metrics
@@ -29,6 +28,8 @@ from streaming.job.warm_up import warm_up
 from streaming.models.merchant_risk_source import MerchantRiskSource
 from streaming.models.model_source import ModelSource
 from streaming.state.checkpoint import Checkpoint
+from streaming.state.online_store import OnlineStore
+from streaming.state.sweep import Sweep
 
 log = logging.getLogger("streaming.job.__main__")
 
@@ -61,6 +62,8 @@ class StreamingJob:
         self._wait_for_topics()
         check_topic(self._checkpoint, self._settings)
         check_partitions(self._checkpoint, self._settings.scored_partitions)
+        store = OnlineStore(self._settings.store_address, "", self._stop)  # of no stream: it reads no position
+        store.check_policy()
         self._risk_tables.look()
         self._risk_tables.start(self._stop)
         self._models.start(self._stop)
@@ -72,13 +75,13 @@ class StreamingJob:
             session.range(1).toArrow()
             # The first micro-batch is decided by the model in production, when there is one.
             self._models.has_looked.wait(_FIRST_LOOK_S)
-            self._follow(session)
+            self._follow(session, store)
         finally:
             metrics.READY.set(0)
             self._batches.close()
             session.stop()
 
-    def _follow(self, session: SparkSession) -> None:
+    def _follow(self, session: SparkSession, store: OnlineStore) -> None:
         query = (
             spark.transactions(session, self._settings)
             .writeStream.queryName("fraud-stream")
@@ -94,6 +97,7 @@ class StreamingJob:
         # The first micro-batch, which Spark runs for a new checkpoint even without records, loads and compiles a lot.
         while self._last_batch is None and query.status["message"] != _IDLE and not self._stop.wait(0.2):
             pass
+        Sweep(self._settings, self._checkpoint, store).start(self._stop)
         metrics.READY.set(1)
         log.info("ready: scoring %s from %s", self._topics.transactions, self._settings.bootstrap_servers)
         self._stop.wait()
@@ -146,8 +150,7 @@ class StreamingJob:
         address = self._settings.bootstrap_servers
         needed = (self._topics.transactions, self._topics.predictions, self._topics.dead_letter)
         refusals = self._refusals
-        options: dict[str, Any] = {**self._settings.confluent_kafka(), "error_cb": refusals.note}
-        admin = AdminClient(options, logger=log)
+        admin = make_admin(self._settings, refusals, log)
         missing_since = None
         while True:
             admin.poll(0)

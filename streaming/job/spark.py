@@ -1,6 +1,7 @@
 """The Spark session and the stream of records. The settings that were measured to matter are explained here."""
 
 import json
+from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession
 
@@ -58,8 +59,20 @@ def session(settings: Settings) -> SparkSession:
     return spark
 
 
+def _check_names(spark: SparkSession, settings: Settings) -> None:
+    """Java only warns of a setting that it does not know, and goes on without it."""
+    java: Any = spark.sparkContext._jvm
+    known = java.org.apache.kafka.clients.consumer.ConsumerConfig.configNames()
+    if unknown := sorted(settings.client_options.both - set(known)):
+        raise OperatorError(
+            f"Spark's Kafka client does not know {unknown[0]} of the file of FRAUD_KAFKA_CLIENT_FILE: write "
+            f"librdkafka.{unknown[0]} there, and what Java calls it as java.NAME (docs/operations.md)"
+        )
+
+
 def transactions(spark: SparkSession, settings: Settings) -> DataFrame:
     """The stream of records of the transactions topic, with the columns of scorer.SCHEMA."""
+    _check_names(spark, settings)
     mine, name = settings.scored_partitions, settings.topics.transactions
     topic = ("subscribe", name) if mine is None else ("assign", json.dumps({name: sorted(mine)}))
     return (

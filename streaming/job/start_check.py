@@ -8,11 +8,14 @@ import shutil
 from collections.abc import Iterable
 
 from confluent_kafka import KafkaException, TopicCollection
+
+# mypy takes what its documentation imports from there for private.
 from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
 
 from fraud_core.settings import Settings
 from fraud_io.errors import OperatorError
 from fraud_io.files import write_durably
+from fraud_io.kafka_admin import make_admin
 from fraud_io.kafka_reader import TopicReader
 from streaming.job.batch_plan import PLANS
 from streaming.state.checkpoint import Checkpoint
@@ -61,7 +64,7 @@ def check_topic(checkpoint: Checkpoint, settings: Settings) -> None:
     Raises OperatorError, or KafkaUnavailableError or KafkaException when Kafka fails.
     """
     topic = checkpoint.topic
-    admin = AdminClient({**settings.confluent_kafka()}, logger=log)
+    admin = make_admin(settings, log=log)
     described = admin.describe_topics(TopicCollection([topic]), request_timeout=_TIMEOUT_S)
     topic_id = str(described[topic].result(_TIMEOUT_S).topic_id)
     state = _state(checkpoint)

@@ -1,9 +1,9 @@
 """The users' histories in Valkey or Redis: opaque blobs of fraud_core.features.table, and how far they go.
 
-Keys: ``h:{partition}:user`` holds a history, ``position:{partition}`` the stream it belongs to, the offset up to which
-the histories of that partition go, and their format. The braces are part of the key: they put all keys of a Kafka
-partition into one slot of a cluster, so one MGET and one MSET per partition serve a micro-batch, and a partition is
-written completely or not at all.
+The hash ``histories:{partition}`` holds the histories of a Kafka partition by user, and in its field ``position`` the
+stream they belong to, the offset up to which they go, and their format. Evicted, expired or deleted, a key is gone as a
+whole: with one key for all of it, no history is missing while the position says that it is there, so that no card the
+store has lost passes for a new one. One HMGET and one HSET per partition serve a micro-batch.
 
 On a crash it does not matter whether histories were written before or after the predictions: a history carries the
 state before the micro-batch that wrote it, so the same micro-batch computes the same bits whether it finds the store
@@ -12,7 +12,7 @@ position tells: wiped, rolled back to an older copy or in another version's form
 or of another stream means refuse. A write asks for the position too: a store that was wiped since the read would else
 look complete with the histories of one micro-batch in it.
 
-An unreachable store is waited for, with a line in the log every few seconds; nothing is skipped.
+An unreachable or full store is waited for, with a line in the log every few seconds; nothing is skipped.
 """
 
 import logging
@@ -22,6 +22,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar, cast
 
 import redis
+from redis.client import Pipeline
 from redis.exceptions import NoPermissionError
 
 from fraud_core.features.history import FORMAT
@@ -33,9 +34,11 @@ from streaming.state.checkpoint import OffsetRange
 log = logging.getLogger(__name__)
 
 _RETRY_S = (0.1, 0.2, 0.5, 1.0, 2.0)
-_SCAN_COUNT = 1000
+_SCAN_COUNT = 200
+_POSITION = b"position"
 
 T = TypeVar("T")
+Field = bytes | bytearray | memoryview | str | int | float  # as redis types what it takes
 
 
 class HistoriesLostError(Exception):
@@ -66,7 +69,7 @@ class OnlineStore:
         def attempt() -> list[list[bytes | None]]:
             pipeline = self._client.pipeline(transaction=False)
             for partition in ranges:
-                pipeline.mget([_position_key(partition), *_history_keys(partition, users.get(partition, ()))])
+                pipeline.hmget(_key(partition), [_POSITION, *_fields(users.get(partition, ()))])
             return pipeline.execute()
 
         found = dict(zip(ranges, self._until_reachable(attempt), strict=True))
@@ -81,47 +84,73 @@ class OnlineStore:
 
         Raises as ``read`` does, and has then written nothing: what it adds to must still be there.
         """
-        values: dict[int, dict[str, str | bytes]] = {
-            partition: {_position_key(partition): f"{self._stream_id} {covered.end} {FORMAT}"}
-            for partition, covered in ranges.items()
+        values: dict[int, dict[Field, Field]] = {
+            partition: {_POSITION: f"{self._stream_id} {covered.end} {FORMAT}"} for partition, covered in ranges.items()
         }
         blobs = iter(histories)
         for partition, of_partition in users.items():
-            values[partition].update((key, next(blobs)) for key in _history_keys(partition, of_partition))
+            values[partition].update((field, next(blobs)) for field in _fields(of_partition))
 
-        positions = [_position_key(partition) for partition in ranges]
+        def change(pipeline: Pipeline) -> None:
+            # Whoever changes a partition between this look and the write makes the write fail, and it is tried anew.
+            for partition, covered in ranges.items():
+                self._check(partition, covered, cast("bytes | None", pipeline.hget(_key(partition), _POSITION)))
+            pipeline.multi()
+            for partition, of_partition in values.items():
+                pipeline.hset(_key(partition), mapping=of_partition)
 
-        def attempt() -> None:
-            with self._client.pipeline() as pipeline:
-                # Whoever changes a position between this look and the write makes the write fail, and it is tried anew.
-                pipeline.watch(*positions)
-                for partition, position in zip(ranges, pipeline.mget(positions), strict=True):
-                    self._check(partition, ranges[partition], cast("bytes | None", position))
-                pipeline.multi()
-                for of_partition in values.values():
-                    pipeline.mset(of_partition)
-                pipeline.execute()
-
-        if positions:
-            self._until_reachable(attempt)
+        if ranges:
+            self._until_reachable(lambda: self._client.transaction(change, *map(_key, ranges)))
 
     def position(self, partition: int) -> int | None:
         """The offset up to which this stream's histories of a partition go; None when there are none of this format."""
-        position = self._until_reachable(lambda: self._client.get(_position_key(partition)))
+        position = self._until_reachable(lambda: self._client.hget(_key(partition), _POSITION))
         return None if position is None else self._offset(cast(bytes, position))
 
     def clear(self, partition: int) -> None:
         """Forget the position and all histories of a partition."""
+        self._until_reachable(lambda: self._client.unlink(_key(partition)))
 
-        def attempt() -> None:
-            self._client.delete(_position_key(partition))
-            keys = self._client.scan_iter(match=_history_keys(partition, "*")[0], count=_SCAN_COUNT)
-            pipeline = self._client.pipeline(transaction=False)
-            for key in keys:
-                pipeline.unlink(key)
-            pipeline.execute()
+    def sweep(self, partition: int, cursor: int, is_over: Callable[[bytes], bool]) -> tuple[int, int]:
+        """Look at some histories of a partition and remove those that are over. cursor : 0, or what the call before
+        returned. Returns the next cursor, 0 after the last one, and how many were removed.
 
-        self._until_reachable(attempt)
+        A history that is written meanwhile is looked at again.
+        """
+        key = _key(partition)
+
+        following, removed = 0, 0
+
+        def change(pipeline: Pipeline) -> None:
+            nonlocal following, removed
+            following, found = cast("tuple[int, dict[bytes, bytes]]", pipeline.hscan(key, cursor, count=_SCAN_COUNT))
+            over = [field for field, blob in found.items() if field != _POSITION and is_over(blob)]
+            removed = len(over)
+            pipeline.multi()
+            if over:
+                pipeline.hdel(key, *over)
+
+        self._until_reachable(lambda: self._client.transaction(change, key))
+        return following, removed
+
+    def check_policy(self) -> None:
+        """Raises OperatorError when a full store would make room by dropping histories."""
+
+        def attempt() -> str | None:
+            try:
+                return self._client.info("memory").get("maxmemory_policy")
+            except redis.ResponseError:  # INFO is forbidden, or has another name
+                return None
+
+        policy = self._until_reachable(attempt)
+        if policy is None:
+            log.warning("the online store does not tell its maxmemory-policy: make sure that it is noeviction")
+        elif policy.startswith("allkeys"):
+            raise OperatorError(
+                f"the online store has maxmemory-policy {policy}: when it is full it would drop histories, and rebuild "
+                "them from the topic again and again. Set it to noeviction (CONFIG SET maxmemory-policy noeviction, or "
+                "the parameter group of a managed store) and give it memory for all histories (docs/operations.md)"
+            )
 
     def _check(self, partition: int, covered: OffsetRange, position: bytes | None) -> None:
         if position is None:
@@ -163,11 +192,15 @@ class OnlineStore:
                     "redis://user:password@host:6379/0"
                 ) from error
             except redis.RedisError as error:
-                metrics.STORE_CALLS.labels("failed").inc()
+                is_full = isinstance(error, redis.OutOfMemoryError)
+                metrics.STORE_CALLS.labels("full" if is_full else "failed").inc()
                 delay_s = _RETRY_S[min(tries, len(_RETRY_S) - 1)]
                 tries += 1
                 waited_s = time.monotonic() - began
-                log.warning("waiting for the online store since %.1f s: %s", waited_s, error)
+                if is_full:
+                    log.error("the online store is full, the stream waits since %.1f s: raise its maxmemory", waited_s)
+                else:
+                    log.warning("waiting for the online store since %.1f s: %s", waited_s, error)
                 if self._stop.wait(delay_s):
                     raise StoppedError("stopped while waiting for the online store") from error
             else:
@@ -178,9 +211,10 @@ class OnlineStore:
                 return result
 
 
-def _position_key(partition: int) -> str:
-    return f"position:{{{partition}}}"
+def _key(partition: int) -> str:
+    return f"histories:{{{partition}}}"
 
 
-def _history_keys(partition: int, users: Sequence[str]) -> list[str]:
-    return [f"h:{{{partition}}}:{user}" for user in users]
+def _fields(users: Sequence[str]) -> list[bytes]:
+    """Never that of the position, whatever a user is called."""
+    return [b":" + user.encode() for user in users]

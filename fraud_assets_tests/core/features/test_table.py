@@ -7,12 +7,13 @@ from collections.abc import Iterator
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from fraud_assets_tests.core.streams import START_MS, cuts, streams
 from fraud_core.features import history, table
 from fraud_core.features.fold import WINDOWS
+from fraud_core.features.history import FORGET_AFTER_MS, last_arrival
 from fraud_core.features.merchant_risk import MerchantRisk
 from fraud_core.features.table import FEATURES, compute_features, users_of
 from fraud_core.payments.transaction import COLUMNS
@@ -104,6 +105,24 @@ def is_refund(one: dict) -> bool:
 
 def is_verification(one: dict) -> bool:
     return (one["amount_cents"] == 0 or one["type"] == "verification") and not is_refund(one)
+
+
+@given(st.data())
+def test_forgetting_a_card_that_was_silent_for_long_changes_no_bit_of_a_payment_that_is_not_a_month_late(data):
+    late_ms = FORGET_AFTER_MS - WINDOWS["30d"]
+    of_partition = data.draw(streams()).filter(pl.col("partition") == 0)
+    stream = of_partition.filter(pl.col("event_time_ms") >= pl.col("event_time_ms").cum_max() - late_ms)
+    assume(len(stream))
+    store: dict[tuple[int, str], bytes] = {}
+    values = []
+    for row in stream.iter_slices(1):
+        newest_ms = max([last_arrival(blob)[1] for blob in store.values()], default=0)
+        store = {user: blob for user, blob in store.items() if last_arrival(blob)[1] >= newest_ms - FORGET_AFTER_MS}
+        result = compute_features(row, [store.get(user) for user in users_of(row)], NO_RISK)
+        store.update(zip(result.users, result.new_histories(), strict=True))
+        assert result.is_repeat[0] or last_arrival(store[result.users[0]])[0] == row["offset"][0]
+        values.append(result.values[0])
+    assert np.array_equal(np.array(values), run_at_once(stream))
 
 
 @given(streams())

@@ -5,8 +5,10 @@ import time
 
 import pytest
 
+from fraud_assets_tests.services import wait_until
 from fraud_core.features.history import FORMAT
 from fraud_io.errors import OperatorError
+from streaming import metrics
 from streaming.errors import StoppedError
 from streaming.state.checkpoint import OffsetRange
 from streaming.state.online_store import HistoriesLostError, OnlineStore
@@ -30,9 +32,126 @@ def test_histories_come_back_in_the_order_of_the_users(store):
     assert store.read(both, {1: ["c"], 0: ["b", "x", "a"]}) == [b"C", b"B", None, b"A"]
 
 
-def test_all_keys_of_a_partition_share_a_hash_tag(store, valkey):
-    store.write({3: OffsetRange(0, 0, 1)}, {3: ["a"]}, [b"A"])
-    assert valkey.contents() == {b"h:{3}:a": b"A", b"position:{3}": f"stream 1 {FORMAT}".encode()}
+def test_histories_of_a_partition_and_how_far_they_go_are_one_key_whatever_the_users_are_called(store, valkey):
+    store.write({3: OffsetRange(0, 0, 1)}, {3: ["a", "position", ""]}, [b"A", b"P", b"E"])
+    assert valkey.contents() == {
+        b"histories:{3}": {b"position": f"stream 1 {FORMAT}".encode(), b":a": b"A", b":position": b"P", b":": b"E"}
+    }
+    assert store.read({3: OffsetRange(0, 1, 2)}, {3: ["position", "", "a"]}) == [b"P", b"E", b"A"]
+
+
+def test_a_full_store_that_makes_room_takes_whole_partitions_and_no_lost_card_passes_for_a_new_one(store, valkey):
+    """Histories are evicted one partition at a time: each is complete, or noticed."""
+    everything = {partition: OffsetRange(0, 0, 10) for partition in range(20)}
+    users = {partition: [f"u{n}" for n in range(50)] for partition in everything}
+    store.write(everything, users, [bytes(2000)] * 1000)
+    used = valkey.client.info("memory")["used_memory"]
+    try:
+        valkey.client.config_set("maxmemory-policy", "allkeys-random")
+        valkey.client.config_set("maxmemory", used - 500_000)
+        valkey.client.set("one", "more")
+    finally:
+        valkey.client.config_set("maxmemory", 0)
+        valkey.client.config_set("maxmemory-policy", "noeviction")
+    assert valkey.client.info("stats")["evicted_keys"] > 0
+    complete = lost = 0
+    for partition in everything:
+        covered = {partition: OffsetRange(0, 10, 20)}
+        try:
+            assert store.read(covered, {partition: users[partition]}) == [bytes(2000)] * 50
+            complete += 1
+        except HistoriesLostError as error:
+            assert error.partition == partition
+            lost += 1
+    assert complete > 0
+    assert lost > 0
+
+
+def test_a_full_store_is_told_from_one_that_does_not_answer_and_waited_for(store, valkey, caplog):
+    store.write(FIRST, USERS, [b"A", b"B"])
+    full = metrics.STORE_CALLS.labels("full")
+    before = full._value.get()
+    valkey.client.config_set("maxmemory", 1)
+    try:
+        writing = threading.Thread(target=store.write, args=(SECOND, USERS, [b"AA", b"BB"]))
+        writing.start()
+        wait_until(lambda: "raise its maxmemory" in caplog.text, "the store is not said to be full")
+        assert "waiting for the online store" not in caplog.text
+        assert store.read(SECOND, USERS) == [b"A", b"B"]
+    finally:
+        valkey.client.config_set("maxmemory", 0)
+    writing.join(10)
+    assert full._value.get() > before
+    assert store.read(SECOND, USERS) == [b"AA", b"BB"]
+
+
+@pytest.mark.parametrize("policy", ["allkeys-lru", "allkeys-lfu", "allkeys-random"])
+def test_a_store_that_would_evict_histories_is_refused(store, valkey, policy):
+    valkey.client.config_set("maxmemory-policy", policy)
+    try:
+        with pytest.raises(OperatorError, match=rf"maxmemory-policy {policy}: .* Set it to noeviction"):
+            store.check_policy()
+    finally:
+        valkey.client.config_set("maxmemory-policy", "noeviction")
+
+
+@pytest.mark.parametrize("policy", ["noeviction", "volatile-lru", "volatile-ttl"])
+def test_a_store_that_evicts_nothing_without_an_expiry_is_taken(store, valkey, caplog, policy):
+    valkey.client.config_set("maxmemory-policy", policy)
+    try:
+        store.check_policy()
+    finally:
+        valkey.client.config_set("maxmemory-policy", "noeviction")
+    assert caplog.text == ""
+
+
+def test_a_store_that_does_not_tell_its_policy_is_warned_of(valkey, caplog):
+    valkey.client.acl_setuser("job", enabled=True, passwords=["+right"], commands=["+@all", "-info"], keys=["*"])
+    try:
+        OnlineStore(valkey.url.replace("//", "//job:right@"), "stream", threading.Event()).check_policy()
+    finally:
+        valkey.client.acl_deluser("job")
+    assert "does not tell its maxmemory-policy" in caplog.text
+
+
+def sweep(store, partition, is_over) -> int:
+    cursor, removed = store.sweep(partition, 0, is_over)
+    while cursor:
+        cursor, more = store.sweep(partition, cursor, is_over)
+        removed += more
+    return removed
+
+
+def test_a_sweep_sees_every_history_and_removes_what_is_over_also_from_a_full_store(store, valkey):
+    users = {0: [f"u{n}" for n in range(3000)], 1: ["other"]}
+    blobs = [b"%d" % n + bytes(100) for n in range(3001)]
+    both = {0: OffsetRange(0, 0, 10), 1: OffsetRange(0, 0, 10)}
+    store.write(both, users, blobs)
+    seen = set()
+    valkey.client.config_set("maxmemory", 1)
+    try:
+        assert sweep(store, 0, lambda blob: seen.add(blob) or blob.startswith(b"7")) == 111
+    finally:
+        valkey.client.config_set("maxmemory", 0)
+    assert seen == set(blobs[:3000])
+    left = store.read({0: OffsetRange(0, 10, 20)}, {0: users[0]})
+    assert left == [None if blob.startswith(b"7") else blob for blob in blobs[:3000]]
+    assert store.read({1: OffsetRange(0, 10, 20)}, {1: ["other"]}) == [blobs[3000]]
+
+
+def test_a_history_that_is_written_while_it_is_looked_at_is_looked_at_again(store, valkey):
+    store.write(FIRST, USERS, [b"old", b"old"])
+    looks = []
+
+    def is_over(blob: bytes) -> bool:
+        looks.append(blob)
+        if len(looks) == 1:
+            OnlineStore(valkey.url, "stream", threading.Event()).write(SECOND, {0: ["a"]}, [b"new"])
+        return blob == b"old"
+
+    assert sweep(store, 0, is_over) == 1
+    assert sorted(looks[2:]) == [b"new", b"old"]
+    assert store.read({0: OffsetRange(0, 20, 30)}, USERS) == [b"new", None]
 
 
 def test_a_replayed_micro_batch_finds_the_store_before_or_after_its_own_write(store):
@@ -53,7 +172,7 @@ def test_a_wiped_store_is_noticed(store, valkey):
 @pytest.mark.parametrize("found", ["stream 10", f"stream 10 {FORMAT + 1}"])
 def test_histories_of_another_format_are_lost_ones_and_do_not_stop_the_job(store, valkey, found):
     store.write(FIRST, USERS, [b"A", b"B"])
-    valkey.client.set("position:{0}", found)
+    valkey.client.hset("histories:{0}", "position", found)
     for covered in (FIRST, SECOND, {0: OffsetRange(0, 20, 30)}):
         with pytest.raises(HistoriesLostError):
             store.read(covered, USERS)
@@ -94,7 +213,7 @@ def test_clearing_a_partition_leaves_the_others(store, valkey):
     store.write(both, {0: ["a", "b*"], 1: ["c"]}, [b"A", b"B", b"C"])
     store.clear(0)
     assert store.position(0) is None
-    assert set(valkey.contents()) == {b"h:{1}:c", b"position:{1}"}
+    assert set(valkey.contents()) == {b"histories:{1}"}
 
 
 def test_what_was_acknowledged_survives_a_killed_store(store, valkey):
@@ -127,7 +246,7 @@ def test_a_stop_ends_the_wait(valkey):
 
 @pytest.mark.parametrize("login", ["", "fraud:wrong@", "reader:right@"])
 def test_a_store_that_refuses_the_credentials_ends_the_job_with_a_sentence_that_hides_them(valkey, login):
-    valkey.client.acl_setuser("reader", enabled=True, passwords=["+right"], commands=["+ping", "+mget"], keys=["*"])
+    valkey.client.acl_setuser("reader", enabled=True, passwords=["+right"], commands=["+ping", "+hmget"], keys=["*"])
     valkey.client.config_set("requirepass", "right")
     store = OnlineStore(valkey.url.replace("//", f"//{login}"), "stream", threading.Event())
     try:
