@@ -17,7 +17,10 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from fraud_core.payments.pseudonyms import Pseudonyms
 from fraud_core.payments.reader import ReadingRules
-from fraud_core.timestamps import SECOND_MS
+from fraud_core.timestamps import SECOND_MS, parse_rfc3339_ms
+
+EARLIEST, LATEST = "earliest", "latest"
+"""Of ``start_from``, beside times."""
 
 
 class Settings(BaseSettings):
@@ -73,6 +76,11 @@ class Settings(BaseSettings):
     partitions: int = Field(4, ge=1, description="partitions of a topic the system creates")
     stream_partitions: str | None = Field(
         None, pattern=r"^\d+(,\d+)*$", description="partitions this streaming job scores, such as 0,1 (default: all)"
+    )
+    start_from: str = Field(
+        LATEST,
+        description="where a new stream begins to decide, what came before is read into histories: latest, earliest "
+        "(decide all of the topic) or a record time such as 2026-01-31T00:00:00Z",
     )
     max_offsets_per_trigger: int = Field(40_000, ge=1, description="most transactions in one micro-batch")
     stream_lanes: int = Field(2, ge=1, description="processes that share a large micro-batch, at most one a partition")
@@ -142,6 +150,16 @@ class Settings(BaseSettings):
             return name and ZoneInfo(name).key
         except (ZoneInfoNotFoundError, ValueError) as error:
             raise ValueError("no such time zone: use an IANA name such as Europe/Berlin or UTC") from error
+
+    @field_validator("start_from")
+    @classmethod
+    def _is_a_start(cls, rule: str) -> str:
+        if rule not in (EARLIEST, LATEST):
+            try:
+                parse_rfc3339_ms(rule)
+            except (ValueError, OverflowError) as error:
+                raise ValueError(f"it is {LATEST}, {EARLIEST} or a time such as 2026-01-31T00:00:00Z") from error
+        return rule
 
     @property
     def reading_rules(self) -> ReadingRules:

@@ -25,6 +25,7 @@ LAST_BATCH = Gauge("fraud_stream_last_batch_id", "id of the last finished micro-
 LAST_BATCH_TIME = Gauge("fraud_stream_last_batch_time_seconds", "when the last micro-batch ended, Unix time")
 LAST_LATENCY = Gauge("fraud_stream_last_batch_latency_seconds", "median latency of the last micro-batch")
 LAG = Gauge("fraud_stream_lag", "records of a partition that are not scored yet", ["partition"])
+START = Gauge("fraud_stream_start_offset", "records of a partition before the first that is decided", ["partition"])
 MODEL = Gauge("fraud_stream_model", "1 for the model versions in use", ["role", "version"])
 MODEL_TRAINED_UNTIL = Gauge("fraud_stream_model_trained_until_seconds", "end of the training data, Unix time", ["role"])
 REFUSED_MODELS = Counter("fraud_stream_refused_models", "model versions that cannot be served by this code")

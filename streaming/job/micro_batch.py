@@ -11,14 +11,16 @@ import pyarrow as pa
 from fraud_core.model.roles import CHALLENGER, CHAMPION
 from fraud_core.settings import Settings
 from fraud_core.timestamps import SECOND_MS
+from fraud_core.topics import TRANSACTIONS
 from fraud_io.errors import OperatorError
 from fraud_io.schema_registry.errors import UnknownSchemaError
 from streaming import failpoints, metrics
 from streaming.errors import StoppedError
 from streaming.job.batch_plan import PLANS, BatchPlan, PlanLog
 from streaming.job.lanes import Lane, Lanes, Outcome, Part
+from streaming.job.rebuild import HistoryRebuilder
 from streaming.job.refusal_limit import check_refusals
-from streaming.job.scorer import Serving
+from streaming.job.scorer import Scorer, Serving
 from streaming.job.sink import KafkaSink
 from streaming.log_lines import BATCH
 from streaming.models import merchant_risk_source
@@ -26,7 +28,8 @@ from streaming.models.merchant_risk_source import MerchantRiskSource
 from streaming.models.model_cache import Models
 from streaming.models.model_source import ModelSource
 from streaming.models.schema_source import SchemaSource
-from streaming.state.checkpoint import Checkpoint
+from streaming.state.checkpoint import Checkpoint, OffsetRange
+from streaming.state.online_store import OnlineStore
 
 log = logging.getLogger(__name__)
 
@@ -75,6 +78,23 @@ class MicroBatches:
         outcomes = self._lanes.run(Part(records, ranges), serving, self._plan)
         failpoints.reach("after_sink")
         self._report(batch_id, len(records), outcomes, time.perf_counter() - began)
+
+    def read_past(self) -> None:
+        """Bring the histories up to where a stream begins that does not decide all of the topic. Interrupted, it goes
+        on from there the next time. Raises what HistoryRebuilder raises.
+        """
+        start = self._checkpoint.start
+        if start is None:
+            return
+        store = OnlineStore(self._settings.store_address, self._checkpoint.query_id, self._stop)
+        scorer = Scorer(store, TRANSACTIONS.name)
+        rules = self._settings.reading_rules
+        rebuilder = HistoryRebuilder(self._settings, TRANSACTIONS.name, rules, scorer, store)
+        for partition, begin in start.decided_from.items():
+            metrics.START.labels(partition).set(begin)
+            covered = OffsetRange(start.histories_from[partition], begin, begin)
+            if begin > covered.initial and (store.position(partition) or covered.initial) < begin:
+                rebuilder.rebuild(partition, covered, self._stop)
 
     def close(self) -> None:
         """Call between two micro-batches, after the last one."""
