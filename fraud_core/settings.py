@@ -49,6 +49,9 @@ class Settings(BaseSettings):
     schema_registry_password: SecretStr | None = None
     schema_registry_token: SecretStr | None = Field(None, description="bearer token, instead of a name and password")
     schema_registry_ca_file: Path | None = Field(None, description="PEM file of the authority that signed the registry")
+    prediction_format: Literal["json", "avro"] = Field(
+        "json", description="how predictions are written; avro: in the wire format of your schema registry"
+    )
     store_url: str | None = Field(None, description="redis:// URL of your Valkey or Redis")
     mlflow_url: str | None = Field(None, description="address of your MLflow tracking server")
 

@@ -21,6 +21,7 @@ from fraud_core.timestamps import parse_rfc3339_ms
 from fraud_core.topics import DEAD_LETTER, FEEDBACK, PREDICTIONS, TRANSACTIONS
 from fraud_io.errors import OperatorError
 from fraud_io.kafka_reader import Record, TopicReader
+from fraud_io.schema_registry.predictions import as_json
 from fraud_io.stream_start import read_start
 
 _PATIENCE_S = 20.0  # without any new decision for so long, what is still open is lost
@@ -194,11 +195,12 @@ def take_ledger(settings: Settings, while_waiting: Callable[[], None] = lambda: 
     for message in reader.read(TRANSACTIONS.name, present):
         books.add_transaction(message.partition(), message.offset())
     begin: dict[str, dict[int, int]] = {PREDICTIONS.name: {}, DEAD_LETTER.name: {}}
+    read = as_json(settings)
     last_came = time.monotonic()
     while True:
         for topic, behind in begin.items():
             for message in reader.read(topic, reader.beyond(topic, behind)):
-                _enter(books, message)
+                _enter(books, message, read)
                 behind[message.partition()] = message.offset() + 1
                 last_came = time.monotonic()
         if books.lost == 0 or time.monotonic() - last_came > _PATIENCE_S:
@@ -207,10 +209,10 @@ def take_ledger(settings: Settings, while_waiting: Callable[[], None] = lambda: 
         time.sleep(_LOOK_AGAIN_S)
 
 
-def _enter(books: Books, message: Record) -> None:
+def _enter(books: Books, message: Record, read: Callable[[bytes | None], bytes]) -> None:
     try:
         if message.topic() == PREDICTIONS.name:
-            books.add_prediction(message.value() or b"", message.timestamp()[1])
+            books.add_prediction(read(message.value()), message.timestamp()[1])
         else:
             books.add_dead_letter(message.value() or b"")
     except (orjson.JSONDecodeError, KeyError, TypeError, ValueError) as error:

@@ -78,7 +78,9 @@ def clients(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clients]:
 def test_producer_job_and_dagster_work_with_the_same_settings_and_no_id_of_a_card_leaves_the_edge(clients, tmp_path):
     settings = clients.users["fraud"].model_copy(update=clients.ports | {"home": tmp_path})
     # Partitions by name: that is how one of several jobs reads its share.
-    job = Job(settings, clients.environment("fraud", tmp_path, FRAUD_STREAM_PARTITIONS="0,1"))
+    job = Job(
+        settings, clients.environment("fraud", tmp_path, FRAUD_STREAM_PARTITIONS="0,1", FRAUD_START_FROM="earliest")
+    )
     try:
         produced = clients.produce("fraud", tmp_path, FRAUD_PSEUDONYM_KEY=KEY)
         assert produced.returncode == 0, produced.stdout + produced.stderr

@@ -13,6 +13,7 @@ from fraud_core.settings import Settings
 from fraud_core.topics import DEAD_LETTER, PREDICTIONS, TRANSACTIONS
 from fraud_io.kafka_reader import TopicReader
 from fraud_io.schema_registry.messages import reading_rules
+from fraud_io.schema_registry.predictions import as_json
 from fraud_stack.chaos.load import Load
 from fraud_stack.ledger import Ledger, take_ledger
 
@@ -56,9 +57,9 @@ def features_differing(settings: Settings) -> int:
     transactions; predictions are read one at a time.
     """
     expected = _recomputed(settings)
-    differing = 0
+    differing, read = 0, as_json(settings)
     for record in TopicReader(settings).read(PREDICTIONS.name):
-        served = orjson.loads(record.value() or b"")
+        served = orjson.loads(read(record.value()))
         values, row_of = expected[served["partition"]]
         row = values[row_of[served["offset"]]]
         differing += not np.array_equal([served["features"][name] for name in FEATURES], row)

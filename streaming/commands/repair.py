@@ -29,6 +29,7 @@ from fraud_core.timestamps import HOUR_MS, now_ms
 from fraud_core.topics import DEAD_LETTER, PREDICTIONS, TRANSACTIONS
 from fraud_io.files import write_durably
 from fraud_io.kafka_reader import TopicReader
+from fraud_io.schema_registry.predictions import as_json
 from streaming.commands.command_line import run
 from streaming.state.checkpoint import Checkpoint
 from streaming.state.online_store import OnlineStore
@@ -75,9 +76,10 @@ def positions(settings: Settings, checkpoint: Checkpoint, store: OnlineStore) ->
         since_ms = json.loads(_metadata(checkpoint))["batchTimestampMs"] - HOUR_MS  # in case two clocks differ
     reader = TopicReader(settings)
     traces: dict[int, set[int]] = {partition: set() for partition in begin}
+    read = as_json(settings)
     for topic in (PREDICTIONS, DEAD_LETTER):
         for message in reader.read(topic.name, reader.since(topic.name, since_ms)):
-            decision = orjson.loads(message.value() or b"")
+            decision = orjson.loads(read(message.value()))
             if decision["offset"] >= begin.get(decision["partition"], 0):
                 traces.setdefault(decision["partition"], set()).add(decision["offset"])
     decided = {

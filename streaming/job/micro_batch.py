@@ -129,6 +129,7 @@ class MicroBatches:
             self._settings.time_zone,
             self._schemas.address,
             self._schemas.known,
+            self._schemas.prediction_schema,
         )
         serving = self._serving
         if plan != self._plan or serving is None:

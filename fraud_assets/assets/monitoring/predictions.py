@@ -29,12 +29,14 @@ def predictions(
     judging models, never for training one.
     """
     from fraud_core.decisions.prediction_table import PREDICTION_COLUMNS, decode_predictions
+    from fraud_io.schema_registry.predictions import as_json
 
     log = OffsetLog(Lake(settings.lake).predictions)
     new = log.pending(*kafka.offsets(PREDICTIONS.name))
     if len(new):
         with log.append(new) as folder:
-            values = (message.value() or b"" for message in kafka.messages(PREDICTIONS.name, new))
+            read = as_json(settings)
+            values = (read(message.value()) for message in kafka.messages(PREDICTIONS.name, new))
             for number in count():
                 chunk = list(islice(values, _CHUNK))
                 if not chunk:
