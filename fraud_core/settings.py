@@ -20,8 +20,11 @@ from fraud_core.payments.mapping import RecordMapping
 from fraud_core.payments.mapping_file import mapping_text
 from fraud_core.payments.pseudonyms import Pseudonyms
 from fraud_core.payments.reader import ReadingRules
-from fraud_core.timestamps import SECOND_MS
+from fraud_core.timestamps import SECOND_MS, parse_rfc3339_ms
 from fraud_core.topics import TOPICS, TopicNames
+
+EARLIEST, LATEST = "earliest", "latest"
+"""Of ``start_from``, beside times."""
 
 
 class Settings(BaseSettings):
@@ -61,6 +64,9 @@ class Settings(BaseSettings):
     schema_registry_password: SecretStr | None = None
     schema_registry_token: SecretStr | None = Field(None, description="bearer token, instead of a name and password")
     schema_registry_ca_file: Path | None = Field(None, description="PEM file of the authority that signed the registry")
+    prediction_format: Literal["json", "avro"] = Field(
+        "json", description="how predictions are written; avro: in the wire format of your schema registry"
+    )
     store_url: str | None = Field(None, description="redis:// URL of your Valkey or Redis")
     mlflow_url: str | None = Field(None, description="address of your MLflow tracking server")
 
@@ -88,6 +94,11 @@ class Settings(BaseSettings):
     partitions: int = Field(4, ge=1, description="partitions of a topic the system creates")
     stream_partitions: str | None = Field(
         None, pattern=r"^\d+(,\d+)*$", description="partitions this streaming job scores, such as 0,1 (default: all)"
+    )
+    start_from: str = Field(
+        LATEST,
+        description="where a new stream begins to decide, what came before is read into histories: latest, earliest "
+        "(decide all of the topic) or a record time such as 2026-01-31T00:00:00Z",
     )
     max_offsets_per_trigger: int = Field(40_000, ge=1, description="most transactions in one micro-batch")
     stream_lanes: int = Field(2, ge=1, description="processes that share a large micro-batch, at most one a partition")
@@ -180,6 +191,16 @@ class Settings(BaseSettings):
         if name:
             RecordMapping.of(mapping_text(name))
         return name or None
+
+    @field_validator("start_from")
+    @classmethod
+    def _is_a_start(cls, rule: str) -> str:
+        if rule not in (EARLIEST, LATEST):
+            try:
+                parse_rfc3339_ms(rule)
+            except (ValueError, OverflowError) as error:
+                raise ValueError(f"it is {LATEST}, {EARLIEST} or a time such as 2026-01-31T00:00:00Z") from error
+        return rule
 
     @property
     def reading_rules(self) -> ReadingRules:

@@ -21,6 +21,8 @@ from fraud_core.timestamps import parse_rfc3339_ms
 from fraud_core.topics import TopicNames
 from fraud_io.errors import OperatorError
 from fraud_io.kafka_reader import Record, TopicReader
+from fraud_io.schema_registry.predictions import as_json
+from fraud_io.stream_start import read_start
 
 _PATIENCE_S = 20.0  # without any new decision for so long, what is still open is lost
 _LOOK_AGAIN_S = 0.5
@@ -41,7 +43,8 @@ class LostRange:
 class Ledger:
     """Counts of positions of the transactions topic.
 
-    produced : records it holds. predicted, dead_lettered : those with a prediction, with a dead letter.
+    produced : records it holds from where the stream began to decide; before_start : those before, which are not
+    decided. predicted, dead_lettered : those with a prediction, with a dead letter.
     lost : those with neither; ``lost_positions`` are the first of them, at most 20 ranges.
     duplicates : those decided more than once, duplicates_same of them always with the same bytes, duplicates_differing
     not. ids_sent_twice : transaction_ids decided at more than one position.
@@ -50,6 +53,7 @@ class Ledger:
     """
 
     produced: int
+    before_start: int
     predicted: int
     dead_lettered: int
     lost: int
@@ -75,6 +79,7 @@ class Books:
     def __init__(self, ranges: dict[int, tuple[int, int]]) -> None:
         """ranges : first and end offset by partition."""
         self._ranges = ranges
+        self._before_start = 0
         sizes = [end - start for start, end in ranges.values()]
         self._first_row = dict(zip(ranges, np.cumsum([0, *sizes]).tolist(), strict=False))
         self._state = np.zeros(sum(sizes), np.uint8)
@@ -86,6 +91,8 @@ class Books:
         row = self._row(partition, offset)
         if row is not None:
             self._state[row] |= _PRODUCED
+        elif offset < self._ranges.get(partition, (0, 0))[0]:
+            self._before_start += 1
 
     def add_prediction(self, value: bytes, time_ms: int) -> None:
         """``time_ms``: record time of the prediction."""
@@ -114,6 +121,7 @@ class Books:
         is_lost = self._is_lost()
         return Ledger(
             produced=int(np.count_nonzero(is_produced)),
+            before_start=self._before_start,
             predicted=int(np.count_nonzero(self._has(_PREDICTED) & is_produced)),
             dead_lettered=int(np.count_nonzero(self._has(_REFUSED) & is_produced)),
             lost=int(np.count_nonzero(is_lost)),
@@ -181,15 +189,18 @@ def take_ledger(settings: Settings, while_waiting: Callable[[], None] = lambda: 
     """
     reader, topics = TopicReader(settings), settings.topics
     present = reader.bounds(topics.transactions)
-    books = Books(present)
+    start = read_start(settings.checkpoint)
+    begins = start.decided_from if start else {}
+    books = Books({at: (min(max(first, begins.get(at, 0)), end), end) for at, (first, end) in present.items()})
     for message in reader.read(topics.transactions, present):
         books.add_transaction(message.partition(), message.offset())
     begin: dict[str, dict[int, int]] = {topics.predictions: {}, topics.dead_letter: {}}
+    read = as_json(settings)
     last_came = time.monotonic()
     while True:
         for topic, behind in begin.items():
             for message in reader.read(topic, reader.beyond(topic, behind)):
-                _enter(books, message, topics)
+                _enter(books, message, topics, read)
                 behind[message.partition()] = message.offset() + 1
                 last_came = time.monotonic()
         if books.lost == 0 or time.monotonic() - last_came > _PATIENCE_S:
@@ -198,10 +209,10 @@ def take_ledger(settings: Settings, while_waiting: Callable[[], None] = lambda: 
         time.sleep(_LOOK_AGAIN_S)
 
 
-def _enter(books: Books, message: Record, topics: TopicNames) -> None:
+def _enter(books: Books, message: Record, topics: TopicNames, read: Callable[[bytes | None], bytes]) -> None:
     try:
         if message.topic() == topics.predictions:
-            books.add_prediction(message.value() or b"", message.timestamp()[1])
+            books.add_prediction(read(message.value()), message.timestamp()[1])
         else:
             books.add_dead_letter(message.value() or b"")
     except (orjson.JSONDecodeError, KeyError, TypeError, ValueError) as error:
@@ -217,6 +228,7 @@ def lines(ledger: Ledger) -> list[str]:
     lost = ", ".join(f"{r.partition}/{r.first}-{r.last}" for r in ledger.lost_positions)
     return [
         f"{ledger.produced:,} produced = {ledger.predicted:,} predicted + {ledger.dead_lettered:,} dead-lettered",
+        *([f"{ledger.before_start:,} before the start: in histories, not decided"] if ledger.before_start else []),
         f"{ledger.lost:,} lost{f' (partition/offsets: {lost}{_more(ledger)})' if lost else ''}",
         f"{ledger.duplicates_differing:,} decided twice with different bytes, {ledger.duplicates_same:,} with the same",
         f"{ledger.ids_sent_twice:,} transaction ids sent twice, {ledger.labels:,} labels",

@@ -14,7 +14,7 @@ from typing import Literal
 import psutil
 
 from benchmarks.streaming.inputs import CHALLENGER, CHAMPION
-from fraud_core.settings import Settings
+from fraud_core.settings import EARLIEST, Settings
 from fraud_io.folders import ROOT
 from fraud_stack.services.java import java_home
 from fraud_stack.services.ports import PORTS, free_ports
@@ -116,7 +116,7 @@ def second_job(first: Scene, inputs: Path, home: Path, own: Mapping[str, str]) -
 def embedded(home: Path, services: tuple[str, ...]) -> Iterator[Settings]:
     """Embedded services on free ports. What was started with the stack's mark ends with them."""
     ports = {f"{name}_port": port for name, port in zip(PORTS, free_ports(len(PORTS)), strict=True)}
-    settings = Settings(home=home, **ports)
+    settings = Settings(home=home, start_from=EARLIEST, **ports)
     stack = Stack(settings, show=lambda _: None)
     with stack.lock():
         stack.up(services)

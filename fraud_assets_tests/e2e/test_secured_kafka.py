@@ -76,7 +76,7 @@ def test_producer_job_and_dagster_work_with_the_same_settings_and_no_id_of_a_car
     settings = clients.users[user].model_copy(update=clients.ports | {"home": tmp_path})
     clients.valkey.client.flushdb()
     # Partitions by name: that is how one of several jobs reads its share.
-    job = Job(settings, clients.environment(user, tmp_path, FRAUD_STREAM_PARTITIONS="0,1"))
+    job = Job(settings, clients.environment(user, tmp_path, FRAUD_STREAM_PARTITIONS="0,1", FRAUD_START_FROM="earliest"))
     try:
         produced = clients.produce(user, tmp_path, FRAUD_PSEUDONYM_KEY=KEY)
         assert produced.returncode == 0, produced.stdout + produced.stderr

@@ -4,7 +4,7 @@ import orjson
 import pytest
 
 from fraud_core.timestamps import format_rfc3339_ms
-from fraud_stack.ledger import Books, LostRange
+from fraud_stack.ledger import Books, LostRange, lines
 
 RANGES = {0: (100, 110), 3: (0, 5)}
 
@@ -85,6 +85,19 @@ def test_decisions_outside_the_books_and_offsets_without_a_record_change_nothing
     ledger = books.close(labels=0)
     assert (ledger.produced, ledger.predicted, ledger.lost, ledger.duplicates) == (1, 1, 0, 0)
     assert ledger.is_balanced
+
+
+def test_what_lies_before_the_start_is_counted_apart_and_not_lost():
+    books = Books({0: (5, 10), 1: (3, 3)})
+    for partition, end in ((0, 10), (1, 3)):
+        for offset in range(end):
+            books.add_transaction(partition, offset)
+    for offset in range(5, 10):
+        books.add_prediction(prediction(0, offset), 1050)
+    ledger = books.close(labels=0)
+    assert (ledger.before_start, ledger.produced, ledger.predicted, ledger.lost) == (8, 5, 5, 0)
+    assert ledger.is_balanced
+    assert any("8 before the start" in line for line in lines(ledger))
 
 
 def test_no_transactions_are_a_balanced_ledger():

@@ -66,6 +66,10 @@ class _Prediction(msgspec.Struct, gc=False):
     features: msgspec.Struct  # _Features
 
 
+PREDICTION_FIELDS: tuple[str, ...] = _Prediction.__struct_fields__
+"""In the order in which they are written."""
+
+
 @dataclass(frozen=True)
 class Scored:
     """One model version's scores of a batch: (n,) float64 in [0, 1], flagged at or above ``threshold``."""

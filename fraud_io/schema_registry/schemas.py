@@ -7,7 +7,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Literal, NoReturn
+from typing import Any, Literal, NoReturn
 
 import httpx2
 from confluent_kafka.schema_registry import RegisteredSchema, Schema, SchemaRegistryClient, SchemaRegistryError
@@ -78,6 +78,11 @@ class Schemas(SchemaRegistryClient):
         """Fetch a schema with all that it refers to; from then on it is read without the registry."""
         self._keep_references(self.get_schema(schema_id))
 
+    def register_avro(self, subject: str, schema: dict[str, Any]) -> int:
+        """The id of a schema, registered as the newest version of ``subject`` when it is not there yet."""
+        with self._errors_in_words():
+            return self.register_schema(subject, Schema(json.dumps(schema), "AVRO"))
+
     def _keep_references(self, schema: Schema) -> None:
         for reference in schema.references or ():
             assert reference.subject is not None and reference.version is not None
@@ -119,6 +124,11 @@ class Schemas(SchemaRegistryClient):
             raise OperatorError(
                 f"{self._at} refuses the credentials: check FRAUD_SCHEMA_REGISTRY_USERNAME and "
                 "FRAUD_SCHEMA_REGISTRY_PASSWORD, or FRAUD_SCHEMA_REGISTRY_TOKEN"
+            ) from error
+        if status == 409:
+            raise OperatorError(
+                f"{self._at} refuses a schema that is not compatible with the one before it ({error}): set the "
+                "compatibility of its subject to NONE for this change, or delete the subject"
             ) from error
         if status in _MAY_PASS or status >= 500:
             raise RegistryUnavailableError(f"{self._at} does not answer ({error})") from error

@@ -12,6 +12,7 @@ from fraud_core.payments.transaction import decode_transactions
 from fraud_core.settings import Settings
 from fraud_io.kafka_reader import TopicReader
 from fraud_io.schema_registry.messages import reading_rules
+from fraud_io.schema_registry.predictions import as_json
 from fraud_stack.chaos.load import Load
 from fraud_stack.ledger import Ledger, take_ledger
 
@@ -56,9 +57,9 @@ def features_differing(settings: Settings) -> int:
     transactions; predictions are read one at a time.
     """
     expected = _recomputed(settings)
-    differing = 0
+    differing, read = 0, as_json(settings)
     for record in TopicReader(settings).read(settings.topics.predictions):
-        served = orjson.loads(record.value() or b"")
+        served = orjson.loads(read(record.value()))
         batch, row_of = expected[served["partition"]]
         row = row_of[served["offset"]]
         is_same = np.array_equal([served["features"][name] for name in FEATURES], batch.values[row])

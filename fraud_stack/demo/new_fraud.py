@@ -7,6 +7,7 @@ import orjson
 from fraud_core.settings import Settings
 from fraud_core.timestamps import DAY_MS, parse_rfc3339_ms
 from fraud_io.kafka_reader import Tail
+from fraud_io.schema_registry.predictions import as_json
 from fraud_io.simulation_folder import SimulationFolder
 
 
@@ -18,6 +19,7 @@ class NewFraudWatch(Tail):
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings, settings.topics.predictions)
+        self._as_json = as_json(settings)
         self.seen: Counter[str] = Counter()
         self.found: Counter[str] = Counter()
         self.decided: Counter[str] = Counter()  # transactions of the new kind, by the version that decided
@@ -31,12 +33,12 @@ class NewFraudWatch(Tail):
         messages = self.take(timeout_s)
         self._read_ids()
         for message in messages:
-            value = message.value() or b""
+            value = self._as_json(message.value())
             # The id comes first; of thousands only a few are worth parsing.
             if value[19 : value.index(b'"', 19)] in self._known:
                 self._count(orjson.loads(value))
         if messages:
-            event_time = parse_rfc3339_ms(orjson.loads(messages[-1].value() or b"")["event_time"])
+            event_time = parse_rfc3339_ms(orjson.loads(self._as_json(messages[-1].value()))["event_time"])
             self.day = max(self.day, event_time // DAY_MS)
 
     def recall(self, version: str) -> float | None:

@@ -6,6 +6,7 @@ when it is labelled genuine or the label delay passed in silence, which also cou
 
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,6 +15,7 @@ import orjson
 from fraud_core.settings import Settings
 from fraud_core.timestamps import parse_rfc3339_ms
 from fraud_io.kafka_reader import Record, Tail
+from fraud_io.schema_registry.predictions import as_json
 
 _RATE_WINDOW_S = 5.0
 _LONGEST_LATENCY_MS = 60_000
@@ -23,9 +25,13 @@ _REMEMBERED = 1_000_000
 
 @dataclass
 class LiveView:
-    """What is known about the stream since the first prediction by a model. Bounded in memory, however long it runs."""
+    """What is known about the stream since the first prediction by a model. Bounded in memory, however long it runs.
+
+    as_json : reads a record's value, as schema_registry.predictions has it.
+    """
 
     label_delay_s: float
+    as_json: Callable[[bytes | None], bytes] = lambda value: value or b""
     first_at: float | None = None
     predictions: int = 0
     alerts: int = 0
@@ -42,7 +48,7 @@ class LiveView:
     def add_predictions(self, messages: list[Record], now: float) -> None:
         count = 0
         for message in messages:
-            prediction = orjson.loads(message.value() or b"")
+            prediction = orjson.loads(self.as_json(message.value()))
             if prediction["model_version"] is None:
                 continue
             count += 1
@@ -66,7 +72,7 @@ class LiveView:
 
     def add_labels(self, messages: list[Record]) -> None:
         for message in messages:
-            label = orjson.loads(message.value() or b"")
+            label = orjson.loads(self.as_json(message.value()))
             name = label["transaction_id"]
             was_flagged = self._was_flagged.get(name)
             if was_flagged is None:
@@ -121,7 +127,7 @@ class Watcher(Tail):
     def __init__(self, settings: Settings, label_delay_s: float) -> None:
         self._topics = settings.topics
         super().__init__(settings, self._topics.predictions, self._topics.feedback)
-        self.view = LiveView(label_delay_s)
+        self.view = LiveView(label_delay_s, as_json(settings))
 
     def look(self, timeout_s: float) -> LiveView:
         """Take in what comes within ``timeout_s``. Raises OperatorError when the topics cannot be read."""

@@ -7,6 +7,7 @@ import orjson
 from fraud_core.settings import Settings
 from fraud_core.timestamps import DAY_MS
 from fraud_io.kafka_reader import Tail
+from fraud_io.schema_registry.predictions import as_json
 
 _TAKES_MS = DAY_MS
 
@@ -16,12 +17,13 @@ class Analysts:
 
     def __init__(self, settings: Settings) -> None:
         self._predictions = Tail(settings, settings.topics.predictions)
+        self._read = as_json(settings)
         self._open: deque[tuple[int, str]] = deque()
 
     def verdicts(self, now_ms: int) -> list[str]:
         """Transactions that have been looked into by ``now_ms``, on the stream's clock; each once."""
         for message in self._predictions.take(timeout_s=0):
-            value = message.value() or b""
+            value = self._read(message.value())
             if is_looked_into(value):
                 self._open.append((now_ms + _TAKES_MS, orjson.loads(value)["transaction_id"]))
         done = []

@@ -24,6 +24,7 @@ from fraud_io.folders import Lake
 from fraud_io.kafka_reader import Record, TopicReader
 from fraud_io.model_registry import ModelRegistry
 from fraud_io.schema_registry.messages import opener, reading_rules
+from fraud_io.schema_registry.predictions import as_json
 from streaming.commands.command_line import run
 from streaming.errors import StoppedError
 from streaming.job.batch_plan import PLANS, PlanLog
@@ -70,8 +71,8 @@ class Explainer:
     def served(self, transaction_id: str) -> list[bytes]:
         """The different predictions of an id, in the order of their partitions and offsets."""
         beginning = b'{"transaction_id":' + orjson.dumps(transaction_id) + b","
-        found = self._reader.read(self._topics.predictions)
-        values = {value: None for message in found if (value := message.value() or b"").startswith(beginning)}
+        found, read = self._reader.read(self._topics.predictions), as_json(self._settings)
+        values = {value: None for message in found if (value := read(message.value())).startswith(beginning)}
         return sorted(values, key=lambda value: (orjson.loads(value)["partition"], orjson.loads(value)["offset"]))
 
     def explain(self, value: bytes) -> Explanation:

@@ -28,6 +28,7 @@ from fraud_core.settings import Settings
 from fraud_core.timestamps import HOUR_MS, now_ms
 from fraud_io.files import write_durably
 from fraud_io.kafka_reader import TopicReader
+from fraud_io.schema_registry.predictions import as_json
 from streaming.commands.command_line import run
 from streaming.state.checkpoint import Checkpoint
 from streaming.state.online_store import OnlineStore
@@ -74,10 +75,10 @@ def positions(settings: Settings, checkpoint: Checkpoint, store: OnlineStore) ->
         since_ms = json.loads(_metadata(checkpoint))["batchTimestampMs"] - HOUR_MS  # in case two clocks differ
     reader = TopicReader(settings)
     traces: dict[int, set[int]] = {partition: set() for partition in begin}
-    topics = settings.topics
+    topics, read = settings.topics, as_json(settings)
     for topic in (topics.predictions, topics.dead_letter):
         for message in reader.read(topic, reader.since(topic, since_ms)):
-            decision = orjson.loads(message.value() or b"")
+            decision = orjson.loads(read(message.value()))
             if decision["offset"] >= begin.get(decision["partition"], 0):
                 traces.setdefault(decision["partition"], set()).add(decision["offset"])
     decided = {

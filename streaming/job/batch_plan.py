@@ -25,7 +25,8 @@ _KEPT = 10
 class BatchPlan:
     """Model versions (None: no such model), whether the registry had confirmed the champion, the file names of the
     merchant risk tables, the settings that determine what is refused, which model decides a card and what
-    is reviewed, and the schemas that are known of which registry: another one a message names is an unknown one.
+    is reviewed, the schemas that are known of which registry (another one a message names is an unknown one), and
+    the schema in which predictions are written (None: JSON).
     """
 
     champion: str | None = None
@@ -39,6 +40,7 @@ class BatchPlan:
     schema_registry: str | None = None
     schemas: tuple[int, ...] = ()
     mapping: str | None = field(default=None, repr=False)
+    prediction_schema: int | None = None
 
     def rules(self, open_message: OpenMessage) -> ReadingRules:
         """open_message : of the plan's registry and schemas."""

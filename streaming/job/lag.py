@@ -28,10 +28,10 @@ class LagReporter:
         threading.Thread(target=self._follow, args=(stop,), name="lag", daemon=True).start()
 
     def look(self) -> None:
-        committed = self._checkpoint.committed_offsets()
+        begins = self._checkpoint.begins()
         for partition, (low, high) in self._reader.bounds(self._checkpoint.topic).items():
             if self._mine is None or partition in self._mine:
-                metrics.LAG.labels(partition).set(high - committed.get(partition, low))
+                metrics.LAG.labels(partition).set(high - begins.get(partition, low))
 
     def _follow(self, stop: threading.Event) -> None:
         while not stop.wait(_EVERY_S):

@@ -17,8 +17,9 @@ from streaming import failpoints, metrics
 from streaming.errors import StoppedError
 from streaming.job.batch_plan import PLANS, BatchPlan, PlanLog
 from streaming.job.lanes import Lane, Lanes, Outcome, Part
+from streaming.job.rebuild import HistoryRebuilder
 from streaming.job.refusal_limit import check_refusals
-from streaming.job.scorer import Serving
+from streaming.job.scorer import Scorer, Serving
 from streaming.job.sink import KafkaSink
 from streaming.log_lines import BATCH
 from streaming.models import merchant_risk_source
@@ -27,6 +28,7 @@ from streaming.models.model_cache import Models
 from streaming.models.model_source import ModelSource
 from streaming.models.schema_source import SchemaSource
 from streaming.state.checkpoint import Checkpoint, OffsetRange
+from streaming.state.online_store import OnlineStore
 from streaming.state.skipped import SkippedOffsets
 
 log = logging.getLogger(__name__)
@@ -83,6 +85,23 @@ class MicroBatches:
         self._skip(ranges, records)
         self._report(batch_id, len(records), outcomes, time.perf_counter() - began)
 
+    def read_past(self) -> None:
+        """Bring the histories up to where a stream begins that does not decide all of the topic. Interrupted, it goes
+        on from there the next time. Raises what HistoryRebuilder raises.
+        """
+        start = self._checkpoint.start
+        if start is None:
+            return
+        store = OnlineStore(self._settings.store_address, self._checkpoint.query_id, self._stop)
+        topic = self._settings.topics.transactions
+        scorer = Scorer(store, topic)
+        rules = self._settings.reading_rules
+        rebuilder = HistoryRebuilder(self._settings, topic, rules, scorer, store)
+        for partition, begin in start.decided_from.items():
+            covered = OffsetRange(start.histories_from[partition], begin, begin)
+            if begin > covered.initial and (store.position(partition) or covered.initial) < begin:
+                rebuilder.rebuild(partition, covered, self._stop)
+
     def close(self) -> None:
         """Call between two micro-batches, after the last one."""
         if self._lanes is not None:
@@ -126,6 +145,7 @@ class MicroBatches:
             self._schemas.address,
             self._schemas.known,
             rules.mapping,
+            self._schemas.prediction_schema,
         )
         serving = self._serving
         if plan != self._plan or serving is None:

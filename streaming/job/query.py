@@ -24,6 +24,7 @@ from streaming.job.lag import LagReporter
 from streaming.job.micro_batch import MicroBatches
 from streaming.job.sink import KafkaSink
 from streaming.job.start_check import check_partitions, check_topic
+from streaming.job.start_rule import decide_start
 from streaming.job.warm_up import warm_up
 from streaming.models.merchant_risk_source import MerchantRiskSource
 from streaming.models.model_source import ModelSource
@@ -64,6 +65,7 @@ class StreamingJob:
         check_partitions(self._checkpoint, self._settings.scored_partitions)
         store = OnlineStore(self._settings.store_address, "", self._stop)  # of no stream: it reads no position
         store.check_policy()
+        self._start = decide_start(self._checkpoint, self._settings)
         self._risk_tables.look()
         self._risk_tables.start(self._stop)
         self._models.start(self._stop)
@@ -83,7 +85,7 @@ class StreamingJob:
 
     def _follow(self, session: SparkSession, store: OnlineStore) -> None:
         query = (
-            spark.transactions(session, self._settings)
+            spark.transactions(session, self._settings, self._start)
             .writeStream.queryName("fraud-stream")
             .foreachBatch(self._micro_batch)
             .trigger(processingTime="0 seconds")
@@ -100,11 +102,21 @@ class StreamingJob:
         Sweep(self._settings, self._checkpoint, store).start(self._stop)
         metrics.READY.set(1)
         log.info("ready: scoring %s from %s", self._topics.transactions, self._settings.bootstrap_servers)
+        self._read_past()
         self._stop.wait()
         self._finish(query)
         ended.join()
         if self._error is not None and not isinstance(self._error, StoppedError):
             raise self._error
+
+    def _read_past(self) -> None:
+        """Not before Spark runs the stream: it has no identity until then. Micro-batches wait meanwhile."""
+        with self._running:
+            try:
+                self._batches.read_past()
+            except Exception as error:
+                self._error = error
+                self._stop.set()
 
     def _micro_batch(self, frame: DataFrame, batch_id: int) -> None:
         with self._running:

@@ -7,6 +7,7 @@ retention has removed from the topic is missing from rebuilt histories too; the 
 
 import logging
 import threading
+import time
 from dataclasses import replace
 
 import pyarrow as pa
@@ -24,6 +25,8 @@ from streaming.state.checkpoint import OffsetRange
 from streaming.state.online_store import HistoriesLostError, OnlineStore
 
 log = logging.getLogger(__name__)
+
+_PROGRESS_S = 5.0
 
 
 class HistoryRebuilder:
@@ -57,6 +60,7 @@ class HistoryRebuilder:
         low, _ = self._reader.bounds(self._topic)[partition]
         if low > position:
             log.warning("offsets %d to %d of partition %d are no longer in the topic", position, low, partition)
+        first, shown = position, time.monotonic()
         for messages in self._reader.batches(self._topic, {partition: (position, covered.start)}):
             if stop.is_set():
                 raise StoppedError("stopped while rebuilding histories")
@@ -64,6 +68,10 @@ class HistoryRebuilder:
                 chunk = OffsetRange(covered.initial, position, messages[-1].offset() + 1)
                 self._fold(partition, messages, chunk)
                 position = chunk.end
+            if time.monotonic() - shown >= _PROGRESS_S:
+                shown = time.monotonic()
+                done, total = position - first, covered.start - first
+                log.info("histories of partition %d: %d of %d records", partition, done, total)
         if position < covered.start:  # the last offsets hold no record
             self._fold(partition, [], OffsetRange(covered.initial, position, covered.start))
         log.warning("the histories of partition %d are rebuilt", partition)

@@ -26,6 +26,7 @@ from fraud_core.payments.transaction import Decoded, decode_transactions
 from fraud_core.settings import Settings
 from fraud_io.errors import OperatorError
 from fraud_io.schema_registry.messages import opener
+from fraud_io.schema_registry.predictions import to_avro
 from streaming.job.batch_plan import BatchPlan
 from streaming.models.merchant_risk_source import RiskTables
 from streaming.models.model_cache import Models, ServedModel
@@ -54,12 +55,13 @@ class Serving:
     rules: ReadingRules
     ab_share: float = 0.0
     review_share: float = 0.0
+    prediction_schema: int | None = None
 
     @classmethod
     def of(cls, plan: BatchPlan, models: Models, tables: RiskTables, settings: Settings) -> Self:
         """``models`` and ``tables``: those that ``plan`` names."""
         rules = plan.rules(opener(settings, frozenset(plan.schemas)))
-        return cls(models, tables, rules, plan.ab_share, plan.review_share)
+        return cls(models, tables, rules, plan.ab_share, plan.review_share, plan.prediction_schema)
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,8 @@ class Scorer:
         batch, histories = self.features(transactions, ranges, serving.tables.risk)
         repeats = np.flatnonzero(batch.is_repeat).tolist()
         values_json, alerts = decide(transactions, batch.values, serving, decoded.ignored, frozenset(repeats))
+        if serving.prediction_schema is not None:
+            values_json = to_avro(values_json, serving.prediction_schema)
         keys = [user.encode() for user in transactions["user_id"].to_list()]
         return ScoredBatch(
             predictions=list(zip(keys, values_json, strict=True)),

@@ -8,6 +8,7 @@ from pyspark.sql import DataFrame, SparkSession
 from fraud_core.settings import Settings
 from fraud_io.errors import OperatorError
 from fraud_io.folders import SPARK_JARS
+from fraud_io.stream_start import StreamStart
 
 _CHECKPOINTING = "org.apache.spark.sql.execution.streaming.checkpointing"
 
@@ -70,8 +71,11 @@ def _check_names(spark: SparkSession, settings: Settings) -> None:
         )
 
 
-def transactions(spark: SparkSession, settings: Settings) -> DataFrame:
-    """The stream of records of the transactions topic, with the columns of scorer.SCHEMA."""
+def transactions(spark: SparkSession, settings: Settings, start: StreamStart | None) -> DataFrame:
+    """The stream of records of the transactions topic, with the columns of scorer.SCHEMA.
+
+    start : where a new stream begins; None: with all of the topic.
+    """
     _check_names(spark, settings)
     mine, name = settings.scored_partitions, settings.topics.transactions
     topic = ("subscribe", name) if mine is None else ("assign", json.dumps({name: sorted(mine)}))
@@ -79,7 +83,7 @@ def transactions(spark: SparkSession, settings: Settings) -> DataFrame:
         spark.readStream.format("kafka")
         .options(**settings.spark_kafka())
         .option(*topic)
-        .option("startingOffsets", "earliest")
+        .option("startingOffsets", json.dumps({name: start.decided_from}) if start else "earliest")
         .option("failOnDataLoss", "true")
         .option("maxOffsetsPerTrigger", str(settings.max_offsets_per_trigger))
         # After each read Spark asks the broker for the ends of the partition, on the connection on which the consumer

@@ -31,8 +31,8 @@ _TIMEOUT_S = 15.0
 _TIME_TYPE = "message.timestamp.type"
 _NO_ID = "AAAAAAAAAAAAAAAAAAAAAA"  # what brokers say that are too old to name topics
 _ANEW = (
-    "To score the topic as it is now from its beginning, remove the checkpoint folder and empty the online store "
-    "(FLUSHDB)"
+    "To score the topic as it is now from its beginning, set FRAUD_START_FROM=earliest, remove the checkpoint folder "
+    "and empty the online store (FLUSHDB)"
 )
 
 

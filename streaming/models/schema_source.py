@@ -6,20 +6,25 @@ A registry that does not answer is waited for, with a line in the log every few 
 import logging
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from fraud_core.decisions.prediction_avro import prediction_avro_schema
 from fraud_core.payments.envelopes import REGISTRY_HEADER, registry_schema_id
 from fraud_core.settings import Settings, without_password
+from fraud_io.errors import OperatorError
 from fraud_io.schema_registry.errors import RegistryUnavailableError, UnknownSchemaError
+from fraud_io.schema_registry.predictions import SUBJECT
 from streaming.errors import StoppedError
 
 if TYPE_CHECKING:
     from fraud_io.schema_registry.schemas import Schemas
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -63,12 +68,28 @@ class SchemaSource:
                 self._missed[schema_id] = time.monotonic()
                 log.warning("the schema registry has no schema %d", schema_id)
 
+    @cached_property
+    def prediction_schema(self) -> int | None:
+        """The id of the schema in which predictions are written; it is registered when it is not yet. None: in JSON."""
+        if self._settings.prediction_format == "json":
+            return None
+        if self.address is None:
+            raise OperatorError(
+                "FRAUD_PREDICTION_FORMAT is avro, which needs a schema registry: set FRAUD_SCHEMA_REGISTRY_URL"
+            )
+        subject = SUBJECT.format(topic=self._settings.topics.predictions)
+        return self._until_reachable(lambda: self._schemas.register_avro(subject, prediction_avro_schema()))
+
     def keep(self, schema_id: int) -> None:
         """Raises UnknownSchemaError, or what Schemas raises but for a registry that does not answer."""
+        self._until_reachable(lambda: self._schemas.keep(schema_id))
+        self._known.add(schema_id)
+
+    def _until_reachable(self, attempt: Callable[[], T]) -> T:
         began, tries = time.monotonic(), 0
         while True:
             try:
-                self._schemas.keep(schema_id)
+                result = attempt()
             except RegistryUnavailableError as error:
                 tries += 1
                 log.warning("waiting for the schema registry since %.1f s: %s", time.monotonic() - began, error)
@@ -77,8 +98,7 @@ class SchemaSource:
             else:
                 if tries:
                     log.warning("the schema registry is back after %.1f s", time.monotonic() - began)
-                self._known.add(schema_id)
-                return
+                return result
 
     def _was_missed(self, schema_id: int) -> bool:
         return time.monotonic() - self._missed.get(schema_id, float("-inf")) < _ASK_AGAIN_S

@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fraud_io.errors import OperatorError
+from fraud_io.stream_start import StreamStart, read_start
 
 
 @dataclass(frozen=True)
 class OffsetRange:
-    """Offsets [start, end) of one partition in one micro-batch. ``initial`` is where the stream itself began."""
+    """Offsets [start, end) of one partition in one micro-batch. ``initial`` is where the histories begin."""
 
     initial: int
     start: int
@@ -93,6 +94,11 @@ class Checkpoint:
         return self._offsets(self._beginning)
 
     @property
+    def start(self) -> StreamStart | None:
+        """What a new stream was told about where it begins."""
+        return read_start(self.folder)
+
+    @property
     def _beginning(self) -> Path:
         return self.folder / "sources" / "0" / "0"
 
@@ -145,8 +151,9 @@ class Checkpoint:
 
         A partition created later begins at offset 0: that is where Spark begins reading it.
         """
-        initial = self.beginning()
-        start = self.end_of(batch_id - 1) if batch_id > 0 else initial
+        beginning = self.beginning()
+        initial = beginning | (self.start.histories_from if self.start else {})
+        start = self.end_of(batch_id - 1) if batch_id > 0 else beginning
         return {
             partition: OffsetRange(initial.get(partition, 0), start.get(partition, 0), end)
             for partition, end in self.end_of(batch_id).items()

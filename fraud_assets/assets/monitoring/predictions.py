@@ -28,12 +28,14 @@ def predictions(
     was sent again is left out. They are for judging models, never for training one.
     """
     from fraud_core.decisions.prediction_table import PREDICTION_COLUMNS, decode_predictions
+    from fraud_io.schema_registry.predictions import as_json
 
     log = OffsetLog(Lake(settings.lake).predictions)
     new = log.pending(*kafka.offsets(settings.topics.predictions))
     if len(new):
         with log.append(new) as folder:
-            values = (message.value() or b"" for message in kafka.messages(settings.topics.predictions, new))
+            read = as_json(settings)
+            values = (read(message.value()) for message in kafka.messages(settings.topics.predictions, new))
             for number in count():
                 chunk = list(islice(values, _CHUNK))
                 if not chunk:

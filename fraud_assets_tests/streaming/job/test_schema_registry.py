@@ -13,6 +13,7 @@ from fraud_assets_tests.streaming.job.test_micro_batch import STREAM, Machine
 from fraud_assets_tests.streaming.parts import messages, records
 from fraud_core.topics import DEAD_LETTER, PREDICTIONS
 from fraud_io.errors import OperatorError
+from fraud_io.schema_registry.predictions import as_json
 from streaming.errors import StoppedError
 
 pytestmark = pytest.mark.streaming
@@ -120,3 +121,41 @@ def test_a_replay_with_another_registry_is_refused(machine, registry):
     batches, _ = machine.start_job()
     with pytest.raises(OperatorError, match=registry.url):
         score(machine, batches, 0, schema_id)
+
+
+def test_predictions_in_avro_are_those_in_json_and_a_replay_writes_the_same_bytes(machine, running_registry):
+    registry = running_registry
+    batches, sink = machine.start_job()
+    machine.score(batches, 0)
+    in_json = [value for _, _, value in sink.sent]
+    assert topics(sink) == [PREDICTIONS.default_name] * 10
+    machine.settings = machine.settings.model_copy(update={"prediction_format": "avro"})
+    batches, sink = machine.start_job()
+    read = as_json(machine.settings)
+    sink.crash_in = "flush"
+    with pytest.raises(KeyboardInterrupt):
+        machine.score(batches, 1)
+    before = sink.sent
+    assert all(value.startswith(b"\0") for *_, value in before)
+    fields = [orjson.loads(read(value)) for *_, value in before]
+    assert [list(one) for one in fields] == [list(orjson.loads(value)) for value in in_json]
+    assert [one["offset"] for one in fields] == list(range(10, 20))
+
+    machine.settings = machine.settings.model_copy(update={"prediction_format": "json"})
+    registry.kill()
+    try:
+        batches, sink = machine.start_job()
+        machine.score(batches, 1)
+        assert sink.sent == before
+        machine.score(batches, 2)
+        assert all(value.startswith(b"{") for _, _, value in sink.sent[10:])
+    finally:
+        registry.start()
+
+
+def test_avro_without_a_registry_is_refused(machine):
+    unset = {"prediction_format": "avro", "schema_registry_url": None}
+    machine.settings = machine.settings.model_copy(update=unset)
+    batches, _ = machine.start_job()
+    with pytest.raises(OperatorError, match="FRAUD_SCHEMA_REGISTRY_URL"):
+        machine.score(batches, 0)
