@@ -76,6 +76,7 @@ class World:
             "shadow_model_version": shadow,
             "shadow_score": np.where(shadow_flagged, 0.8, 0.2) if shadow else nobody,
             "shadow_prediction": shadow_flagged.astype(np.int8) if shadow else nobody,
+            "is_repeat": False,
             "review_sample": False,
             "review_probability": 0.005,
             "merchant_risk_table": None,

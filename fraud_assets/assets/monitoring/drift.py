@@ -115,10 +115,9 @@ def _make_reference(champion: Champion, as_of_ms: int, settings: Settings, label
     known = arrived.filter(pl.col("event_time_ms") >= first_ms - _HISTORY_DAYS * DAY_MS).collect()
     known = known.sort("partition", "offset")
     risk = MerchantHistory(known, labels, settings.label_delay_days)
-    values = compute_features(known, None, risk).values
-    rows = known.select("event_time_ms").with_columns(**dict(zip(FEATURES, values.T, strict=True)))
-    is_recent = pl.col("event_time_ms") >= first_ms
-    rows = rows.filter(is_recent)
+    batch = compute_features(known, None, risk)
+    rows = known.select("event_time_ms").with_columns(**dict(zip(FEATURES, batch.values.T, strict=True)))
+    rows = rows.filter(~pl.Series(batch.is_repeat)).filter(pl.col("event_time_ms") >= first_ms)
     scores = champion.model.score(rows.select(FEATURES).to_numpy())
     return make_reference(rows.with_columns(pl.Series(SCORE, scores)), monitored(FEATURES))
 
