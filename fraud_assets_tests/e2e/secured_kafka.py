@@ -31,7 +31,10 @@ from fraud_stack.services.java import java_home
 from fraud_stack.services.kafka import broker_command, create_topics, write_broker_configuration
 
 # What docs/operations.md says a user needs, on what has a name that begins so.
-_ON_TOPICS = (AclOperation.CREATE, AclOperation.DESCRIBE, AclOperation.READ, AclOperation.WRITE)
+_ON_TOPICS = (
+    *(AclOperation.CREATE, AclOperation.DESCRIBE, AclOperation.DESCRIBE_CONFIGS),
+    *(AclOperation.READ, AclOperation.WRITE),
+)
 RIGHTS = (
     (ResourceType.TOPIC, "transactions", _ON_TOPICS),
     (ResourceType.TOPIC, "fraud_", _ON_TOPICS),

@@ -43,11 +43,22 @@ class Clients:
         settings = self.users[user]
         clean = {name: value for name, value in os.environ.items() if not name.startswith("FRAUD_")}
         return clean | {
-            **settings.environment(),
+            **(self._with_login(settings) if settings.kafka_username else settings.environment()),
             "FRAUD_HOME": str(home),
             "FRAUD_STORE_URL": self.valkey.url,
             **{f"FRAUD_{name.upper()}": str(port) for name, port in self.ports.items()},
             **others,
+        }
+
+    def _with_login(self, settings: Settings) -> dict[str, str]:
+        """As docs/operations.md has it."""
+        return {
+            "FRAUD_KAFKA_BOOTSTRAP_SERVERS": settings.bootstrap_servers,
+            "FRAUD_KAFKA_SECURITY_PROTOCOL": "SASL_SSL",
+            "FRAUD_KAFKA_SASL_MECHANISM": "SCRAM-SHA-512",
+            "FRAUD_KAFKA_USERNAME": settings.kafka_username,
+            "FRAUD_KAFKA_PASSWORD": settings.kafka_password.get_secret_value(),
+            "FRAUD_KAFKA_CA_FILE": str(settings.kafka_ca_file),
         }
 
     def produce(self, user: str, home: Path, **others: str) -> subprocess.CompletedProcess[str]:

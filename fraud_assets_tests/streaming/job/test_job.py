@@ -168,6 +168,16 @@ def test_producers_that_send_in_transactions_leave_no_gap_in_the_books(system):
     assert served(system) == trained_on(system)
 
 
+def test_a_setting_that_only_one_of_the_two_kafka_clients_knows_is_refused_with_its_name(system, tmp_path):
+    file = tmp_path / "kafka.properties"
+    file.write_text("client.id=bank\nbroker.address.family=v4\n")
+    job = system.start_job(FRAUD_KAFKA_CLIENT_FILE=str(file))
+    assert job.process.wait(timeout=120) == 2
+    assert "Spark's Kafka client does not know broker.address.family" in job.log.read_text()
+    file.write_text("client.id=bank\nlibrdkafka.broker.address.family=v4\n")
+    system.start_job(FRAUD_KAFKA_CLIENT_FILE=str(file)).wait_until_ready()
+
+
 def test_a_second_process_takes_part_in_large_micro_batches_and_may_die(system):
     stream, shares = payments(4 * LARGE, users=300), []
     job = system.start_job()
