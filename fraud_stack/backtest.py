@@ -16,8 +16,12 @@ from fraud_core.backtest.periods import Protocol, make_folds
 from fraud_core.backtest.report import make_report
 from fraud_core.backtest.result import BacktestResult
 from fraud_core.backtest.run import run_backtest
+from fraud_core.input_files.decoded_rows import FileReader
 from fraud_core.input_files.errors import InputFileError
+from fraud_core.input_files.sources import sources_of
+from fraud_core.payments.mapping_file import mapping_text
 from fraud_core.payments.reader import ReadingRules
+from fraud_core.payments.times import parse_time_ms
 from fraud_core.settings import Settings
 from fraud_core.timestamps import SECOND_MS, iso_date, now_ms
 from fraud_io.errors import OperatorError
@@ -31,8 +35,8 @@ _LINE_EVERY_S = 2.0
 class BacktestOptions:
     """As on the command line; ``train_days`` None: as far back as a daily run."""
 
-    transactions: Path
-    labels: Path
+    transactions: str
+    labels: str | None
     train_end: date
     test_start: date
     test_days: int
@@ -43,6 +47,10 @@ class BacktestOptions:
     exclude_known_compromised: bool
     search: int
     out: Path
+    labels_inside: bool = False
+    label_time: str | None = None
+    decimal_comma: bool = False
+    map: str | None = None
 
     def shown(self) -> dict[str, str]:
         """Each option that has a value, under its name on the command line."""
@@ -70,15 +78,22 @@ def run_and_report(options: BacktestOptions) -> None:
 
 
 def _backtest(options: BacktestOptions, settings: Settings, steps: Steps) -> BacktestResult:
-    with steps.step("load", f"Read {options.transactions} and {options.labels}"), _live(steps, _LINE_EVERY_S) as show:
-        loaded = load(
-            options.transactions,
-            options.labels,
-            label_delay_days=options.label_delay,
-            now_ms=now_ms(),
-            rules=ReadingRules(0, settings.time_zone),
-            progress=show,
+    if (options.labels is None) != options.labels_inside:
+        raise InputFileError("give either --labels or --labels-inside")
+    mapping = mapping_text(options.map) if options.map else settings.reading_rules.mapping
+    rules = ReadingRules(0, settings.time_zone, mapping=mapping)
+    title = f"Read {options.transactions}" + (f" and {options.labels}" if options.labels else "")
+    with steps.step("load", title), _live(steps, _LINE_EVERY_S) as show:
+        reader = FileReader(
+            now_ms(),
+            rules,
+            decimal_comma=options.decimal_comma,
+            label_time_ms=parse_time_ms(options.label_time, rules.zone) if options.label_time else None,
+            labels_inside=options.labels_inside,
+            progress=lambda progress: show(progress.shown("rows")),
         )
+        labels = sources_of(options.labels) if options.labels else []
+        loaded = load(sources_of(options.transactions), labels, reader, label_delay_days=options.label_delay)
     for warning, count in loaded.warnings.items():
         steps.show(f"{count:,} {warning}")
     protocol = Protocol(

@@ -154,8 +154,7 @@ _A_WEEK: Any = "7d"  # typer passes a default through the parser, too
 
 @app.command()
 def backtest(
-    transactions: Annotated[Path, typer.Option(help="CSV, JSON Lines or Parquet file, or a folder of them.")],
-    labels: Annotated[Path, typer.Option(help="The same with transaction_id, is_fraud and perhaps label_time.")],
+    transactions: Annotated[str, typer.Option(help="CSV, JSON or Parquet file, a folder or address of them.")],
     train_end: Annotated[datetime, typer.Option(help="End of the days that are learned from.", **_DATE)],
     test_start: Annotated[datetime, typer.Option(help="First day that is scored: the day of the training.", **_DATE)],
     test_days: Annotated[int, typer.Option(min=1, help="Days that are scored and judged.")],
@@ -172,6 +171,19 @@ def backtest(
     ] = False,
     search: Annotated[int, typer.Option(min=1, help="Settings that the search tries.")] = 24,
     out: Annotated[Path | None, typer.Option(file_okay=False, help="Folder (default: ./backtest-TEST_START).")] = None,
+    labels: Annotated[
+        str | None,
+        typer.Option(help="The same with transaction_id, is_fraud (ids alone: all are frauds), perhaps label_time."),
+    ] = None,
+    labels_inside: Annotated[
+        bool, typer.Option("--labels-inside", help="Take labels from the column is_fraud of --transactions.")
+    ] = False,
+    label_time: Annotated[str | None, typer.Option(help="When labels became known that do not say so.")] = None,
+    decimal_comma: Annotated[bool, typer.Option("--decimal-comma", help="Amounts are written 1.234,56.")] = False,
+    mapping: Annotated[
+        str | None,
+        typer.Option("--map", "--preset", help="A mapping file or a preset, for other columns (docs/mapping.md)."),
+    ] = None,
 ) -> None:
     """Train on your own files as on a past day, score the days after it, and report what was caught. No service needed.
 
@@ -208,6 +220,10 @@ def backtest(
             exclude_known_compromised,
             search,
             out or Path(f"backtest-{test_start.date()}"),
+            labels_inside,
+            label_time,
+            decimal_comma,
+            mapping,
         )
     )
 

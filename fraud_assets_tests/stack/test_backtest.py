@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from datetime import date
-from pathlib import Path
 
 import polars as pl
 import pytest
@@ -42,8 +41,8 @@ def options(tmp_path_factory: pytest.TempPathFactory) -> BacktestOptions:
     frauds = pl.concat(pl.Series(day.is_fraud) for day in days)
     transactions.select("transaction_id", is_fraud=frauds).write_csv(folder / "labels.csv")
     return BacktestOptions(
-        transactions=folder / "transactions.csv",
-        labels=folder / "labels.csv",
+        transactions=str(folder / "transactions.csv"),
+        labels=str(folder / "labels.csv"),
         train_end=date(2026, 2, 11),
         test_start=date(2026, 2, 18),
         test_days=3,
@@ -77,7 +76,7 @@ def test_predictions_and_reports_are_written_and_the_bad_row_is_named(options, c
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"transactions": Path("nothing.csv")}, "nothing.csv does not exist: give a CSV, JSON Lines or Parquet file"),
+        ({"transactions": "nothing.csv"}, "nothing.csv does not exist: give a CSV, JSON or Parquet file"),
         ({"train_end": date(2026, 2, 12)}, "training may end on 2026-02-11 at the latest, not on 2026-02-12"),
         (
             {"test_days": 30},

@@ -21,6 +21,7 @@ LABEL_COLUMNS = tuple(load_schema(FEEDBACK.schema)["properties"])
 REQUIRED_LABEL_COLUMNS = ("transaction_id", "is_fraud")
 DEFAULT_SOURCE = "analyst"
 IDS = frozenset(("transaction_id", "user_id", "merchant_id", "device_id"))
+NUMBERS = frozenset(("amount", "latitude", "longitude"))
 
 
 def transaction_message(row: Mapping[str, object]) -> bytes:

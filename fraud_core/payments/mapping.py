@@ -21,6 +21,7 @@ from fraud_core.payments.envelopes import Envelope
 from fraud_core.payments.mapping_file import (
     AmountRule,
     FieldRule,
+    FileShape,
     LabelRules,
     PaymentRules,
     Quotient,
@@ -45,14 +46,19 @@ _NUMBERS = frozenset(("amount", "latitude", "longitude"))
 
 @dataclass(frozen=True)
 class RecordMapping:
-    """``envelope`` : what is around a record in a topic; None: nothing. ``sources`` : by field of a payment, the
-    columns that it is read from.
+    """``envelope`` : what is around a record in a topic; None: nothing. ``shape`` : of text files.
+    ``sources`` : by field of a payment, the columns that it is read from. ``columns`` : all that payments, and labels
+    in their records, are read from, with the outermost name of each path; ``columns_of_labels`` : those of label files.
     """
 
     envelope: Envelope | None
+    shape: FileShape
     sources: Mapping[str, tuple[str, ...]]
+    columns: frozenset[str]
+    columns_of_labels: frozenset[str]
     _is_payment: Callable[[Record], bool]
     _is_label: Callable[[Record], bool] | None
+    _is_label_of_file: Callable[[Record], bool] | None
     _payment: Mapping[str, _Read]
     _label: Mapping[str, _Read]
     _label_of_file: Mapping[str, _Read]
@@ -67,12 +73,20 @@ class RecordMapping:
         """Whether payments' records hold labels."""
         return self._is_label is not None
 
+    @property
+    def has_label_files(self) -> bool:
+        """Whether it says how files of labels are read."""
+        return self._is_label_of_file is not None
+
     def is_payment(self, record: Record) -> bool:
         return self._is_payment(record)
 
     def is_label(self, record: Record) -> bool:
         """Whether a record beside payments, or one of a payment, holds a label."""
         return self._is_label is not None and self._is_label(record)
+
+    def is_label_of_file(self, record: Record) -> bool:
+        return self._is_label_of_file is not None and self._is_label_of_file(record)
 
     def payments(self, records: Sequence[Record], numbers: Sequence[RowNumber]) -> list[Fields]:
         """Messages as ``reader.read_payment`` takes them. numbers : of each record among all of the input."""
@@ -105,9 +119,15 @@ def _compiled(text: str) -> RecordMapping:
         payment["amount"] = _in_major_units(payment["amount"], payment["currency"])
     return RecordMapping(
         envelope=file.envelope,
+        shape=file.file,
         sources={name: tuple(_columns_of(rule)) for name, rule in given.items()},
+        columns=_all_columns([*given.values(), *_rules_of(file.label)], [file.where, *_wheres(file.label)]),
+        columns_of_labels=_all_columns(
+            [*_rules_of(file.label_file), rules["transaction_id"]], _wheres(file.label_file)
+        ),
         _is_payment=_where(file.where),
         _is_label=None if file.label is None else _where(file.label.where),
+        _is_label_of_file=None if file.label_file is None else _where(file.label_file.where),
         _payment=payment,
         _label=_label_readers(file.label, rules, missing),
         _label_of_file=_label_readers(file.label_file, rules, missing),
@@ -128,6 +148,26 @@ def _label_readers(
     return {
         name: _reader(rule, missing, is_text=name != "is_fraud") for name, rule in given.items() if rule is not None
     }
+
+
+def _rules_of(rules: LabelRules | None) -> list[FieldRule | None]:
+    return [] if rules is None else [rules.transaction_id, rules.is_fraud, rules.label_time, rules.source]
+
+
+def _wheres(rules: LabelRules | None) -> list[Where]:
+    return [] if rules is None else [rules.where]
+
+
+def _all_columns(rules: Iterable[FieldRule | None], wheres: Iterable[Where]) -> frozenset[str]:
+    names = {name for where in wheres for name in where}
+    for rule in rules:
+        if rule is not None:
+            names.update(_columns_of(rule))
+        if isinstance(rule, AmountRule):
+            names.update(rule.refund_where)
+        if isinstance(rule, TimeRule) and rule.zone_from:
+            names.add(rule.zone_from)
+    return frozenset(names | {name.partition(".")[0] for name in names})
 
 
 def _columns_of(rule: FieldRule) -> Iterable[str]:

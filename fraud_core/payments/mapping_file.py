@@ -136,11 +136,14 @@ class LabelRules(_Section):
 
 
 class FileShape(_Section):
-    """How text files are written, where that cannot be told from them. ``columns``: names instead of the header's."""
+    """How text files are written, where that cannot be told from them. Without a header a column's name is its number,
+    from 1."""
 
     header: bool = True
     skip_lines: int = Field(0, ge=0, description="lines before the header")
-    columns: list[str] | None = None
+
+
+PLAIN = FileShape()
 
 
 class MappingFile(_Section):
@@ -151,7 +154,7 @@ class MappingFile(_Section):
     envelope: Envelope | None = None
     keep_names: bool = Field(False, description="a field without a rule is the column of its name")
     missing: list[str] = Field(["", "NA", "N/A", "NULL", r"\N", "NaN", "--"], description="texts that mean: nothing")
-    file: FileShape = FileShape()
+    file: FileShape = PLAIN
     where: Where = {}
     payment: PaymentRules = PaymentRules()
     label: LabelRules | None = Field(None, description="labels in the same record as the payment")

@@ -6,7 +6,9 @@ import polars as pl
 import pytest
 
 from fraud_core.backtest.load import Loaded, load
+from fraud_core.input_files.decoded_rows import FileReader
 from fraud_core.input_files.errors import InputFileError
+from fraud_core.input_files.sources import sources_of
 from fraud_core.labels.known import LABEL_COLUMNS
 from fraud_core.payments.reader import ReadingRules
 from fraud_core.payments.transaction import COLUMNS
@@ -14,7 +16,6 @@ from fraud_core.timestamps import DAY_MS, parse_rfc3339_ms
 
 HEADER = "transaction_id,user_id,merchant_id,amount,currency,timestamp"
 NOW_MS = parse_rfc3339_ms("2026-06-01T00:00:00Z")
-AS_ON_A_DAY = {"label_delay_days": 7, "now_ms": NOW_MS, "rules": ReadingRules(0), "progress": lambda line: None}
 ROWS = (
     "t2,u1,m1,20.00,EUR,2026-02-01T12:00:00Z",
     "t1,u1,m1,10.00,EUR,2026-01-31T12:00:00Z",
@@ -26,14 +27,12 @@ NOON_MS = parse_rfc3339_ms("2026-01-31T12:00:00Z")
 def loaded(folder: Path, rows: tuple[str, ...] = ROWS, labels: tuple[str, ...] = ("t1,1,",)) -> Loaded:
     (folder / "t.csv").write_text("\n".join([HEADER, *rows]))
     (folder / "l.csv").write_text("\n".join(["transaction_id,is_fraud,label_time", *labels]))
-    return load(
-        folder / "t.csv",
-        folder / "l.csv",
-        label_delay_days=7,
-        now_ms=NOW_MS,
-        rules=ReadingRules(0),
-        progress=lambda line: None,
-    )
+    return load_files(folder / "t.csv", folder / "l.csv")
+
+
+def load_files(transactions: Path, labels: Path) -> Loaded:
+    reader = FileReader(NOW_MS, ReadingRules(0))
+    return load(sources_of(transactions), sources_of(labels), reader, label_delay_days=7)
 
 
 def test_rows_arrive_in_the_order_of_their_event_times_with_the_dtypes_of_the_stream(tmp_path):
@@ -56,9 +55,7 @@ def test_the_three_formats_and_a_folder_of_them_give_the_same_columns(tmp_path):
     frame[:1].write_ndjson(folder / "a.jsonl")
     frame[1:2].write_parquet(folder / "b.parquet")
     frame[2:].write_csv(folder / "c.csv")
-    again = load(
-        folder, tmp_path / "l.csv", label_delay_days=7, now_ms=NOW_MS, rules=ReadingRules(0), progress=lambda line: None
-    )
+    again = load_files(folder, tmp_path / "l.csv")
     assert again.transactions.equals(expected)
 
 
@@ -109,14 +106,7 @@ def test_a_doubtful_label_is_counted(tmp_path, labels, warning, kept):
 def test_optional_columns_of_the_files_are_named(tmp_path):
     (tmp_path / "t.csv").write_text(f"{HEADER},country,extra\n{ROWS[0]},DE,1\n")
     (tmp_path / "l.csv").write_text("transaction_id,is_fraud\nt2,0\n")
-    result = load(
-        tmp_path / "t.csv",
-        tmp_path / "l.csv",
-        label_delay_days=7,
-        now_ms=NOW_MS,
-        rules=ReadingRules(0),
-        progress=lambda line: None,
-    )
+    result = load_files(tmp_path / "t.csv", tmp_path / "l.csv")
     assert result.columns_used == ("country",)
     assert result.transactions["country"].to_list() == ["DE"]
 
@@ -124,9 +114,9 @@ def test_optional_columns_of_the_files_are_named(tmp_path):
 @pytest.mark.parametrize(
     ("rows", "labels", "says"),
     [
-        ((), ("t1,1,",), "holds no transaction that can be used"),
+        ((), ("t1,1,",), "hold no transaction that can be used"),
         (("t1,u1,m1,x,EUR,2026-01-31T12:00:00Z",), ("t1,1,",), "t.csv, row 2: amount: 'x'"),
-        (ROWS, (), "holds no label that can be used"),
+        (ROWS, (), "hold no label that can be used"),
     ],
 )
 def test_files_without_a_usable_row_are_refused(tmp_path, rows, labels, says):
@@ -137,11 +127,20 @@ def test_files_without_a_usable_row_are_refused(tmp_path, rows, labels, says):
 def test_a_file_that_lacks_a_column_is_refused_with_the_columns_it_has(tmp_path):
     loaded(tmp_path)
     with pytest.raises(InputFileError, match="lacks the columns user_id, merchant_id, amount, currency, timestamp; it"):
-        load(
-            tmp_path / "l.csv",
-            tmp_path / "l.csv",
-            label_delay_days=7,
-            now_ms=NOW_MS,
-            rules=ReadingRules(0),
-            progress=lambda line: None,
+        load_files(tmp_path / "l.csv", tmp_path / "l.csv")
+
+
+def test_labels_inside_the_payments_are_those_of_their_column(tmp_path):
+    file = tmp_path / "t.csv"
+    file.write_text("\n".join([f"{HEADER},is_fraud", f"{ROWS[0]},1", f"{ROWS[1]},0", f"{ROWS[2]},"]))
+    reader = FileReader(NOW_MS, ReadingRules(0), labels_inside=True)
+    result = load(sources_of(file), [], reader, label_delay_days=7)
+    assert dict(result.labels.select("transaction_id", "is_fraud").iter_rows()) == {"t2": True, "t1": False}
+    assert result.transactions.height == 3
+
+
+def test_labels_of_which_none_is_of_a_payment_are_refused_with_what_would_make_them_match(tmp_path):
+    with pytest.raises(InputFileError, match=r"2 of them would be without the zeros .* \(label '1', payment '0001'\)"):
+        loaded(
+            tmp_path, ("0001,u1,m1,1,EUR,2026-02-01T12:00:00Z", "02,u1,m1,1,EUR,2026-02-01T12:00:00Z"), ("1,1,", "2,1,")
         )

@@ -14,8 +14,15 @@ from hypothesis import strategies as st
 from fraud_core.input_files.bulk_check import proven_labels, proven_transactions, rules_of
 from fraud_core.input_files.chunks import chunks_of
 from fraud_core.input_files.decoded_rows import decode_label_rows, decode_transaction_rows
-from fraud_core.input_files.messages import LABEL_COLUMNS, TRANSACTION_COLUMNS
+from fraud_core.input_files.meaning import Meaning
+from fraud_core.input_files.messages import (
+    LABEL_COLUMNS,
+    REQUIRED_LABEL_COLUMNS,
+    REQUIRED_TRANSACTION_COLUMNS,
+    TRANSACTION_COLUMNS,
+)
 from fraud_core.input_files.refused import Refused
+from fraud_core.input_files.sources import sources_of
 from fraud_core.payments.reader import ReadingRules
 from fraud_core.schema import load_schema
 from fraud_core.timestamps import parse_rfc3339_ms
@@ -109,10 +116,11 @@ def tables(draw, values: dict[str, tuple]) -> list[dict]:
 
 def both_ways(file: Path) -> tuple[pl.DataFrame, pl.DataFrame]:
     """What the bulk proves of a file, and what the check row by row makes of the same rows, with their numbers."""
-    (chunk,) = chunks_of(file, TRANSACTION_COLUMNS)
+    (source,) = sources_of(file)
+    (chunk,) = chunks_of(source, TRANSACTION_COLUMNS, REQUIRED_TRANSACTION_COLUMNS, Meaning())
     proven, is_proven = proven_transactions(chunk.columns, NOW_MS)
     refused = Refused()
-    decoded = decode_transaction_rows(file, chunk.rows(is_proven), refused, now_ms=NOW_MS, rules=ReadingRules(0))
+    decoded = decode_transaction_rows(source, chunk.rows(is_proven), refused, now_ms=NOW_MS, rules=ReadingRules(0))
     assert refused.counts.total() == 0
     return proven.with_columns(offset=chunk.numbers[is_proven]), decoded.select(*proven.columns, "offset")
 
@@ -184,10 +192,11 @@ def test_proven_labels_are_accepted_row_by_row_with_the_same_values(rows):
     with TemporaryDirectory() as folder:
         file = Path(folder) / "l.jsonl"
         file.write_bytes(b"\n".join(map(orjson.dumps, rows)))
-        (chunk,) = chunks_of(file, LABEL_COLUMNS)
+        (source,) = sources_of(file)
+        (chunk,) = chunks_of(source, LABEL_COLUMNS, REQUIRED_LABEL_COLUMNS, Meaning())
         proven, is_proven = proven_labels(chunk.columns)
         refused = Refused()
-        decoded, is_dated = decode_label_rows(file, chunk.rows(is_proven), refused, ReadingRules(0))
+        decoded, is_dated = decode_label_rows(source, chunk.rows(is_proven), refused, ReadingRules(0))
         assert refused.counts.total() == 0
         dated = decoded.with_columns(label_time_ms=pl.when(pl.Series(is_dated, dtype=pl.Boolean)).then("label_time_ms"))
         assert proven.equals(dated.select(proven.columns))

@@ -227,8 +227,8 @@ PUBLISHED = {
         {"transaction_id": "0", "user_id": "500", "merchant_id": "3000", "amount_cents": 2050},
     ),
     "ibm-aml": (
-        {"Timestamp": "2022/09/01 00:30", "From Bank": "010", "From Account": "8000AAAA0", "To Bank": "010",
-         "To Account": "8000BBBB0", "Amount Paid": "5.20", "Payment Currency": "US Dollar", "Payment Format": "Cheque",
+        {"Timestamp": "2022/09/01 00:30", "From Bank": "010", "Account": "8000AAAA0", "To Bank": "010",
+         "Account.1": "8000BBBB0", "Amount Paid": "5.20", "Payment Currency": "US Dollar", "Payment Format": "Cheque",
          "Is Laundering": "0"},
         {"user_id": "010-8000AAAA0", "currency": "USD", "event_time_ms": parse_rfc3339_ms("2022-09-01T00:30:00Z")},
     ),
