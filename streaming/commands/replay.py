@@ -20,6 +20,7 @@ import typer
 
 from fraud_core.input_files.decoded_rows import FileReader, Progress
 from fraud_core.input_files.errors import InputFileError
+from fraud_core.input_files.label_matches import LabelMatches
 from fraud_core.input_files.sources import Source, sources_of
 from fraud_core.payments.mapping import RecordMapping
 from fraud_core.payments.mapping_file import MappingError, mapping_text
@@ -52,7 +53,17 @@ class Replay:
     _first: tuple[int, float] | None = None  # event time in ms and clock of the first transaction
     _reported: float = field(default_factory=time.monotonic)
 
-    def send_payments(self, spool: Spool, *, with_labels: bool) -> None:
+    def send(self, spool: Spool) -> LabelMatches:
+        """All payments, and the labels: none where no label is of one of the payments, which are then other ids."""
+        matches = spool.matches()
+        if matches.matched:
+            self._send_dated_labels(spool)
+        self._send_payments(spool, with_labels=matches.matched > 0)
+        if matches.matched:
+            self._send_labels_of_others(spool)
+        return matches
+
+    def _send_payments(self, spool: Spool, *, with_labels: bool) -> None:
         """with_labels : those without a time as well, each behind its payment."""
         for payment in self._until_stopped(spool.payments()):
             time_ms = payment["event_time_ms"]
@@ -71,11 +82,11 @@ class Replay:
                 usual_ms = time_ms + self.settings.label_delay_days * DAY_MS
                 self._send_label(payment["transaction_id"], is_fraud, source, min(usual_ms, now_ms()))
 
-    def send_dated_labels(self, spool: Spool) -> None:
+    def _send_dated_labels(self, spool: Spool) -> None:
         for label in self._until_stopped(spool.dated_labels()):
             self._send_label(label["transaction_id"], label["is_fraud"], label["source"], label["label_time_ms"])
 
-    def send_labels_of_others(self, spool: Spool) -> None:
+    def _send_labels_of_others(self, spool: Spool) -> None:
         """Undated labels whose payment is not in the files: known from now on."""
         for label in self._until_stopped(spool.undated_labels_of_others()):
             self._send_label(label["transaction_id"], label["is_fraud"], label["source"], now_ms())
@@ -181,14 +192,7 @@ def main(
         if skip_known:
             for ids in known_ids(TopicReader(settings), settings.topics.transactions):
                 spool.add_known(ids)
-        matches = spool.matches()
-        is_any_matched = matches.matched > 0
-        if is_any_matched:
-            replay.send_dated_labels(spool)
-        if not stop.is_set():
-            replay.send_payments(spool, with_labels=is_any_matched)
-        if is_any_matched and not stop.is_set():
-            replay.send_labels_of_others(spool)
+        matches = replay.send(spool)
     seconds = time.monotonic() - began
     refusals = reader.refused.counts.total()
     skipped = f", {replay.skipped:,} already in the topic" if skip_known else ""
@@ -198,11 +202,11 @@ def main(
         f"({replay.transactions / seconds:,.0f}/s)" + (", stopped" if stop.is_set() else "")
     )
     if matches.unmatched:
-        print(f"   {matches.line()}" + ("" if is_any_matched else "; no label was sent"))
+        print(f"   {matches.line()}" + ("" if matches.matched else "; no label was sent"))
     for what, report in (("", reader.refused), ("labels: ", reader.refused_labels)):
         for line in report.lines():
             print(f"   {what}{line}")
-    is_unmatched = matches.unmatched > 0 and not is_any_matched
+    is_unmatched = matches.unmatched > 0 and not matches.matched
     return 1 if refusals or reader.refused_labels.counts or is_unmatched or stop.is_set() else 0
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, gettempdir
 from typing import Any, Self
 
 import duckdb
@@ -12,6 +12,7 @@ import pyarrow as pa
 from fraud_core.input_files.decoded_rows import LABELS, Accepted
 from fraud_core.input_files.label_matches import LabelMatches, match_labels
 from fraud_core.payments.transaction import COLUMNS
+from fraud_io.errors import OperatorError
 
 _BATCH_ROWS = 2000
 _PAYMENT = {name: dtype for name, dtype in COLUMNS.items() if name not in ("partition", "ingest_time_ms")}
@@ -20,14 +21,19 @@ _PLACE = {"file": pl.Int32}
 
 class Spool:
     """A context manager. Holds as much in memory as ``memory_limit`` says, everything else in a temporary folder (of
-    TMPDIR), which goes with it: about as large as the files are as CSV."""
+    TMPDIR), which goes with it: about as large as the files are as CSV. OperatorError when there is no room for it."""
 
     def __init__(self, memory_limit: str = "512MB") -> None:
         self._folder = TemporaryDirectory(prefix="fraud-replay-")
         folder = Path(self._folder.name)
         self._database = duckdb.connect(
             folder / "rows.duckdb",
-            config={"memory_limit": memory_limit, "temp_directory": str(folder / "sorting"), "threads": 2},
+            config={
+                "memory_limit": memory_limit,
+                "temp_directory": str(folder / "sorting"),
+                "threads": 1,  # each needs room of its own to merge what it sorted
+                "preserve_insertion_order": False,  # every query that is read in order says in which
+            },
         )
         for table, schema in (
             ("payments", {**_PAYMENT, **_PLACE}),
@@ -95,10 +101,21 @@ class Spool:
             return
         self._database.register("rows", rows.to_arrow())
         columns = ", ".join(f'"{name}"' for name in rows.columns)
-        self._database.execute(f"INSERT INTO {table} ({columns}) SELECT {columns} FROM rows")
+        try:
+            self._database.execute(f"INSERT INTO {table} ({columns}) SELECT {columns} FROM rows")
+        except duckdb.Error as error:
+            raise _told(error) from error
 
     def _batches(self, query: str) -> Iterator[list[dict[str, Any]]]:
         # A cursor of its own: one connection streams one result at a time.
-        reader: pa.RecordBatchReader = self._database.cursor().execute(query).to_arrow_reader(_BATCH_ROWS)
-        for batch in reader:
-            yield batch.to_pylist()
+        try:
+            reader: pa.RecordBatchReader = self._database.cursor().sql(query).to_arrow_reader(_BATCH_ROWS)
+            for batch in reader:
+                yield batch.to_pylist()
+        except (duckdb.Error, OSError) as error:
+            raise _told(error) from error
+
+
+def _told(error: Exception) -> OperatorError:
+    reason = str(error).partition("\n")[0]
+    return OperatorError(f"the rows cannot be put in order: {reason}. They need room in {gettempdir()} (TMPDIR)")
