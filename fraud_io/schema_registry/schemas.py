@@ -5,6 +5,7 @@ Not imported before a message needs it: the client takes a second to load.
 
 import hashlib
 import json
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Literal, NoReturn
@@ -17,6 +18,9 @@ from fraud_core.settings import Settings, without_password
 from fraud_io.errors import OperatorError
 from fraud_io.files import write_durably
 from fraud_io.schema_registry.errors import RegistryUnavailableError, UnknownSchemaError
+
+# At INFO it writes each address it asks, with the password in it.
+logging.getLogger("httpx2").setLevel(logging.WARNING)
 
 _TIMEOUT_S = 5
 _UNKNOWN = (40401, 40402, 40403)  # subject, version, schema; any other 404 is an address that is no registry's

@@ -13,6 +13,7 @@ from uuid import UUID
 
 import orjson
 import polars as pl
+import pyarrow as pa
 import pytest
 from confluent_kafka.schema_registry import SchemaReference, topic_subject_name_strategy
 from confluent_kafka.schema_registry.avro import AvroSerializer
@@ -26,7 +27,9 @@ from google.protobuf.message_factory import GetMessageClass
 from grpc_tools import protoc
 from hypothesis import given
 from hypothesis import strategies as st
+from pyspark import cloudpickle
 
+from fraud_assets.decoding import decode_batches
 from fraud_assets_tests.apicurio import Apicurio
 from fraud_core.labels.known import decode_feedback
 from fraud_core.payments.envelopes import EnvelopeError, OpenMessage, open_message
@@ -326,3 +329,20 @@ def test_json_beside_it_takes_the_way_it_always_took(settings):
     assert reading_rules(settings) == settings.reading_rules
     assert reading_rules(Settings()).open_message is open_message
     assert pl.DataFrame(decode(b"{}", opener(settings)).transactions).is_empty()
+
+
+def test_the_lake_reads_what_the_stream_reads_in_workers_of_spark(producers: Producers, settings):
+    rules = cloudpickle.loads(cloudpickle.dumps(reading_rules(settings)))
+    plain = producers.json(PLAIN)[5:]
+    values = [plain, *(produce(PLAIN) for produce in producers), prefix(2**31) + b"x", prefix(2**31) + b"y"]
+    n = len(values)
+    columns = {
+        "value": pa.array(values, pa.binary()),
+        "partition": pa.array([0] * n, pa.int32()),
+        "offset": pa.array(range(n), pa.int64()),
+        "ingest_time_ms": pa.array([int(NOON.timestamp() * 1000)] * n, pa.int64()),
+    }
+    batch = pa.RecordBatch.from_pydict(columns)
+    rows = pl.from_arrow(pa.Table.from_batches(decode_batches(iter([batch]), rules)))
+    assert rows["refusal"].to_list() == [None] * 5 + ["unknown schema"] * 2
+    assert rows[:5].drop("offset").n_unique() == 1
