@@ -15,6 +15,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from fraud_core.payments.codes import currency_code
 from fraud_core.payments.pseudonyms import Pseudonyms
 from fraud_core.payments.reader import ReadingRules
 from fraud_core.timestamps import SECOND_MS
@@ -73,6 +74,7 @@ class Settings(BaseSettings):
     time_zone: str | None = Field(
         None, description="zone of timestamps that state none, such as Europe/Berlin (default: they are refused)"
     )
+    currency: str = Field("EUR", description="ISO 4217 code of the currency that features and amounts of fraud are in")
     model_poll_s: float = Field(2.0, gt=0, description="seconds between two looks at the registry for a new model")
     ab_share: float = Field(0.0, ge=0, le=1, description="share of cards that the challenger decides about")
     review_share: float = Field(0.005, ge=0, le=1, description="share of unflagged transactions marked for review")
@@ -130,6 +132,14 @@ class Settings(BaseSettings):
         except (ZoneInfoNotFoundError, ValueError) as error:
             raise ValueError("no such time zone: use an IANA name such as Europe/Berlin or UTC") from error
 
+    @field_validator("currency")
+    @classmethod
+    def _is_currency(cls, code: str) -> str:
+        found = currency_code(code)
+        if found is None:
+            raise ValueError("no such currency: use an ISO 4217 code such as EUR")
+        return found
+
     @property
     def reading_rules(self) -> ReadingRules:
         return ReadingRules(self.future_tolerance_s * SECOND_MS, self.time_zone)
@@ -154,10 +164,10 @@ class Settings(BaseSettings):
         """What producers replace ids with; None: they are sent as they are."""
         return Pseudonyms(self.pseudonym_key.get_secret_value().encode()) if self.pseudonym_key else None
 
-    def training(self) -> dict[str, int | float]:
+    def training(self) -> dict[str, int | float | str]:
         """What decides, beside the data, which model a training run makes; Settings(**of it) makes the same again."""
         names = ("label_delay_days", "validation_days", "test_days", "training_window_days", "search_folds", "seed")
-        return {name: getattr(self, name) for name in (*names, "anomaly_share")}
+        return {name: getattr(self, name) for name in (*names, "anomaly_share", "currency")}
 
     def environment(self) -> dict[str, str]:
         """What was set, as the variables that give a child process the same settings."""

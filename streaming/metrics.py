@@ -15,6 +15,9 @@ DEAD_LETTERS = Counter("fraud_stream_dead_letters", "refused records, by kind of
 IGNORED_FIELDS = Counter(
     "fraud_stream_ignored_fields", "payments of which an optional field could not be used, by field", ["field"]
 )
+WITHOUT_RATE = Counter(
+    "fraud_stream_payments_without_rate", "payments in a currency without an exchange rate, by currency", ["currency"]
+)
 BATCH_SECONDS = Histogram(
     "fraud_stream_batch_seconds",
     "time from having the records to the last acknowledgement",

@@ -31,7 +31,7 @@ _WAIT_S = 0.005
 
 def serving(settings: Settings) -> Serving:
     """Both models and the risk tables that lie in FRAUD_HOME."""
-    models = ModelCache(settings.model_cache).models(CHAMPION, CHALLENGER)
+    models = ModelCache(settings.model_cache, settings.currency).models(CHAMPION, CHALLENGER)
     folder = Lake(settings.lake).merchant_risk
     tables = merchant_risk_source.load(folder, merchant_risk_source.newest(folder))
     return Serving(models, tables, settings.reading_rules, review_share=settings.review_share)

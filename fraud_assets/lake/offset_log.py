@@ -80,10 +80,15 @@ class OffsetLog:
             raise FileExistsError(f"another run has read {offsets} into {self._folder / name}") from error
 
     def scan(self, columns: Mapping[str, type[pl.DataType]]) -> pl.LazyFrame:
-        """Everything read so far, in no particular order."""
+        """Everything read so far, in no particular order. ValueError when an earlier version wrote other columns."""
         files = [file for folder in self._complete() for file in sorted(folder.rglob("*.parquet"))]
         if not files:
             return pl.LazyFrame(schema=columns)
+        if missing := columns.keys() - pl.read_parquet_schema(files[0]).keys():
+            raise ValueError(
+                f"{files[0]} is of an earlier version, without {', '.join(sorted(missing))}: move the folder "
+                f"{self._folder} away, and the next run reads the topic from its start"
+            )
         return pl.scan_parquet(files, hive_partitioning=False).select(list(columns)).cast(pl.Schema(columns))
 
     def _complete(self) -> list[Path]:

@@ -64,7 +64,7 @@ def test_each_message_becomes_a_row_or_a_refusal():
     assert list(rows.schema) == [*COLUMNS, "event_date", "refusal"]
     accepted = rows.filter(pl.col("refusal").is_null())
     assert accepted["offset"].to_list() == [0, 3]
-    assert accepted["amount_cents"].to_list() == [1537, 1537]
+    assert accepted["amount_minor"].to_list() == [1537, 1537]
     assert set(accepted["event_date"]) == {"2026-03-01"}
     assert rows["refusal"].drop_nulls().to_list() == ["not JSON", "no value", "schema"]
 
@@ -91,6 +91,8 @@ def test_a_transaction_decided_twice_is_one_prediction_for_whoever_reads_them(tm
             {
                 "transaction_id": f"t{n}",
                 "user_id": "u",
+                "amount_minor": 1,
+                "currency": "EUR",
                 "event_time_ms": 0,
                 "ingest_time_ms": 0,
                 "partition": 0,

@@ -1,7 +1,7 @@
 """Training/serving skew, proven absent to the bit: what the stream decided is what training would compute.
 
 A decision is computed again from what it names: the transactions of its card in its partition up to its
-offset, the merchant risk table and the model versions it names.
+offset, the log of exchange rates, the merchant risk table and the model versions it names.
 """
 
 from collections.abc import Iterator, Mapping
@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import polars as pl
 
+from fraud_core.features.exchange_rates import ExchangeRates
 from fraud_core.features.merchant_risk import MERCHANT_FEATURES, MerchantRisk
 from fraud_core.features.table import FEATURES, compute_features
 from fraud_core.model.fraud_model import FraudModel
@@ -36,30 +37,36 @@ def differences(
     transactions: pl.DataFrame,
     tables: Mapping[str, RiskTable],
     models: Mapping[str, FraudModel],
+    exchange_rates: ExchangeRates,
 ) -> pl.DataFrame:
     """DIFFERENCES between ``served`` and what comes out now, a row for each field whose bits differ.
 
     served : PREDICTION_COLUMNS, each position once. transactions : transaction.COLUMNS, everything that ever arrived
         of the cards of ``served``. tables, models : all that ``served`` names, by name and version.
+        exchange_rates : every table of the log; its currency is that of ``served``.
     """
     arrived = transactions.sort(_POSITION)
     merchants = arrived.select(*_POSITION, "merchant_id").with_row_index("row")
     placed = served.join(merchants, on=_POSITION, how="left").sort(_POSITION)
     is_there = placed["row"].is_not_null()
     missing, placed = placed.filter(~is_there), placed.filter(is_there)
-    values = _features(arrived)[placed["row"].to_numpy()]
+    rows = placed["row"].to_numpy()
+    values = _features(arrived, exchange_rates)[rows]
     _set_merchant_risk(values, placed, tables)
-    recomputed = {**dict(zip(FEATURES, values.T, strict=True)), **_decisions(placed, values, models)}
+    is_missing = np.array(exchange_rates.used_for(arrived).is_missing, dtype=np.float64)[rows]
+    features = dict(zip(FEATURES, values.T, strict=True))
+    recomputed = {"rate_missing": is_missing, **features, **_decisions(placed, values, models)}
     gone = missing.select(*_POSITION, "transaction_id", field=pl.lit(NO_TRANSACTION))
     found = [_differing(placed, name, column) for name, column in recomputed.items()]
     return pl.concat([pl.DataFrame(schema=DIFFERENCES), gone, *found], how="diagonal_relaxed").sort(*_POSITION, "field")
 
 
-def _features(arrived: pl.DataFrame) -> np.ndarray:
+def _features(arrived: pl.DataFrame, exchange_rates: ExchangeRates) -> np.ndarray:
     """Of rows in order of partition and offset. A history is one of the card in its partition: offsets of two
     partitions have no order."""
     parts = arrived.partition_by("partition", maintain_order=True)
-    values = [compute_features(part, None, MerchantRisk.empty()).values for part in parts]
+    risk = MerchantRisk.empty()
+    values = [compute_features(part, None, risk, exchange_rates).values for part in parts]
     return np.concatenate([np.empty((0, len(FEATURES))), *values])
 
 

@@ -19,7 +19,7 @@ MAX_ENTRIES = 1000
 MAX_AGE_MS = 31 * DAY_MS  # the longest window (30 days), and a day for events that arrive late
 
 NEVER_MS = np.iinfo(np.int64).min // 2
-FORMAT = 1
+FORMAT = 2
 
 HEADER = np.dtype(
     [
@@ -33,13 +33,14 @@ ENTRY = np.dtype(
     [
         ("time_ms", "<i8"),
         ("offset", "<i8"),
-        ("amount_cents", "<i8"),
+        ("amount_minor", "<i8"),
         ("merchant", "<u4"),
         ("device", "<u4"),
         ("country", "<u4"),
         ("arrival", "<u4"),  # 0-based number of this arrival among the user's
         ("latitude", "<f4"),  # NaN when not known
         ("longitude", "<f4"),
+        ("comparable_with", "<u4"),  # whose amounts this one is compared with: see exchange_rates.Converted
     ]
 )
 

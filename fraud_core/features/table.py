@@ -19,6 +19,7 @@ import numpy as np
 import polars as pl
 import xxhash
 
+from fraud_core.features.exchange_rates import Converted, ExchangeRates
 from fraud_core.features.fold import WINDOWS, fold
 from fraud_core.features.history import ENTRY, MAX_AGE_MS, MAX_ENTRIES, empty_headers, pack, unpack
 from fraud_core.features.merchant_risk import MERCHANT_FEATURES, MerchantHistory, MerchantRisk
@@ -26,7 +27,7 @@ from fraud_core.timestamps import DAY_MS, HOUR_MS
 
 DEFINITION = 1
 
-_OWN_FEATURES = ("amount", "hour_of_day", "day_of_week", "is_online")
+_OWN_FEATURES = ("amount", "hour_of_day", "day_of_week", "is_online", "is_foreign_currency")
 _USER_FEATURES = (
     *(f"rolling_{what}_{window}" for window in WINDOWS for what in ("count", "sum", "avg", "std")),
     "amount_to_avg_ratio_24h",
@@ -55,9 +56,11 @@ def users_of(transactions: pl.DataFrame) -> list[str]:
 
 @dataclass(frozen=True)
 class FeatureBatch:
-    """``values``: (n, len(FEATURES)) float64 in the order of the rows; ``users``: the distinct users of the batch."""
+    """``values``: (n, len(FEATURES)) float64 in the order of the rows; ``converted``: their amounts; ``users``: the
+    distinct users of the batch."""
 
     values: np.ndarray
+    converted: Converted
     users: list[str]
     _headers: np.ndarray
     _entries: np.ndarray
@@ -71,17 +74,22 @@ class FeatureBatch:
 
 
 def compute_features(
-    transactions: pl.DataFrame, histories: Sequence[bytes | None] | None, risk: MerchantRisk | MerchantHistory
+    transactions: pl.DataFrame,
+    histories: Sequence[bytes | None] | None,
+    risk: MerchantRisk | MerchantHistory,
+    exchange_rates: ExchangeRates,
 ) -> FeatureBatch:
     """Point-in-time features of each row of ``transactions``.
 
     transactions : (n, k) with transaction.COLUMNS, sorted by partition and offset (arrival order).
     histories : one blob (or None) per user of ``users_of(transactions)``; None when the rows hold all there is.
     risk : published tables (the stream), or what they are made from (training): both give the same bits.
+    exchange_rates : with those of every table of the log that may be in force for a row; its currency is the features'.
     Raises ValueError when a history is further than this batch: the batch's state before it is no longer in the store.
     """
     users, user_of_row = _users_and_codes(transactions)
-    arrivals = _arrivals(transactions)
+    converted = exchange_rates.convert(transactions)
+    arrivals = _arrivals(transactions, converted)
     if histories is None:
         headers, old, old_counts = empty_headers(len(users)), np.zeros(0, ENTRY), np.zeros(len(users), np.int64)
     else:
@@ -112,16 +120,18 @@ def compute_features(
     entries[place] = arrivals[order]
 
     is_kept = np.ones(len(entries), np.bool_)
+    units = np.ones(len(entries), np.int64)
+    units[place] = converted.units[order]
     at_place = np.empty((len(entries), len(_USER_FEATURES)))
     # The caps as arguments: a constant compiled in would outlive a change of it in numba's cache.
-    fold(MAX_ENTRIES, MAX_AGE_MS, starts, starts[:-1] + old_counts, entries, headers, is_kept, at_place)
+    fold(MAX_ENTRIES, MAX_AGE_MS, starts, starts[:-1] + old_counts, entries, headers, is_kept, units, at_place)
     headers["before_offset"] = first_offset
 
     values = np.empty((len(order), len(FEATURES)))
     values[order, len(_OWN_FEATURES) : len(_OWN_FEATURES) + len(_USER_FEATURES)] = at_place[place]
-    values[:, : len(_OWN_FEATURES)] = _own_features(transactions)
+    values[:, : len(_OWN_FEATURES)] = _own_features(transactions, converted)
     values[:, -len(MERCHANT_FEATURES) :] = risk.lookup(transactions["merchant_id"], transactions["event_time_ms"])
-    return FeatureBatch(values, users, headers, entries, is_kept, starts)
+    return FeatureBatch(values, converted, users, headers, entries, is_kept, starts)
 
 
 def _users_and_codes(transactions: pl.DataFrame) -> tuple[list[str], np.ndarray]:
@@ -130,10 +140,12 @@ def _users_and_codes(transactions: pl.DataFrame) -> tuple[list[str], np.ndarray]
     return encoded.dictionary.to_pylist(), encoded.indices.to_numpy().astype(np.int64)
 
 
-def _arrivals(transactions: pl.DataFrame) -> np.ndarray:
+def _arrivals(transactions: pl.DataFrame, converted: Converted) -> np.ndarray:
     arrivals = np.zeros(len(transactions), ENTRY)
-    for name, column in (("time_ms", "event_time_ms"), ("offset", "offset"), ("amount_cents", "amount_cents")):
+    for name, column in (("time_ms", "event_time_ms"), ("offset", "offset")):
         arrivals[name] = transactions[column].to_numpy()
+    arrivals["amount_minor"] = converted.amount_minor
+    arrivals["comparable_with"] = converted.comparable_with
     for name, column in (("merchant", "merchant_id"), ("device", "device_id"), ("country", "country")):
         arrivals[name] = _codes(transactions[column])
     for name in ("latitude", "longitude"):
@@ -149,14 +161,15 @@ def _codes(names: pl.Series) -> np.ndarray:
     return of_rows
 
 
-def _own_features(transactions: pl.DataFrame) -> np.ndarray:
+def _own_features(transactions: pl.DataFrame, converted: Converted) -> np.ndarray:
     time_ms = transactions["event_time_ms"].to_numpy()
     days = time_ms // DAY_MS
     return np.column_stack(
         [
-            transactions["amount_cents"].to_numpy() / 100.0,
+            converted.amount_minor / converted.units,
             (time_ms - days * DAY_MS) / HOUR_MS,
             (days + 3) % 7,  # 1970-01-01 was a Thursday; Monday is 0
             (transactions["channel"] == "online").fill_null(False).to_numpy(),
+            converted.is_foreign,
         ]
     )

@@ -5,8 +5,9 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from fraud_core.payments.money import to_minor_units
+from fraud_core.money import minor_units, to_minor_units
 
+CURRENCY = "EUR"
 _LEAST_CENTS = 50
 
 
@@ -19,7 +20,7 @@ class Events:
     time_ms: np.ndarray
     customer: np.ndarray
     merchant: np.ndarray
-    amount_cents: np.ndarray
+    amount_minor: np.ndarray
     device: np.ndarray
     kind: np.ndarray
 
@@ -36,7 +37,7 @@ class Events:
 
 def charged_cents(price: np.ndarray) -> np.ndarray:
     """(n,) int64 hundredths of (n,) prices in units of the currency; nobody pays less than half a unit by card."""
-    return to_minor_units(price).clip(_LEAST_CENTS)
+    return to_minor_units(price, minor_units(CURRENCY)).clip(_LEAST_CENTS)
 
 
 def concat(parts: Iterable[Events]) -> Events:

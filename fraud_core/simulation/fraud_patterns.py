@@ -154,7 +154,7 @@ def _events(
         time_ms=times.astype(np.int64),
         customer=np.broadcast_to(np.asarray(customer, dtype=np.int64), n),
         merchant=merchant.astype(np.int64),
-        amount_cents=charged_cents(amount),
+        amount_minor=charged_cents(amount),
         device=np.full(n, _FOREIGN_DEVICES + rng.integers(10**9)),
         kind=np.ones(n, np.int8),  # which one: set by the pattern that draws
     )

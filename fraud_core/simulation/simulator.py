@@ -7,20 +7,18 @@ from types import MappingProxyType
 import numpy as np
 import polars as pl
 
-from fraud_core.simulation.events import Events, concat
+from fraud_core.simulation.events import CURRENCY, Events, concat
 from fraud_core.simulation.feedback import feedback
 from fraud_core.simulation.fraud_patterns import LONGEST_DAYS, NEW_KINDS, Rates, campaigns_of_day
 from fraud_core.simulation.population import CATEGORIES, TRANSACTIONS_PER_CUSTOMER_DAY, make_population
 from fraud_core.simulation.spending import genuine_day
 from fraud_core.timestamps import DAY_MS
 
-CURRENCY = "EUR"
-
 
 @dataclass(frozen=True)
 class SimulatedDay:
     """transactions : in event-time order; the fields of transaction.schema.json, with event_time_ms for the timestamp
-        and amount_cents for the amount.
+        and amount_minor for the amount.
     labels : transaction_id, is_fraud, source, label_time_ms, in order of label time, which may be weeks later.
     kind : (n,) int8, the truth about each transaction, also where no label ever tells: index into
         fraud_patterns.KINDS, 0 for a genuine one.
@@ -89,7 +87,7 @@ class Simulator:
             transaction_id=pl.format(f"t-{self._population.seed}.{len(self._population.customers)}-{day}-{{}}", number),
             user_id=self._user_ids.gather(events.customer),
             merchant_id=self._merchant_ids.gather(events.merchant),
-            amount_cents=pl.Series(events.amount_cents),
+            amount_minor=pl.Series(events.amount_minor),
             currency=pl.lit(CURRENCY),
             event_time_ms=pl.Series(events.time_ms),
             merchant_category=self._category.gather(events.merchant),

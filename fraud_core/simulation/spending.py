@@ -55,7 +55,7 @@ def genuine_day(population: Population, day: int) -> Events:
         time_ms=day * DAY_MS + (np.mod(hour, 24.0) * HOUR_MS).astype(np.int64),
         customer=customer,
         merchant=merchant,
-        amount_cents=charged_cents(amount),
+        amount_minor=charged_cents(amount),
         device=np.where(rng.random(n) < _BORROWED_DEVICE_SHARE, borrowed, own_device),
         kind=np.zeros(n, np.int8),
     )

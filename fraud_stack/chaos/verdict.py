@@ -11,6 +11,7 @@ from fraud_core.features.table import FEATURES, compute_features
 from fraud_core.payments.transaction import decode_transactions
 from fraud_core.settings import Settings
 from fraud_core.topics import DEAD_LETTER, PREDICTIONS, TRANSACTIONS
+from fraud_io.exchange_rate_log import ExchangeRateLog
 from fraud_io.kafka_reader import TopicReader
 from fraud_stack.chaos.load import Load
 from fraud_stack.ledger import Ledger, take_ledger
@@ -72,6 +73,7 @@ def _recomputed(settings: Settings) -> dict[int, tuple[np.ndarray, dict[int, int
         values.append(record.value())
         offsets.append(record.offset())
         times_ms.append(record.timestamp()[1])
+    rates = ExchangeRateLog(settings.lake).rates(settings.currency)
     found = {}
     for partition, (values, offsets, times_ms) in columns.items():
         arrived = decode_transactions(
@@ -81,6 +83,6 @@ def _recomputed(settings: Settings) -> dict[int, tuple[np.ndarray, dict[int, int
             times_ms,
             settings.reading_rules,
         ).transactions
-        features = compute_features(arrived, None, MerchantRisk.empty()).values
+        features = compute_features(arrived, None, MerchantRisk.empty(), rates).values
         found[partition] = features, {offset: row for row, offset in enumerate(arrived["offset"].to_list())}
     return found

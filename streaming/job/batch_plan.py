@@ -9,6 +9,7 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from fraud_core.features.exchange_rates import BASE
 from fraud_core.payments.reader import ReadingRules
 from fraud_io.errors import OperatorError
 from fraud_io.files import write_durably
@@ -22,8 +23,9 @@ _KEPT = 10
 @dataclass(frozen=True)
 class BatchPlan:
     """Model versions (None: no such model), whether the registry had confirmed the champion, the file names of the
-    merchant risk tables, and the settings that determine what is refused, which model decides a card and what
-    is reviewed.
+    merchant risk tables, the settings that determine what is refused, which model decides a card and what is
+    reviewed, and the name of the newest exchange rate table (which stands for all before it) with the currency that
+    amounts are converted into.
     """
 
     champion: str | None = None
@@ -34,6 +36,8 @@ class BatchPlan:
     ab_share: float = 0.0
     review_share: float = 0.0
     time_zone: str | None = None
+    exchange_rates: str | None = None
+    currency: str = BASE
 
     @property
     def rules(self) -> ReadingRules:

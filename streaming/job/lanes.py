@@ -28,6 +28,8 @@ from confluent_kafka import KafkaException
 from fraud_core.settings import Settings
 from fraud_core.timestamps import format_rfc3339_ms, now_ms
 from fraud_core.topics import DEAD_LETTER, PREDICTIONS, TRANSACTIONS
+from fraud_io.errors import OperatorError
+from fraud_io.exchange_rate_log import ExchangeRateLog
 from fraud_io.folders import Lake
 from streaming import log_lines
 from streaming.errors import KafkaRefusedError
@@ -60,7 +62,7 @@ class Outcome:
     """What became of a part.
 
     ingest_time_ms : (n,) int64, of each prediction. refused : dead letters by kind of reason. ignored :
-    optional fields that could not be used, by field.
+    optional fields that could not be used, by field. without_rate : payments without an exchange rate, by currency.
     seconds_to_score : until there was something to send.
     """
 
@@ -68,6 +70,7 @@ class Outcome:
     alerts: int
     refused: Counter[str]
     ignored: Counter[str]
+    without_rate: Counter[str]
     seconds_to_score: float
 
 
@@ -100,7 +103,14 @@ class Lane:
             self._sink.flush()
         except KafkaException as error:
             raise KafkaRefusedError(error.args[0].name(), error.args[0].str()) from error
-        return Outcome(scored.ingest_time_ms, scored.alerts, scored.refused, scored.ignored, seconds_to_score)
+        return Outcome(
+            scored.ingest_time_ms,
+            scored.alerts,
+            scored.refused,
+            scored.ignored,
+            scored.without_rate,
+            seconds_to_score,
+        )
 
     def _score(self, part: Part, serving: Serving) -> ScoredBatch:
         while True:
@@ -117,7 +127,9 @@ class Lane:
                 self._rebuild(lost.partition, ranges, serving)
 
     def _rebuild(self, partition: int, ranges: dict[int, OffsetRange], serving: Serving) -> None:
-        rebuilder = HistoryRebuilder(self._settings, TRANSACTIONS.name, serving.rules, self._scorer, self._store)
+        rebuilder = HistoryRebuilder(
+            self._settings, TRANSACTIONS.name, serving.rules, self._scorer, self._store, serving.exchange_rates
+        )
         rebuilder.rebuild(partition, ranges[partition], self._stop)
 
 
@@ -218,7 +230,7 @@ def cut(batch: Part, count: int) -> Sequence[Part]:
 
 
 class PlanUnavailableError(Exception):
-    """A model or a risk table that a plan names, which the job had a moment ago, cannot be read in another process."""
+    """A model or a table that a plan names, which the job had a moment ago, cannot be read in another process."""
 
 
 class _OtherLane:
@@ -227,8 +239,9 @@ class _OtherLane:
     def __init__(self, settings: Settings, stream_id: str, stop: threading.Event) -> None:
         self._lane = Lane(settings, stream_id, KafkaSink(settings.confluent_kafka(), stop), stop)
         # Only the job asks the registry: it keeps on disk what it serves.
-        self._models = ModelCache(settings.model_cache)
+        self._models = ModelCache(settings.model_cache, settings.currency)
         self._risk_tables = Lake(settings.lake).merchant_risk
+        self._exchange_rates = ExchangeRateLog(settings.lake)
         self._plan: BatchPlan | None = None
 
     def run(self, part: Part, plan: BatchPlan) -> Outcome:
@@ -240,12 +253,13 @@ class _OtherLane:
         try:
             models = replace(self._models.models(plan.champion, plan.challenger), is_confirmed=plan.is_confirmed)
             tables = merchant_risk_source.load(self._risk_tables, plan.merchant_risk_tables)
-        except (ValueError, FileNotFoundError) as error:
+            rates = self._exchange_rates.rates(plan.currency, plan.exchange_rates)
+        except (ValueError, FileNotFoundError, LookupError, OperatorError) as error:
             raise PlanUnavailableError(str(error)) from error
         found = tuple(served and served.version for served in (models.champion, models.challenger))
         if found != (plan.champion, plan.challenger):
             raise PlanUnavailableError(f"the models of {plan}")
-        return Serving.of(plan, models, tables)
+        return Serving.of(plan, models, tables, rates)
 
 
 _other_lane: _OtherLane  # of this process, when it is another one

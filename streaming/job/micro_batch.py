@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from fraud_core.model.roles import CHALLENGER, CHAMPION
+from fraud_core.money import is_listed
 from fraud_core.settings import Settings
 from fraud_core.timestamps import SECOND_MS
 from fraud_io.errors import OperatorError
@@ -20,6 +21,7 @@ from streaming.job.scorer import Serving
 from streaming.job.sink import KafkaSink
 from streaming.log_lines import BATCH
 from streaming.models import merchant_risk_source
+from streaming.models.exchange_rate_source import ExchangeRateSource
 from streaming.models.merchant_risk_source import MerchantRiskSource
 from streaming.models.model_cache import Models
 from streaming.models.model_source import ModelSource
@@ -40,6 +42,7 @@ class MicroBatches:
         checkpoint: Checkpoint,
         models: ModelSource,
         risk_tables: MerchantRiskSource,
+        exchange_rates: ExchangeRateSource,
         sink: KafkaSink,
         stop: threading.Event,
     ) -> None:
@@ -47,6 +50,7 @@ class MicroBatches:
         self._checkpoint = checkpoint
         self._models = models
         self._risk_tables = risk_tables
+        self._exchange_rates = exchange_rates
         self._stop = stop
         self._sink = sink
         self._plans = PlanLog(checkpoint.folder / PLANS)
@@ -86,7 +90,7 @@ class MicroBatches:
         """What decides this micro-batch; durable before it is used."""
         if batch_id == self._replayed and self._plan is not None:
             return self._serving_of(self._plan)
-        models, tables = self._models.current, self._risk_tables.current
+        models, tables, rates = self._models.current, self._risk_tables.current, self._exchange_rates.current
         plan = BatchPlan(
             models.champion.version if models.champion else None,
             models.challenger.version if models.challenger else None,
@@ -96,13 +100,15 @@ class MicroBatches:
             self._settings.ab_share,
             self._settings.review_share,
             self._settings.time_zone,
+            rates.newest,
+            rates.currency,
         )
         if plan != self._plan:
             self._plans.write(batch_id, plan)
             self._plan, self._serving = plan, None
             log.info("decided by %s", plan)
         if self._serving is None:
-            self._serving = Serving.of(plan, models, tables)
+            self._serving = Serving.of(plan, models, tables, rates)
             _report_models(models)
         return self._serving
 
@@ -111,17 +117,19 @@ class MicroBatches:
         try:
             champion, challenger = (self._models.get(name, self._stop) for name in (plan.champion, plan.challenger))
             tables = merchant_risk_source.load(self._risk_tables.folder, plan.merchant_risk_tables)
-        except (ValueError, FileNotFoundError) as error:
+            rates = self._exchange_rates.log.rates(plan.currency, plan.exchange_rates)
+        except (ValueError, FileNotFoundError, LookupError) as error:
             raise OperatorError(
                 f"the micro-batch that was running when the job ended must be decided by {plan} again, and that is not "
                 f"possible: {error}"
             ) from error
-        return Serving.of(plan, Models(champion, challenger, plan.is_confirmed), tables)
+        return Serving.of(plan, Models(champion, challenger, plan.is_confirmed), tables, rates)
 
     def _report(self, batch_id: int, records: int, outcomes: list[Outcome], seconds: float) -> None:
         latency_s = time.time() - np.concatenate([lane.ingest_time_ms for lane in outcomes]) / SECOND_MS
         alerts, refused = sum(lane.alerts for lane in outcomes), sum((lane.refused for lane in outcomes), Counter())
         ignored = sum((lane.ignored for lane in outcomes), Counter())
+        without_rate = sum((lane.without_rate for lane in outcomes), Counter())
         seconds_to_score = max(lane.seconds_to_score for lane in outcomes)
         metrics.TRANSACTIONS.inc(records)
         metrics.PREDICTIONS.inc(len(latency_s))
@@ -130,6 +138,9 @@ class MicroBatches:
             metrics.DEAD_LETTERS.labels(kind).inc(count)
         for name, count in ignored.items():
             metrics.IGNORED_FIELDS.labels(name).inc(count)
+        for currency, count in without_rate.items():
+            # Of the codes that ISO does not list there could be thousands.
+            metrics.WITHOUT_RATE.labels(currency if is_listed(currency) else "other").inc(count)
         metrics.LATENCY.observe(latency_s)
         metrics.BATCH_SECONDS.observe(seconds)
         metrics.STAGE_SECONDS.labels("score").inc(seconds_to_score)

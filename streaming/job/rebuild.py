@@ -8,6 +8,7 @@ retention has removed from the topic is missing from rebuilt histories too; the 
 import logging
 import threading
 
+from fraud_core.features.exchange_rates import ExchangeRates
 from fraud_core.features.merchant_risk import MerchantRisk
 from fraud_core.payments.reader import ReadingRules
 from fraud_core.payments.transaction import decode_transactions
@@ -24,12 +25,21 @@ log = logging.getLogger(__name__)
 class HistoryRebuilder:
     """Reads ``topic``; commits no offset. Raises KafkaUnavailableError when it stops coming."""
 
-    def __init__(self, settings: Settings, topic: str, rules: ReadingRules, scorer: Scorer, store: OnlineStore) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        topic: str,
+        rules: ReadingRules,
+        scorer: Scorer,
+        store: OnlineStore,
+        exchange_rates: ExchangeRates,
+    ) -> None:
         self._reader = TopicReader(settings)
         self._topic = topic
         self._rules = rules
         self._scorer = scorer
         self._store = store
+        self._exchange_rates = exchange_rates
 
     def rebuild(self, partition: int, covered: OffsetRange, stop: threading.Event) -> None:
         """Fold the records up to where ``covered`` starts. Interrupted, it goes on from there the next time."""
@@ -68,5 +78,7 @@ class HistoryRebuilder:
             [message.timestamp()[1] for message in messages],
             self._rules,
         ).transactions
-        _, histories = self._scorer.features(transactions, {partition: chunk}, MerchantRisk.empty())
+        _, histories = self._scorer.features(
+            transactions, {partition: chunk}, MerchantRisk.empty(), self._exchange_rates
+        )
         self._store.write({partition: chunk}, histories.users, histories.blobs)

@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from fraud_core.decisions.prediction import Anomaly, Decisions, Scored, encode_predictions, top_reasons
 from fraud_core.decisions.shares import is_within
+from fraud_core.features.exchange_rates import NO_RATES, ExchangeRates, RatesUsed
 from fraud_core.features.merchant_risk import MerchantRisk
 from fraud_core.features.table import compute_features, users_of
 from fraud_core.payments.dead_letter import encode_dead_letter
@@ -51,11 +52,12 @@ class Serving:
     rules: ReadingRules
     ab_share: float = 0.0
     review_share: float = 0.0
+    exchange_rates: ExchangeRates = NO_RATES
 
     @classmethod
-    def of(cls, plan: BatchPlan, models: Models, tables: RiskTables) -> Self:
-        """``models`` and ``tables``: those that ``plan`` names."""
-        return cls(models, tables, plan.rules, plan.ab_share, plan.review_share)
+    def of(cls, plan: BatchPlan, models: Models, tables: RiskTables, exchange_rates: ExchangeRates) -> Self:
+        """``models``, ``tables`` and ``exchange_rates``: those that ``plan`` names."""
+        return cls(models, tables, plan.rules, plan.ab_share, plan.review_share, exchange_rates)
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,7 @@ class ScoredBatch:
     dead_letters: list[Record]
     refused: Counter[str]  # how many, by kind of reason
     ignored: Counter[str]  # optional fields that could not be used, by field
+    without_rate: Counter[str]  # payments without an exchange rate, by currency
     alerts: int
     ingest_time_ms: np.ndarray  # of each prediction
     histories: Histories
@@ -92,21 +95,27 @@ class Scorer:
         records = in_arrival_order(records)
         decoded = decode(records, serving.rules)
         transactions = decoded.transactions
-        values, histories = self.features(transactions, ranges, serving.tables.risk)
-        values_json, alerts = decide(transactions, values, serving, decoded.ignored)
+        values, histories = self.features(transactions, ranges, serving.tables.risk, serving.exchange_rates)
+        rates_used = serving.exchange_rates.used_for(transactions)
+        values_json, alerts = decide(transactions, values, serving, decoded.ignored, rates_used)
         keys = [user.encode() for user in transactions["user_id"].to_list()]
         return ScoredBatch(
             predictions=list(zip(keys, values_json, strict=True)),
             dead_letters=self._dead_letters(records, decoded),
             refused=Counter(refusal.kind for refusal in decoded.refusals),
             ignored=Counter(chain.from_iterable(decoded.ignored.values())),
+            without_rate=Counter(transactions["currency"].filter(pl.Series(rates_used.is_missing, dtype=pl.Boolean))),
             alerts=alerts,
             ingest_time_ms=transactions["ingest_time_ms"].to_numpy(),
             histories=histories,
         )
 
     def features(
-        self, transactions: pl.DataFrame, ranges: dict[int, OffsetRange], risk: MerchantRisk
+        self,
+        transactions: pl.DataFrame,
+        ranges: dict[int, OffsetRange],
+        risk: MerchantRisk,
+        exchange_rates: ExchangeRates,
     ) -> tuple[np.ndarray, Histories]:
         """Feature values (n, len(FEATURES)) of the rows, which are in arrival order, and the users' new histories."""
         parts = {key[0]: part for key, part in transactions.partition_by("partition", as_dict=True).items()}
@@ -114,13 +123,13 @@ class Scorer:
         old = self._store.read(ranges, users)
         try:
             if sum(map(len, users.values())) == transactions["user_id"].n_unique():
-                batch = compute_features(transactions, old, risk)
+                batch = compute_features(transactions, old, risk, exchange_rates)
                 return batch.values, Histories(users, batch.new_histories())
             # A producer that does not partition by user: a history is then one of the user *in this partition*, since
             # offsets of two partitions have no order.
             blobs = iter(old)
             batches = [
-                compute_features(part, [next(blobs) for _ in users[partition]], risk)
+                compute_features(part, [next(blobs) for _ in users[partition]], risk, exchange_rates)
                 for partition, part in parts.items()
             ]
         except ValueError as error:
@@ -146,7 +155,11 @@ class Scorer:
 
 
 def decide(
-    transactions: pl.DataFrame, values: np.ndarray, serving: Serving, ignored: Mapping[int, tuple[str, ...]]
+    transactions: pl.DataFrame,
+    values: np.ndarray,
+    serving: Serving,
+    ignored: Mapping[int, tuple[str, ...]],
+    rates_used: RatesUsed,
 ) -> tuple[list[bytes], int]:
     """The predictions of the rows, encoded, and how many of them are alerts. ``values``: (n, len(FEATURES)) float64."""
     models = serving.models
@@ -166,7 +179,8 @@ def decide(
         **_reasons(models.challenger, values, np.flatnonzero(is_flagged & decisions.is_challengers)),
     }
     tables = serving.tables.used_for(transactions["event_time_ms"].to_numpy())
-    return encode_predictions(transactions, values, decisions, reasons, tables, ignored), int(is_flagged.sum())
+    encoded = encode_predictions(transactions, values, decisions, reasons, tables, ignored, rates_used)
+    return encoded, int(is_flagged.sum())
 
 
 def in_arrival_order(records: pa.Table) -> pa.Table:

@@ -93,6 +93,19 @@ def check_partitions(checkpoint: Checkpoint, mine: frozenset[int] | None) -> Non
         )
 
 
+def check_currency(checkpoint: Checkpoint, currency: str) -> None:
+    """Histories hold amounts in the currency that the checkpoint began with."""
+    state = _state(checkpoint)
+    known = state.get("currency", currency)
+    if known != currency:
+        raise OperatorError(
+            f"the histories of the checkpoint {checkpoint.folder} are in {known}, and FRAUD_CURRENCY is {currency}: "
+            f"set FRAUD_CURRENCY={known}, or begin anew in {currency}. {_ANEW}; then train a model"
+        )
+    if "currency" not in state:
+        _write(checkpoint, state | {"currency": currency})
+
+
 def _listed(partitions: Iterable[int]) -> str:
     return ",".join(map(str, sorted(partitions)))
 

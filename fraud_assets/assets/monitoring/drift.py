@@ -27,6 +27,7 @@ from fraud_core.payments.dead_letter import DEAD_LETTER_COLUMNS
 from fraud_core.payments.transaction import COLUMNS
 from fraud_core.settings import Settings
 from fraud_core.timestamps import DAY_MS, iso_date_ms
+from fraud_io.exchange_rate_log import ExchangeRateLog
 from fraud_io.files import write_durably
 from fraud_io.folders import Lake
 
@@ -115,7 +116,8 @@ def _make_reference(champion: Champion, as_of_ms: int, settings: Settings, label
     known = arrived.filter(pl.col("event_time_ms") >= first_ms - _HISTORY_DAYS * DAY_MS).collect()
     known = known.sort("partition", "offset")
     risk = MerchantHistory(known, labels, settings.label_delay_days)
-    values = compute_features(known, None, risk).values
+    rates = ExchangeRateLog(settings.lake).rates(settings.currency)
+    values = compute_features(known, None, risk, rates).values
     rows = known.select("event_time_ms").with_columns(**dict(zip(FEATURES, values.T, strict=True)))
     is_recent = pl.col("event_time_ms") >= first_ms
     rows = rows.filter(is_recent)

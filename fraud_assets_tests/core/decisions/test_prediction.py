@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fraud_assets_tests.core.streams import START_MS, streams
+from fraud_assets_tests.core.streams import RATES, START_MS, streams
 from fraud_assets_tests.schemas import validator
 from fraud_core.decisions.prediction import MAX_REASONS, Anomaly, Decisions, Scored, encode_predictions, top_reasons
 from fraud_core.features.table import FEATURES
+from fraud_core.money import minor_units
 from fraud_core.payments.dead_letter import MAX_ORIGINAL_BYTES, encode_dead_letter
 from fraud_core.timestamps import format_rfc3339_ms
 
@@ -53,7 +54,9 @@ def test_every_prediction_conforms_to_the_schema_and_its_numbers_round_trip(tran
         anomaly=anomaly,
     )
 
-    encoded = encode_predictions(transactions, matrix, decisions, reasons, tables)
+    used = RATES.used_for(transactions)
+
+    encoded = encode_predictions(transactions, matrix, decisions, reasons, tables, rates_used=used)
 
     for row, (prediction, transaction) in enumerate(
         zip(map(orjson.loads, encoded), transactions.to_dicts(), strict=True)
@@ -61,7 +64,9 @@ def test_every_prediction_conforms_to_the_schema_and_its_numbers_round_trip(tran
         PREDICTION.validate(prediction)
         assert list(prediction["features"].values()) == matrix[row].tolist()
         assert list(prediction["features"]) == list(FEATURES)
-        assert prediction["amount"] == matrix[row, FEATURES.index("amount")]
+        assert prediction["amount"] == transaction["amount_minor"] / minor_units(transaction["currency"])
+        assert prediction["exchange_rate_table"] == used.tables[row]
+        assert prediction["rate_missing"] is used.is_missing[row]
         assert prediction["rolling_avg_7d"] == matrix[row, FEATURES.index("rolling_avg_7d")]
         assert prediction["amount_to_avg_ratio"] == matrix[row, FEATURES.index("amount_to_avg_ratio")]
         model, shadow = (challenger, champion) if arms[row] else (champion, challenger)
@@ -89,7 +94,8 @@ def test_every_prediction_conforms_to_the_schema_and_its_numbers_round_trip(tran
 
 def one_transaction(**fields) -> pl.DataFrame:
     known = {"partition": 0, "offset": 7, "ingest_time_ms": START_MS, "event_time_ms": START_MS}
-    return pl.DataFrame([{**known, "transaction_id": "t", "user_id": "u", **fields}])
+    paid = {"amount_minor": 1250, "currency": "EUR"}
+    return pl.DataFrame([{**known, **paid, "transaction_id": "t", "user_id": "u", **fields}])
 
 
 def test_without_a_model_the_score_is_null_and_the_prediction_zero():

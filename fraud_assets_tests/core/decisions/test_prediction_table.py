@@ -5,7 +5,7 @@ import polars as pl
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fraud_assets_tests.core.streams import streams
+from fraud_assets_tests.core.streams import RATES, streams
 from fraud_core.decisions.prediction import Anomaly, Decisions, Scored, encode_predictions
 from fraud_core.decisions.prediction_table import PREDICTION_COLUMNS, decode_predictions
 from fraud_core.features.table import FEATURES
@@ -25,9 +25,13 @@ def test_the_table_holds_what_was_encoded(transactions, data):
     arms = np.array(data.draw(st.lists(st.booleans(), min_size=n, max_size=n)))
     anomaly = Anomaly(champion.scores, 0.5)
     decisions = Decisions(champion, challenger, arms, 0.25, model_is_confirmed=True, anomaly=anomaly)
-    served = decode_predictions(encode_predictions(transactions, matrix, decisions, {}, [None] * n))
+    used = RATES.used_for(transactions)
+    encoded = encode_predictions(transactions, matrix, decisions, {}, [None] * n, rates_used=used)
+    served = decode_predictions(encoded)
     assert served.schema == pl.Schema(PREDICTION_COLUMNS)
     assert served.select(FEATURES).to_numpy().tolist() == matrix.tolist()
+    assert served["exchange_rate_table"].to_list() == used.tables
+    assert served["rate_missing"].to_list() == used.is_missing
     assert served["score"].to_list() == np.where(arms, challenger.scores, champion.scores).tolist()
     assert served["anomaly_score"].to_list() == champion.scores.tolist()
     assert served["shadow_score"].to_list() == np.where(arms, champion.scores, challenger.scores).tolist()
@@ -40,6 +44,8 @@ def test_no_model_gives_nulls():
         {
             "transaction_id": ["t"],
             "user_id": ["u"],
+            "amount_minor": [1],
+            "currency": ["EUR"],
             "event_time_ms": [0],
             "ingest_time_ms": [0],
             "partition": [0],

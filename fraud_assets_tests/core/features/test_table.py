@@ -8,9 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fraud_assets_tests.core.streams import START_MS, cuts, streams
+from fraud_assets_tests.core.streams import RATES, START_MS, cuts, streams
 from fraud_core.features import table
+from fraud_core.features.exchange_rates import NO_RATES
 from fraud_core.features.fold import WINDOWS
+from fraud_core.features.history import ENTRY, HEADER
 from fraud_core.features.merchant_risk import MerchantRisk
 from fraud_core.features.table import FEATURES, compute_features, users_of
 from fraud_core.payments.transaction import COLUMNS
@@ -30,7 +32,7 @@ def run_in_batches(stream: pl.DataFrame, positions: list[int], replays: int = 0)
         batch = in_arrival_order(stream)[begin:end].sort("partition", "offset")
         attempts = []
         for _ in range(1 + replays):
-            result = compute_features(batch, [store.get(user) for user in users_of(batch)], NO_RISK)
+            result = compute_features(batch, [store.get(user) for user in users_of(batch)], NO_RISK, RATES)
             store.update(zip(result.users, result.new_histories(), strict=True))
             attempts.append(batch.select("offset").with_columns(values=result.values))
         assert all(attempt.equals(attempts[0]) for attempt in attempts)
@@ -39,7 +41,7 @@ def run_in_batches(stream: pl.DataFrame, positions: list[int], replays: int = 0)
 
 
 def run_at_once(stream: pl.DataFrame) -> np.ndarray:
-    values = compute_features(stream, None, NO_RISK).values
+    values = compute_features(stream, None, NO_RISK, RATES).values
     return stream.select("offset").with_columns(values=values).sort("offset")["values"].to_numpy()
 
 
@@ -68,23 +70,27 @@ def test_a_capped_history_keeps_parity_between_batches_and_replays(data):
 
 @given(streams())
 def test_windows_equal_their_definition(stream):
-    """Recomputed row by row from the sentence in the module: arrived before, event time in [t - w, t), no refund."""
-    rows = in_arrival_order(stream).to_dicts()
+    """Recomputed row by row from the sentence in the module: arrived before, event time in [t - w, t), no refund; of
+    amounts, those that compare with the own one."""
+    rows = in_arrival_order(stream).with_row_index("row").to_dicts()
+    converted = RATES.convert(in_arrival_order(stream))
     values = run_at_once(stream)
     for row, computed in zip(rows, values, strict=True):
         newest = max((r["event_time_ms"] for r in rows if _is_earlier_of_same_user(r, row)), default=0)
         for window, length_ms in WINDOWS.items():
-            amounts = [
-                r["amount_cents"]
+            seen = [
+                r["row"]
                 for r in rows
                 if _is_earlier_of_same_user(r, row)
                 and row["event_time_ms"] - length_ms <= r["event_time_ms"] < row["event_time_ms"]
                 and r["event_time_ms"] >= newest - table.MAX_AGE_MS
-                and r["amount_cents"] >= 0
+                and r["amount_minor"] >= 0
             ]
-            assert computed[FEATURES.index(f"rolling_count_{window}")] == len(amounts)
-            assert computed[FEATURES.index(f"rolling_sum_{window}")] == sum(amounts) / 100.0
-            mean = sum(amounts) / len(amounts) / 100.0 if amounts else row["amount_cents"] / 100.0
+            own, units = converted.comparable_with[row["row"]], int(converted.units[row["row"]])
+            amounts = [int(converted.amount_minor[r]) for r in seen if converted.comparable_with[r] == own]
+            assert computed[FEATURES.index(f"rolling_count_{window}")] == len(seen)
+            assert computed[FEATURES.index(f"rolling_sum_{window}")] == sum(amounts) / units
+            mean = sum(amounts) / len(amounts) / units if amounts else converted.amount_minor[row["row"]] / units
             assert computed[FEATURES.index(f"rolling_avg_{window}")] == mean
 
 
@@ -124,19 +130,19 @@ def test_a_refund_is_seen_but_not_spent():
 
 def test_a_store_ahead_of_the_checkpoint_is_refused():
     stream = _one_user([(0, 100), (1000, 200), (2000, 300)])
-    first = compute_features(stream[:1], [None], NO_RISK)
-    last = compute_features(stream[1:], first.new_histories(), NO_RISK)
+    first = compute_features(stream[:1], [None], NO_RISK, NO_RATES)
+    last = compute_features(stream[1:], first.new_histories(), NO_RISK, NO_RATES)
     with pytest.raises(ValueError, match="ahead of the stream's checkpoint"):
-        compute_features(stream[:1], last.new_histories(), NO_RISK)
+        compute_features(stream[:1], last.new_histories(), NO_RISK, NO_RATES)
 
 
 def test_history_is_bounded_in_age_and_number():
     stream = _one_user([(minute * 60_000, 100) for minute in range(5000)])
     blob = None
     for begin in range(0, 5000, 100):
-        result = compute_features(stream[begin : begin + 100], [blob], NO_RISK)
+        result = compute_features(stream[begin : begin + 100], [blob], NO_RISK, NO_RATES)
         (blob,) = result.new_histories()
-    assert len(blob) <= 32 + 48 * (table.MAX_ENTRIES + 100)
+    assert len(blob) <= HEADER.itemsize + ENTRY.itemsize * (table.MAX_ENTRIES + 100)
 
 
 def _one_user(events: list[tuple[int, int]]) -> pl.DataFrame:
@@ -148,7 +154,7 @@ def _one_user(events: list[tuple[int, int]]) -> pl.DataFrame:
             "transaction_id": f"t{offset}",
             "user_id": "u",
             "merchant_id": "m",
-            "amount_cents": cents,
+            "amount_minor": cents,
             "currency": "EUR",
             "event_time_ms": START_MS + after_ms,
         }

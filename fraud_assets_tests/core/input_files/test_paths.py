@@ -54,7 +54,7 @@ def test_typed_values_are_read_as_the_messages_of_the_topic_are_and_other_column
     noon_ms = parse_rfc3339_ms("2026-01-31T12:00:00Z")
     decoded = decode_transactions([message], [0], [0], [noon_ms], ReadingRules(0))
     (kept,) = decoded.transactions.to_dicts()
-    names = ("transaction_id", "amount_cents", "event_time_ms", "latitude")
+    names = ("transaction_id", "amount_minor", "event_time_ms", "latitude")
     assert [kept[name] for name in names] == ["17", 1050, noon_ms, 50.5]
     assert decoded.ignored == {}
 

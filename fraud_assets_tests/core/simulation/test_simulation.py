@@ -37,7 +37,7 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_others():
     assert encoded(first.transactions) == encoded(second.transactions)
     assert first.labels.equals(second.labels)
     assert not set(first.transactions["transaction_id"]) & set(other.transactions["transaction_id"])
-    assert first.transactions["amount_cents"].to_list() != other.transactions["amount_cents"].to_list()
+    assert first.transactions["amount_minor"].to_list() != other.transactions["amount_minor"].to_list()
 
 
 def test_a_day_is_the_same_whatever_was_simulated_before_so_a_live_stream_can_go_on_with_a_history():
@@ -110,8 +110,8 @@ def test_a_merchant_with_fraud_a_week_ago_has_more_of_it_now_which_is_what_delay
 
 def test_honest_customers_also_travel_spend_a_lot_and_use_new_devices():
     genuine = simulated()[0].filter(~pl.col("is_fraud"))
-    typical = pl.col("amount_cents").median().over("user_id")
-    assert genuine.filter(pl.col("amount_cents") > 10 * typical).height > 100
+    typical = pl.col("amount_minor").median().over("user_id")
+    assert genuine.filter(pl.col("amount_minor") > 10 * typical).height > 100
     assert genuine.group_by("user_id").agg(pl.col("country").n_unique())["country"].mean() > 2
     assert genuine.group_by("user_id").agg(pl.col("device_id").drop_nulls().n_unique())["device_id"].mean() > 1
 
@@ -141,7 +141,7 @@ def test_each_kind_of_fraud_differs_in_who_where_how_much_and_how_fast(seed):
 
     tests = campaign("card_testing", seed)
     assert len(tests) >= 6
-    assert (tests.amount_cents[:-1] <= 300).all()
+    assert (tests.amount_minor[:-1] <= 300).all()
     assert np.ptp(tests.time_ms[:-1]) < 2 * HOUR_MS
 
 
@@ -180,7 +180,7 @@ def test_a_new_kind_of_fraud_begins_on_its_day_and_changes_nothing_else():
     without = Simulator(CUSTOMERS, SEED)
     with_new = Simulator(CUSTOMERS, SEED, new_kinds_from(FIRST_DAY + 1))
     assert with_new.day(FIRST_DAY).transactions.equals(without.day(FIRST_DAY).transactions)
-    new_frauds, columns = 0, ["user_id", "merchant_id", "amount_cents", "event_time_ms"]
+    new_frauds, columns = 0, ["user_id", "merchant_id", "amount_minor", "event_time_ms"]
     for number in range(FIRST_DAY + 1, FIRST_DAY + 8):
         day = with_new.day(number)
         assert not (day.is_new_kind & ~day.is_fraud).any()

@@ -6,6 +6,7 @@ from dataclasses import replace
 import polars as pl
 import pytest
 
+from fraud_core.features.exchange_rates import NO_RATES
 from fraud_core.features.table import FEATURES
 from fraud_core.model.fraud_model import FraudModel
 from fraud_core.settings import Settings
@@ -28,7 +29,7 @@ WINDOW: Period = time_split(AS_OF_MS, SETTINGS).train
 def rows() -> pl.DataFrame:
     simulator = Simulator(300, seed=1)
     simulated = [simulator.day(day) for day in range(FIRST_DAY, FIRST_DAY + DAYS)]
-    return build_training_set(*arrived(simulated), AS_OF_MS, SETTINGS)
+    return build_training_set(*arrived(simulated), AS_OF_MS, SETTINGS, NO_RATES)
 
 
 @pytest.fixture(scope="module")

@@ -61,7 +61,7 @@ class Served:
         registry.register("1", seed=1)
         registry.register("2", seed=2)
         registry.roles = {"champion": "1", "challenger": "2"}
-        models = ModelSource(registry, home / "models", 1.0)
+        models = ModelSource(registry, home / "models", 1.0, "EUR")
         models.look()
 
         bad = PAYMENTS[-3:].with_columns(partition=pl.lit(0, pl.Int64), offset=pl.Series([30, 31, 32]))

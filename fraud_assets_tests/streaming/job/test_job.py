@@ -14,6 +14,7 @@ from confluent_kafka import Message
 
 from fraud_assets_tests.services import Broker, Job, Valkey, wait_until
 from fraud_assets_tests.streaming.parts import messages, payments
+from fraud_core.features.exchange_rates import NO_RATES
 from fraud_core.features.merchant_risk import MerchantRisk
 from fraud_core.features.table import compute_features
 from fraud_core.payments.reader import ReadingRules
@@ -176,5 +177,5 @@ def trained_on(system: System) -> dict[tuple[int, int], list[float]]:
         [message.timestamp()[1] for message in everything],
         ReadingRules(300_000),
     ).transactions
-    values = compute_features(transactions, None, MerchantRisk.empty()).values
+    values = compute_features(transactions, None, MerchantRisk.empty(), NO_RATES).values
     return dict(zip(transactions.select("partition", "offset").rows(), values.tolist(), strict=True))
