@@ -7,6 +7,7 @@ import dagster as dg
 from fraud_assets.assets.evaluation.decision_threshold import decision_threshold
 from fraud_assets.assets.evaluation.evaluation import evaluation
 from fraud_assets.assets.evaluation.score_calibration import score_calibration
+from fraud_assets.assets.features.exchange_rates import exchange_rates
 from fraud_assets.assets.features.merchant_risk import merchant_risk
 from fraud_assets.assets.ingestion.labels import labels
 from fraud_assets.assets.ingestion.transactions import transactions
@@ -34,6 +35,7 @@ ASSETS = (
     transactions,
     labels,
     merchant_risk,
+    exchange_rates,
     training_set,
     balanced_training_set,
     tuned_model,

@@ -8,6 +8,7 @@ import polars as pl
 from fraud_assets.lake.io_managers import INGESTED
 from fraud_assets.lake.offset_log import OffsetLog, Offsets, TopicRange
 from fraud_core.settings import Settings
+from fraud_io.exchange_rate_log import ExchangeRateLog
 from fraud_io.quarantine_log import QuarantineLog
 
 if TYPE_CHECKING:
@@ -38,13 +39,14 @@ def log_dataset(mlflow: Any, frame: pl.DataFrame, asset: str, partition: str, us
 
 def log_origin(mlflow: Any, settings: Settings, as_of_ms: int) -> dict[str, Offsets]:
     """Log what the training set is derived from: how far each topic was read, what was in quarantine, the settings, the
-    as-of time. Returns the first."""
+    as-of time, the newest exchange rate table. Returns the first."""
     logs = {name: OffsetLog(settings.lake / name) for name in INGESTED}
     for name, log in logs.items():
         ranges = log.ranges()
         mlflow.set_tag(f"kafka_{name}", str(TopicRange(ranges[0].start, ranges[-1].end)) if ranges else "none")
     ends = {name: log.position() for name, log in logs.items()}
     origin = {"as_of_ms": as_of_ms, "settings": settings.training(), "offsets": ends}
+    origin["exchange_rates"] = ExchangeRateLog(settings.lake).rates(settings.currency).newest
     mlflow.log_dict({**origin, "quarantine_lines": len(QuarantineLog(settings.lake))}, ORIGIN)
     return ends
 

@@ -38,6 +38,7 @@ class Registry:
         self._reader = ModelRegistry(settings.mlflow_address, settings.model_name)
         self._client = self._reader.client
         self._name = settings.model_name
+        self._currency = settings.currency
         self._who = who
         self._log = JsonLines(Lake(settings.lake).promotions)
 
@@ -124,8 +125,10 @@ class Registry:
         return sorted(entered, key=lambda version: (entered[version], int(version)), reverse=True)
 
     def load(self, version: str) -> StoredModel:
-        """ValueError when its files are not those that were registered."""
-        return self._reader.load(version, self._reader.entry(version))
+        """ValueError when its files are not those that were registered, or it was trained in another currency."""
+        stored = self._reader.load(version, self._reader.entry(version))
+        stored.require_currency(self._currency)
+        return stored
 
     def move(self, version: str, to: Stage, why: str, evidence: Mapping[str, float] | None = None) -> None:
         """Put a version into a stage and its alias with it; the version that was there before is archived.

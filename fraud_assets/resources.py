@@ -10,7 +10,7 @@ from pydantic import Field
 from fraud_assets.lake.offset_log import Offsets, TopicRange
 from fraud_core.settings import Settings
 from fraud_io.folders import ROOT, SPARK_JARS
-from fraud_io.kafka_reader import Record, TopicReader
+from fraud_io.kafka.reader import Record, TopicReader
 from fraud_io.mlflow_client import errors_in_words, fail_fast
 
 # Dagster sets it on a run that does only what its parent did not finish.

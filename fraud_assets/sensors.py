@@ -15,7 +15,7 @@ from fraud_assets.resources import KafkaResource
 from fraud_core.labels.known import decode_feedback
 from fraud_core.settings import Settings
 from fraud_core.timestamps import HOUR_MS, format_rfc3339_ms, now_ms
-from fraud_io.kafka_reader import Record
+from fraud_io.kafka.reader import Record
 from fraud_io.schema_registry.messages import opener
 
 if TYPE_CHECKING:

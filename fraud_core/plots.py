@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 import polars as pl
 
-from fraud_core.payments.money import to_major_units
+from fraud_core.money import minor_units, to_major_units
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -132,12 +132,19 @@ def alert_budget(budgets: pl.DataFrame, alerts_a_day: float) -> "Figure":
     return figure
 
 
-def value_caught(budgets: pl.DataFrame, fraud_cents: int, alerts_a_day: float, caught_cents: int) -> "Figure":
-    """Money against budget, and the point (alerts a day, money) that the threshold reached."""
-    figure, axes = _figure("Money caught", "transactions looked into a day", "amount of fraud")
-    axes.plot(budgets["k"], to_major_units(budgets["caught_cents"]), color=GENUINE, label="most suspicious first")
-    axes.plot(alerts_a_day, to_major_units(caught_cents), "o", color=FRAUD, label="the threshold")
-    axes.axhline(to_major_units(fraud_cents), color=NEUTRAL, linestyle=":", label="all fraud")
+def value_caught(
+    budgets: pl.DataFrame, fraud_amount: float, alerts_a_day: float, caught_amount: float, currency: str
+) -> "Figure":
+    """Money against budget, in units of ``currency``, and the point (alerts a day, money) of the threshold."""
+    figure, axes = _figure("Money caught", "transactions looked into a day", f"amount of fraud, {currency}")
+    axes.plot(
+        budgets["k"],
+        to_major_units(budgets["caught_minor"].to_numpy(), minor_units(currency)),
+        color=GENUINE,
+        label="most suspicious first",
+    )
+    axes.plot(alerts_a_day, caught_amount, "o", color=FRAUD, label="the threshold")
+    axes.axhline(fraud_amount, color=NEUTRAL, linestyle=":", label="all fraud")
     axes.yaxis.set_major_formatter("{x:,.0f}")
     axes.set_ylim(bottom=0)
     axes.legend(frameon=False)

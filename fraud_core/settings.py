@@ -16,6 +16,7 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from fraud_core.client_file import ClientOptions, parse
+from fraud_core.payments.codes import currency_code
 from fraud_core.payments.mapping import RecordMapping
 from fraud_core.payments.mapping_file import mapping_text
 from fraud_core.payments.pseudonyms import Pseudonyms
@@ -115,6 +116,7 @@ class Settings(BaseSettings):
     mapping: str | None = Field(
         None, description="file, or name of a preset, that says what a payment's fields are read from (docs/mapping.md)"
     )
+    currency: str = Field("EUR", description="ISO 4217 code of the currency that features and amounts of fraud are in")
     model_poll_s: float = Field(2.0, gt=0, description="seconds between two looks at the registry for a new model")
     ab_share: float = Field(0.0, ge=0, le=1, description="share of cards that the challenger decides about")
     review_share: float = Field(0.005, ge=0, le=1, description="share of unflagged transactions marked for review")
@@ -202,6 +204,14 @@ class Settings(BaseSettings):
                 raise ValueError(f"it is {LATEST}, {EARLIEST} or a time such as 2026-01-31T00:00:00Z") from error
         return rule
 
+    @field_validator("currency")
+    @classmethod
+    def _is_currency(cls, code: str) -> str:
+        found = currency_code(code)
+        if found is None:
+            raise ValueError("no such currency: use an ISO 4217 code such as EUR")
+        return found
+
     @property
     def reading_rules(self) -> ReadingRules:
         return ReadingRules(self.future_tolerance_s * SECOND_MS, self.time_zone, mapping=self._mapping_text)
@@ -235,10 +245,10 @@ class Settings(BaseSettings):
         """What producers replace ids with; None: they are sent as they are."""
         return Pseudonyms(self.pseudonym_key.get_secret_value().encode()) if self.pseudonym_key else None
 
-    def training(self) -> dict[str, int | float]:
+    def training(self) -> dict[str, int | float | str]:
         """What decides, beside the data, which model a training run makes; Settings(**of it) makes the same again."""
         names = ("label_delay_days", "validation_days", "test_days", "training_window_days", "search_folds", "seed")
-        return {name: getattr(self, name) for name in (*names, "anomaly_share")}
+        return {name: getattr(self, name) for name in (*names, "anomaly_share", "currency")}
 
     def environment(self) -> dict[str, str]:
         """What was set, as the variables that give a child process the same settings."""

@@ -38,6 +38,11 @@ class Lake:
         return self.folder / "merchant_risk"
 
     @property
+    def exchange_rates(self) -> Path:
+        """JSON Lines, ExchangeRateLog, in a folder of its own: Dagster writes it and the stream reads it."""
+        return self.folder / "exchange_rates" / "tables.jsonl"
+
+    @property
     def drift_references(self) -> Path:
         return self.folder / "drift"
 

@@ -16,8 +16,11 @@ from fraud_core.backtest.periods import Protocol, make_folds
 from fraud_core.backtest.report import make_report
 from fraud_core.backtest.result import BacktestResult
 from fraud_core.backtest.run import run_backtest
+from fraud_core.features.exchange_rates import ExchangeRates, first_tables
 from fraud_core.input_files.decoded_rows import FileReader
+from fraud_core.input_files.ecb_rates import ecb_rates
 from fraud_core.input_files.errors import InputFileError
+from fraud_core.input_files.rates import read_rates
 from fraud_core.input_files.sources import sources_of
 from fraud_core.payments.mapping_file import mapping_text
 from fraud_core.payments.reader import ReadingRules
@@ -26,6 +29,7 @@ from fraud_core.settings import Settings
 from fraud_core.timestamps import SECOND_MS, iso_date, now_ms
 from fraud_io.errors import OperatorError
 from fraud_io.files import replacing, write_atomically
+from fraud_stack.rates import with_rates
 from fraud_stack.steps import Steps
 
 _LINE_EVERY_S = 2.0
@@ -51,6 +55,7 @@ class BacktestOptions:
     label_time: str | None = None
     decimal_comma: bool = False
     map: str | None = None
+    rates: Path | None = None
 
     def shown(self) -> dict[str, str]:
         """Each option that has a value, under its name on the command line."""
@@ -82,6 +87,7 @@ def _backtest(options: BacktestOptions, settings: Settings, steps: Steps) -> Bac
         raise InputFileError("give either --labels or --labels-inside")
     mapping = mapping_text(options.map) if options.map else settings.reading_rules.mapping
     rules = ReadingRules(0, settings.time_zone, mapping=mapping)
+    rates = exchange_rates(options, settings)  # before the work, in case the file is wrong
     title = f"Read {options.transactions}" + (f" and {options.labels}" if options.labels else "")
     with steps.step("load", title), _live(steps, _LINE_EVERY_S) as show:
         reader = FileReader(
@@ -115,6 +121,7 @@ def _backtest(options: BacktestOptions, settings: Settings, steps: Steps) -> Bac
             loaded.labels,
             folds,
             settings,
+            rates,
             exclude_known_compromised=options.exclude_known_compromised,
             progress=show,
         )
@@ -122,6 +129,14 @@ def _backtest(options: BacktestOptions, settings: Settings, steps: Steps) -> Bac
         steps.show(f"{count:,} {warning}")
     warnings = {**loaded.warnings, **result.warnings}
     return replace(result, options=options.shown(), warnings=warnings, columns_used=loaded.columns_used)
+
+
+def exchange_rates(options: BacktestOptions, settings: Settings) -> ExchangeRates:
+    """The European Central Bank's and those of ``--rates``, each in force as if it had been published in time."""
+    days = ecb_rates()
+    if options.rates is not None:
+        days = with_rates(days, read_rates(options.rates, datetime.now(UTC).date()))
+    return ExchangeRates(first_tables(days), settings.currency)
 
 
 def predictions(result: BacktestResult) -> pl.DataFrame:
@@ -155,7 +170,17 @@ def summary(result: BacktestResult) -> list[str]:
     if len(rows) > 1:
         rows.append(("mean", {name: mean(of[name] for of in metrics) for name in columns.values()}))
     shown = [[f"{of[name]:.3f}" if isfinite(of[name]) else "-" for name in columns.values()] for _, of in rows]
-    return lines + [f"{days:24}" + "".join(f"{x:>13}" for x in of) for (days, _), of in zip(rows, shown, strict=True)]
+    lines += [f"{days:24}" + "".join(f"{x:>13}" for x in of) for (days, _), of in zip(rows, shown, strict=True)]
+    return lines + without_rate(result)
+
+
+def without_rate(result: BacktestResult) -> list[str]:
+    """A line for each currency whose payments could not all be converted; money caught counts none of these."""
+    return [
+        f"{row['not_converted']:,} transactions of {row['not_converted_amount']:,.2f} {row['currency']} have no rate "
+        f"into {result.currency}: give one with --rates"
+        for row in result.currencies.filter(pl.col("not_converted") > 0).iter_rows(named=True)
+    ]
 
 
 @contextmanager

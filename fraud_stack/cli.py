@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fraud_stack import quarantine
+from fraud_stack import quarantine, rates
 
 if TYPE_CHECKING:
     from fraud_stack.services.stack import Stack
@@ -22,6 +22,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(quarantine.app, name="labels")
+app.add_typer(rates.app, name="rates")
 _DATE = {"formats": ["%Y-%m-%d"], "metavar": "YYYY-MM-DD"}
 _PASS_THROUGH = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
 
@@ -170,6 +171,9 @@ def backtest(
         bool, typer.Option("--exclude-known-compromised", help="Leave cards out of the test once their fraud is known.")
     ] = False,
     search: Annotated[int, typer.Option(min=1, help="Settings that the search tries.")] = 24,
+    rates: Annotated[
+        Path | None, typer.Option(dir_okay=False, help="Exchange rates beside the ECB's, as of ./run rates import.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(file_okay=False, help="Folder (default: ./backtest-TEST_START).")] = None,
     labels: Annotated[
         str | None,
@@ -224,6 +228,7 @@ def backtest(
             label_time,
             decimal_comma,
             mapping,
+            rates,
         )
     )
 
@@ -343,7 +348,7 @@ def secrets(
 
 @app.command()
 def prepare() -> None:
-    """Create the topics, and the bucket of FRAUD_MLFLOW_ARTIFACTS: the first step of a deployment."""
+    """Create topics, exchange rates and the bucket of FRAUD_MLFLOW_ARTIFACTS: the first step of a deployment."""
     from fraud_core.settings import Settings
     from fraud_stack.prepare import prepare
 

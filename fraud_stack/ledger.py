@@ -20,7 +20,7 @@ from fraud_core.settings import Settings
 from fraud_core.timestamps import parse_rfc3339_ms
 from fraud_core.topics import TopicNames
 from fraud_io.errors import OperatorError
-from fraud_io.kafka_reader import Record, TopicReader
+from fraud_io.kafka.reader import Record, TopicReader
 from fraud_io.schema_registry.predictions import as_json
 from fraud_io.stream_start import read_start
 

@@ -1,15 +1,18 @@
-"""What a deployment needs before its services start: the topics, and the bucket of MLflow's artifacts."""
+"""What a deployment needs before its services start: topics, exchange rates, and the bucket of MLflow's artifacts."""
 
 from urllib.parse import urlparse
 
+from fraud_core.input_files.ecb_rates import ecb_rates
 from fraud_core.settings import Settings
 from fraud_io.errors import OperatorError
+from fraud_io.exchange_rate_log import ExchangeRateLog
 from fraud_stack.services.kafka import create_topics
 
 
 def prepare(settings: Settings) -> None:
     """Create what is missing; existing ones stay as they are. OperatorError when Kafka or the store refuses."""
     create_topics(settings)
+    ExchangeRateLog(settings.lake).begin(ecb_rates())
     artifacts = urlparse(settings.mlflow_artifacts or "")
     if artifacts.scheme == "s3":
         create_bucket(artifacts.netloc)

@@ -17,6 +17,9 @@ IGNORED_FIELDS = Counter(
 )
 REPEATS = Counter("fraud_stream_repeats", "payments whose transaction_id their user had sent before")
 FOREIGN_KEYS = Counter("fraud_stream_foreign_keys", "payments whose record key is not their user_id, or is missing")
+WITHOUT_RATE = Counter(
+    "fraud_stream_payments_without_rate", "payments in a currency without an exchange rate, by currency", ["currency"]
+)
 BATCH_SECONDS = Histogram(
     "fraud_stream_batch_seconds",
     "time from having the records to the last acknowledgement",

@@ -97,13 +97,13 @@ def _constant(feature: str) -> Change:
 
 
 def _amounts(factor: float) -> pl.Expr:
-    return (pl.col("amount_cents") * factor).round().cast(pl.Int64)
+    return (pl.col("amount_minor") * factor).round().cast(pl.Int64)
 
 
 CHANGES: dict[str, Change] = {
-    "amounts x 1.1": _rows(amount_cents=_amounts(1.1)),
-    "amounts x 1.05": _rows(amount_cents=_amounts(1.05)),
-    "amounts x 1.02": _rows(amount_cents=_amounts(1.02)),
+    "amounts x 1.1": _rows(amount_minor=_amounts(1.1)),
+    "amounts x 1.05": _rows(amount_minor=_amounts(1.05)),
+    "amounts x 1.02": _rows(amount_minor=_amounts(1.02)),
     "card tests x 25": _campaigns("card_testing", 25.0),
     "card tests x 5": _campaigns("card_testing", 5.0),
     "a new kind (night bots)": _campaigns("night_bots", 1.0),

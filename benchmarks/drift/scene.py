@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
+from fraud_core.features.exchange_rates import NO_RATES
 from fraud_core.features.merchant_risk import MerchantHistory
 from fraud_core.features.table import compute_features
 from fraud_core.model.fraud_model import FraudModel
@@ -50,13 +51,13 @@ def simulate(customers: int, seed: int, days: int, rates: Rates) -> Payments:
 def features_of(payments: Payments, settings: Settings) -> np.ndarray:
     """(n, len(FEATURES)) float64, as the stream serves them."""
     risk = MerchantHistory(payments.rows, payments.labels, settings.label_delay_days)
-    return compute_features(payments.rows, None, risk).values
+    return compute_features(payments.rows, None, risk, NO_RATES).values
 
 
 def train(payments: Payments, as_of_day: int, settings: Settings) -> FraudModel:
     """A model as the daily run would train it at the end of ``as_of_day``, without its search and without SMOTE."""
     as_of_ms = (FIRST_DAY + as_of_day) * DAY_MS
     known = payments.rows.filter(pl.col("event_time_ms") < as_of_ms)
-    rows = build_training_set(known, payments.labels, as_of_ms, settings)
+    rows = build_training_set(known, payments.labels, as_of_ms, settings, NO_RATES)
     window = time_split(as_of_ms, settings).train
     return recipe.train(rows, window, settings, smote_ratio=0.0, params=DEFAULTS).model

@@ -17,6 +17,7 @@ import redis
 import typer
 
 from benchmarks.streaming.scene import embedded
+from fraud_core.features.exchange_rates import NO_RATES
 from fraud_core.features.history import ENTRY, empty_headers, pack
 from fraud_core.features.merchant_risk import MerchantRisk
 from fraud_core.features.table import compute_features, users_of
@@ -80,7 +81,7 @@ def _random_cards(store: OnlineStore, first: int, cards: int) -> float:
         headers, entries = empty_headers(n), np.zeros(n * _ENTRIES, ENTRY)
         entries["arrival"] = np.tile(np.arange(_ENTRIES), n)
         entries["time_ms"] = _START_MS + entries["arrival"].astype(np.int64) * DAY_MS
-        entries["amount_cents"] = 1000
+        entries["amount_minor"] = 1000
         blobs = pack(headers, entries, np.full(n, _ENTRIES))
         store.write({0: OffsetRange(0, 0, position)}, {0: [f"u{card}" for card in range(begin, begin + n)]}, blobs)
     rng = np.random.default_rng(cards)
@@ -104,7 +105,7 @@ def _batches(store: OnlineStore, batches: Iterator[tuple[list[str], int]], offse
         covered = {0: OffsetRange(0, offset, offset + len(users))}
         began = time.perf_counter()
         distinct = {0: [user for _, user in users_of(payments)]}
-        batch = compute_features(payments, store.read(covered, distinct), risk)
+        batch = compute_features(payments, store.read(covered, distinct), risk, NO_RATES)
         store.write(covered, distinct, batch.new_histories())
         costs.append(round((time.perf_counter() - began) / len(users) * 1e6, 2))
         offset += len(users)
@@ -117,7 +118,7 @@ def _payments(users: list[str], time_ms: int, offset: int) -> pl.DataFrame:
     columns = {"partition": [0] * n, "offset": np.arange(offset, offset + n), "ingest_time_ms": times}
     ids = [f"t{number}" for number in range(offset, offset + n)]
     names = {"transaction_id": ids, "user_id": users, "merchant_id": [f"m{row % 1000}" for row in range(n)]}
-    paid = {"amount_cents": np.arange(1000, 1000 + n), "currency": ["EUR"] * n, "event_time_ms": times}
+    paid = {"amount_minor": np.arange(1000, 1000 + n), "currency": ["EUR"] * n, "event_time_ms": times}
     missing = dict.fromkeys(COLUMNS, [None] * n)
     return pl.DataFrame(missing | columns | names | paid, schema=COLUMNS)
 

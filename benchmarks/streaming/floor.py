@@ -43,7 +43,7 @@ def _steps(records: pa.Table, offsets: OffsetRange, store: OnlineStore, decides:
     users = {0: [user for _, user in users_of(transactions)]}
     old = store.read(covered, users)
     marks.append(time.perf_counter())
-    computed = compute_features(transactions, old, decides.tables.risk)
+    computed = compute_features(transactions, old, decides.tables.risk, decides.exchange_rates)
     new, values = computed.new_histories(), computed.values
     marks.append(time.perf_counter())
     champion, challenger = (

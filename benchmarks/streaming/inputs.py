@@ -11,6 +11,7 @@ from pathlib import Path
 import polars as pl
 from xgboost import XGBClassifier
 
+from fraud_core.features.exchange_rates import NO_RATES
 from fraud_core.features.merchant_risk import MerchantHistory, newest_effective_times
 from fraud_core.model.digests import digests
 from fraud_core.model.fraud_model import FraudModel
@@ -59,13 +60,13 @@ class Inputs:
         settings = Settings(home=folder, **_TRAINING)
         as_of_ms = self._end_day * DAY_MS
         labels = self._labels.filter(pl.col("label_time_ms") < as_of_ms)
-        rows = build_training_set(self._transactions, labels, as_of_ms, settings)
+        rows = build_training_set(self._transactions, labels, as_of_ms, settings, NO_RATES)
         window = time_split(as_of_ms, settings).train
         for version, trees in TREES.items():
             seeded = settings.model_copy(update={"seed": _SEED + int(version)})
             params = DEFAULTS | {"n_estimators": trees}
             model = recipe.train(rows, window, seeded, smote_ratio=0.0, params=params).model
-            _keep(version, model, ModelCache(settings.model_cache))
+            _keep(version, model, ModelCache(settings.model_cache, settings.currency))
         _pickle_classifier(settings.model_cache / CHAMPION / "model.ubj", folder / "model.pkl")
         history = MerchantHistory(self._transactions, labels, settings.label_delay_days)
         _publish(history, as_of_ms, Lake(settings.lake).merchant_risk)

@@ -9,8 +9,8 @@ import numpy as np
 from benchmarks.streaming.inputs import Record
 from benchmarks.streaming.scene import Scene
 from fraud_core.timestamps import now_ms
-from fraud_io.kafka_producer import make_producer
-from fraud_io.kafka_reader import TopicReader
+from fraud_io.kafka.producer import make_producer
+from fraud_io.kafka.reader import TopicReader
 
 _TICK_S = 0.001
 _LOOK_S = 0.05

@@ -14,8 +14,8 @@ from benchmarks.streaming.inputs import CHALLENGER, CHAMPION
 from fraud_core.settings import Settings
 from fraud_core.timestamps import format_rfc3339_ms, now_ms
 from fraud_io.folders import Lake
-from fraud_io.kafka_errors import KafkaRefusals
-from fraud_io.kafka_reader import consumer
+from fraud_io.kafka.errors import KafkaRefusals
+from fraud_io.kafka.reader import consumer
 from streaming.job.scorer import SCHEMA, Scorer, Serving
 from streaming.job.sink import KafkaSink
 from streaming.job.warm_up import warm_up
@@ -30,7 +30,7 @@ _WAIT_S = 0.005
 
 def serving(settings: Settings) -> Serving:
     """Both models and the risk tables that lie in FRAUD_HOME."""
-    models = ModelCache(settings.model_cache).models(CHAMPION, CHALLENGER)
+    models = ModelCache(settings.model_cache, settings.currency).models(CHAMPION, CHALLENGER)
     folder = Lake(settings.lake).merchant_risk
     tables = merchant_risk_source.load(folder, merchant_risk_source.newest(folder))
     return Serving(models, tables, settings.reading_rules, review_share=settings.review_share)

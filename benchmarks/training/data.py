@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from benchmarks.handbook import Handbook, handbook
+from benchmarks.handbook import CURRENCY, Handbook, handbook
 from fraud_assets.lake.offset_log import OffsetLog, TopicRange
 from fraud_core.labels.known import LABEL_COLUMNS
-from fraud_core.payments.money import AMOUNT_CENTS
+from fraud_core.money import minor_units
 from fraud_core.payments.transaction import COLUMNS
 from fraud_core.settings import Settings
 from fraud_core.timestamps import DAY_MS
@@ -27,6 +27,7 @@ def settings_in(home: Path) -> Settings:
         partitions_start=PARTITION,
         search_candidates=24,
         label_delay_days=LABEL_DELAY_DAYS,
+        currency=CURRENCY,
     )
 
 
@@ -35,7 +36,7 @@ def arrivals(sizes: Handbook) -> tuple[pl.DataFrame, pl.DataFrame]:
     arrival = {"partition": pl.lit(0, pl.Int32), "offset": pl.int_range(pl.len(), dtype=pl.Int64)}
     rows = handbook(sizes).with_columns(
         event_time_ms=pl.col("timestamp").str.to_datetime("%Y-%m-%dT%H:%M:%SZ", time_unit="ms").cast(pl.Int64),
-        amount_cents=AMOUNT_CENTS,
+        amount_minor=(pl.col("amount") * minor_units(CURRENCY)).round().cast(pl.Int64),
         **arrival,
     )
     known = {name: pl.lit(None, kind).alias(name) for name, kind in COLUMNS.items() if name not in rows.columns}

@@ -13,8 +13,9 @@ from sklearn.metrics import average_precision_score, fbeta_score, precision_reca
 from sklearn.model_selection import GridSearchCV, ParameterSampler, train_test_split
 from xgboost import XGBClassifier
 
+from benchmarks.handbook import CURRENCY
 from benchmarks.training.meter import Meter
-from fraud_core.payments.money import to_major_units
+from fraud_core.money import minor_units, to_major_units
 from fraud_core.timestamps import DAY_MS
 
 CANDIDATES = 20
@@ -41,9 +42,9 @@ class Usual:
 
 
 def usual_features(transactions: pl.DataFrame, is_fraud: np.ndarray, delay_days: int) -> pd.DataFrame:
-    """One row per transaction, in its order. transactions : user_id, merchant_id, event_time_ms, amount_cents."""
+    """One row per transaction, in its order. transactions : user_id, merchant_id, event_time_ms, amount_minor."""
     rows = transactions.select("user_id", "merchant_id").to_pandas()
-    rows["amount"] = to_major_units(transactions["amount_cents"].to_numpy())
+    rows["amount"] = to_major_units(transactions["amount_minor"].to_numpy(), minor_units(CURRENCY))
     rows["time"] = pd.to_datetime(transactions["event_time_ms"].to_numpy(), unit="ms")
     rows["fraud"] = is_fraud.astype(float)
     features = pd.DataFrame({"amount": rows["amount"], "hour": rows["time"].dt.hour, "day": rows["time"].dt.dayofweek})

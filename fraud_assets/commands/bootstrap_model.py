@@ -11,6 +11,7 @@ import polars as pl
 import xgboost as xgb
 
 from fraud_assets.registry import Registry
+from fraud_core.features.exchange_rates import NO_RATES
 from fraud_core.features.merchant_risk import MerchantRisk
 from fraud_core.features.table import FEATURES, compute_features
 from fraud_core.model.fraud_model import FraudModel, ModelCard
@@ -40,7 +41,7 @@ def train(seed: int) -> FraudModel:
         rows["event_time_ms"].to_list(),
         ReadingRules(0),
     ).transactions
-    values = compute_features(arrived, None, MerchantRisk.empty()).values
+    values = compute_features(arrived, None, MerchantRisk.empty(), NO_RATES).values
     is_fraud = np.concatenate([day.is_fraud for day in days])
     data = xgb.DMatrix(values.astype(np.float32), is_fraud, feature_names=list(FEATURES))
     booster = xgb.train({**_TREES, "seed": seed}, data, 60)

@@ -18,12 +18,14 @@ from fraud_assets.lake.offset_log import OffsetLog
 from fraud_assets.lineage import ORIGIN, digest, metrics_of
 from fraud_assets.registry import Registry
 from fraud_core.evaluation.report import evaluate
+from fraud_core.features.exchange_rates import ExchangeRates
 from fraud_core.features.table import FEATURES
 from fraud_core.labels.quarantine import without
 from fraud_core.model.stored import StoredModel
 from fraud_core.settings import Settings
 from fraud_core.training.recipe import train
 from fraud_core.training.training_set import build_training_set, time_split
+from fraud_io.exchange_rate_log import ExchangeRateLog
 from fraud_io.mlflow_client import MlflowError, errors_in_words, fail_fast
 from fraud_io.quarantine_log import QuarantineLog
 
@@ -42,7 +44,9 @@ def compare(run: Run, settings: Settings) -> Iterator[tuple[str, object, object]
     if len(quarantine) < lines:
         raise NotReproducibleError(f"{quarantine.path} has lost lines: {lines} are needed to tell what was held back")
     labels = without(labels, quarantine.held(lines))
-    rows = build_training_set(transactions, labels, origin["as_of_ms"], then)
+    rows = build_training_set(
+        transactions, labels, origin["as_of_ms"], then, _exchange_rates(then, origin.get("exchange_rates"))
+    )
     digests = {used.dataset.name: used.dataset.digest for used in (run.inputs.dataset_inputs if run.inputs else ())}
     yield "training set", digests["training_set"], digest(rows)
 
@@ -57,6 +61,13 @@ def compare(run: Run, settings: Settings) -> Iterator[tuple[str, object, object]
     scores = trained.model.score(test.select(FEATURES).to_numpy())
     metrics = metrics_of(evaluate(test, scores, trained.threshold.value), "test")
     yield "test metrics", {name: run.data.metrics.get(name) for name in metrics}, metrics
+
+
+def _exchange_rates(then: Settings, newest: str | None) -> ExchangeRates:
+    try:
+        return ExchangeRateLog(then.lake).rates(then.currency, newest)
+    except LookupError as error:
+        raise NotReproducibleError(str(error)) from error
 
 
 def _model(run: Run, settings: Settings) -> StoredModel:

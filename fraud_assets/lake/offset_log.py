@@ -80,10 +80,17 @@ class OffsetLog:
             raise FileExistsError(f"another run has read {offsets} into {self._folder / name}") from error
 
     def scan(self, columns: Mapping[str, type[pl.DataType]]) -> pl.LazyFrame:
-        """Everything read so far, in no particular order. A column that a version before did not write is null."""
+        """Everything read so far, in no particular order. An optional column that a version before did not write is
+        null. ValueError when it wrote amounts in another column.
+        """
         files = [file for folder in self._complete() for file in sorted(folder.rglob("*.parquet"))]
         if not files:
             return pl.LazyFrame(schema=columns)
+        if "amount_minor" in columns and "amount_minor" not in pl.read_parquet_schema(files[0]):
+            raise ValueError(
+                f"{files[0]} is of an earlier version, without amount_minor: move the folder {self._folder} away, and "
+                "the next run reads the topic from its start"
+            )
         found = pl.scan_parquet(
             files, schema=pl.Schema(columns), hive_partitioning=False, missing_columns="insert", extra_columns="ignore"
         )

@@ -6,6 +6,7 @@ from fraud_assets.assets.evaluation import decision_threshold, evaluation
 from fraud_assets.assets.registry import registered_model
 from fraud_assets.assets.training import balanced_training_set, training_set, tuned_model
 from fraud_assets_tests.assets.conftest import AS_OF_MS
+from fraud_core.features.exchange_rates import NO_RATES
 from fraud_core.features.table import FEATURES
 from fraud_core.model.fraud_model import FraudModel, ModelCard
 from fraud_core.model.stored import StoredModel
@@ -23,7 +24,7 @@ pytestmark = pytest.mark.assets
 
 @pytest.fixture(scope="module")
 def rows(simulated) -> pl.DataFrame:
-    return build_training_set(*simulated, AS_OF_MS, Settings())
+    return build_training_set(*simulated, AS_OF_MS, Settings(), NO_RATES)
 
 
 @pytest.fixture(scope="module")

@@ -47,7 +47,7 @@ def definitions() -> dg.Definitions:
 
 def test_every_asset_has_a_group_an_owner_kinds_and_a_description(definitions):
     specs = definitions.resolve_all_asset_specs()
-    assert {spec.key.path[-1] for spec in specs} == {*ORDER, "merchant_risk", *MONITORING}
+    assert {spec.key.path[-1] for spec in specs} == {*ORDER, "merchant_risk", "exchange_rates", *MONITORING}
     for spec in specs:
         assert spec.group_name != "default"
         assert spec.owners
@@ -59,6 +59,7 @@ def test_each_asset_depends_on_the_one_before_it(definitions):
     graph = definitions.resolve_asset_graph()
     for before, after in itertools.pairwise(ORDER):
         assert dg.AssetKey(before) in graph.get_ancestor_asset_keys(dg.AssetKey(after))
+    assert dg.AssetKey("exchange_rates") in graph.get(dg.AssetKey("training_set")).parent_keys
     assert graph.get(dg.AssetKey("merchant_risk")).parent_keys == {dg.AssetKey("transactions"), dg.AssetKey("labels")}
 
 
@@ -85,6 +86,7 @@ def test_the_checks_that_guard_the_model_are_blocking(definitions):
     watching = [("drift", name) for name in drift.CHECKS] + [("parity_audit", name) for name in parity_audit.CHECKS]
     for told_only in (
         ("evaluation", "passes_the_offline_gate"),
+        ("exchange_rates", "rates_are_recent"),
         ("labels", "nothing_is_quarantined"),
         ("live_quality", "recall_holds"),
         *watching,

@@ -21,7 +21,7 @@ from fraud_core.settings import Settings
 from fraud_core.simulation.arrived import arrived
 from fraud_core.simulation.simulator import Simulator
 from fraud_core.timestamps import DAY_MS, HOUR_MS, SECOND_MS
-from fraud_io.kafka_errors import KafkaUnavailableError
+from fraud_io.kafka.errors import KafkaUnavailableError
 from fraud_io.quarantine_log import QuarantineLog
 
 pytestmark = pytest.mark.assets

@@ -17,7 +17,7 @@ from fraud_core.labels.known import LABEL_COLUMNS, encode_feedback
 from fraud_core.payments.reader import ReadingRules
 from fraud_core.payments.transaction import COLUMNS, encode_transaction
 from fraud_core.settings import Settings
-from fraud_io.kafka_errors import KafkaUnavailableError
+from fraud_io.kafka.errors import KafkaUnavailableError
 
 pytestmark = pytest.mark.assets
 
@@ -64,7 +64,7 @@ def test_each_message_becomes_a_row_or_a_refusal():
     assert list(rows.schema) == [*COLUMNS, "event_date", "refusal"]
     accepted = rows.filter(pl.col("refusal").is_null())
     assert accepted["offset"].to_list() == [0, 3]
-    assert accepted["amount_cents"].to_list() == [1537, 1537]
+    assert accepted["amount_minor"].to_list() == [1537, 1537]
     assert set(accepted["event_date"]) == {"2026-03-01"}
     assert rows["refusal"].drop_nulls().to_list() == ["not JSON", "no value", "schema"]
 
@@ -92,6 +92,7 @@ def test_a_transaction_decided_or_sent_twice_is_one_prediction_for_whoever_reads
                 "transaction_id": f"t{n}",
                 "user_id": "u",
                 "merchant_id": "m",
+                "amount_minor": 1,
                 "currency": "EUR",
                 "event_time_ms": 0,
                 "ingest_time_ms": 0,

@@ -37,7 +37,7 @@ def scored(transactions: pl.DataFrame, labels: pl.DataFrame, seed: int) -> pl.Da
     is_second = live["event_time_ms"].to_numpy() >= AS_OF_MS - LIVE_DAYS // 2 * DAY_MS
     return live.select(
         **{name: pl.lit(0.0) for name in FEATURES if name != "amount"},
-        amount=pl.col("amount_cents") / 100,
+        amount=pl.col("amount_minor") / 100,
         transaction_id="transaction_id",
         **{name: name for name in ("user_id", "merchant_id", "currency", "merchant_category", "channel", "country")},
         **{name: name for name in ("type", "outcome", "event_time_ms")},
@@ -56,6 +56,8 @@ def scored(transactions: pl.DataFrame, labels: pl.DataFrame, seed: int) -> pl.Da
         review_sample=pl.Series((score < 0.3) & (rng.random(len(live)) < 0.02)),
         review_probability=pl.Series(np.where(score >= 0.3, 1.0, 0.02)),
         merchant_risk_table=pl.lit(None),
+        exchange_rate_table=pl.lit(None),
+        rate_missing=pl.lit(False),
         partition="partition",
         offset="offset",
     ).cast(PREDICTION_COLUMNS).select(list(PREDICTION_COLUMNS))  # fmt: skip

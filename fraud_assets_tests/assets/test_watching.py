@@ -24,6 +24,7 @@ from fraud_assets_tests.assets.fake_kafka import FakeKafka
 from fraud_assets_tests.streaming.parts import booster, detector
 from fraud_core.decisions.prediction import Anomaly, Decisions, Scored, encode_predictions
 from fraud_core.decisions.prediction_table import PREDICTION_COLUMNS, decode_predictions
+from fraud_core.features.exchange_rates import NO_RATES
 from fraud_core.features.merchant_risk import MerchantHistory, MerchantRisk, rows_of_table
 from fraud_core.features.table import compute_features
 from fraud_core.labels.known import LABEL_COLUMNS
@@ -93,7 +94,7 @@ class Lake:
     def serve(self, transactions: pl.DataFrame) -> pl.DataFrame:
         """PREDICTION_COLUMNS of the days since the training."""
         parts = [
-            (part, compute_features(part, None, self.risk).values)
+            (part, compute_features(part, None, self.risk, NO_RATES).values)
             for part in transactions.partition_by("partition", maintain_order=True)
         ]
         return pl.concat(self._decide(part, values) for part, values in parts)
@@ -142,8 +143,8 @@ def stable(tmp_path_factory, settings_in, champion, arrived) -> tuple[Lake, pl.D
 def dear(tmp_path_factory, settings_in, champion, arrived) -> tuple[Lake, dg.DagsterInstance]:
     """Payments cost half as much again from the fifth day after the training on; drift has been looked for."""
     is_later = pl.col("event_time_ms") >= AS_OF_MS + 4 * DAY_MS
-    amount = (pl.col("amount_cents") * 1.5).cast(pl.Int64)
-    rows = arrived[0].with_columns(amount_cents=pl.when(is_later).then(amount).otherwise("amount_cents"))
+    amount = (pl.col("amount_minor") * 1.5).cast(pl.Int64)
+    rows = arrived[0].with_columns(amount_minor=pl.when(is_later).then(amount).otherwise("amount_minor"))
     lake = Lake(settings_in(tmp_path_factory.mktemp("dear")), champion, rows, arrived[1])
     lake.ingest(lake.serve(rows))
     with dg.DagsterInstance.ephemeral() as instance:

@@ -3,11 +3,22 @@
 import polars as pl
 from hypothesis import strategies as st
 
+from fraud_core.features.exchange_rates import ExchangeRates, RateTable
 from fraud_core.payments.transaction import COLUMNS
-from fraud_core.timestamps import DAY_MS, HOUR_MS
+from fraud_core.timestamps import DAY_MS, HOUR_MS, iso_date
 
 START_MS = 1_767_225_600_000  # 2026-01-01
 _STEPS_MS = (0, 1, 1000, 60_000, HOUR_MS, HOUR_MS + 1, DAY_MS, 7 * DAY_MS, 30 * DAY_MS, 32 * DAY_MS)
+
+
+RATES = ExchangeRates(
+    [
+        RateTable(iso_date(time_ms), time_ms, {"JPY": 170.1 + number, **({"KWD": 0.3503} if number > 1 else {})})
+        for number, time_ms in enumerate((START_MS - 7 * DAY_MS, START_MS + DAY_MS, START_MS + 30 * DAY_MS))
+    ],
+    "EUR",
+)
+"""JPY always has a rate, KWD after a month, XTS never."""
 
 
 @st.composite
@@ -27,8 +38,8 @@ def streams(draw, max_size: int = 40) -> pl.DataFrame:
                 "transaction_id": f"t{number}",
                 "user_id": f"u{user}",
                 "merchant_id": f"m{draw(st.integers(0, 2))}",
-                "amount_cents": draw(st.one_of(st.integers(0, 100_000), st.integers(-5_000, -1), st.just(10**11))),
-                "currency": "EUR",
+                "amount_minor": draw(st.one_of(st.integers(0, 100_000), st.integers(-5_000, -1), st.just(10**11))),
+                "currency": draw(st.sampled_from(("EUR", "EUR", "JPY", "KWD", "XTS"))),
                 "event_time_ms": time_ms,
                 "channel": draw(st.sampled_from(("online", "chip", None))),
                 "country": draw(st.sampled_from(("DE", "FR", None))),

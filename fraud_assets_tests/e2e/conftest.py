@@ -16,7 +16,7 @@ from confluent_kafka import Message
 from fraud_assets_tests.e2e.prometheus import Prometheus, scraping
 from fraud_core.settings import Settings
 from fraud_core.topics import Topic
-from fraud_io.kafka_reader import TopicReader
+from fraud_io.kafka.reader import TopicReader
 from fraud_stack.services.ports import PORTS, free_ports
 
 ROOT = Path(__file__).parents[2]

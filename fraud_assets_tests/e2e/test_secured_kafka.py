@@ -19,8 +19,8 @@ from fraud_assets_tests.e2e.secured_kafka import BY_CERTIFICATE, secured_kafka
 from fraud_assets_tests.services import Job, Valkey, wait_until
 from fraud_core.settings import Settings
 from fraud_io.errors import OperatorError
-from fraud_io.kafka_errors import KafkaUnavailableError
-from fraud_io.kafka_reader import TopicReader
+from fraud_io.kafka.errors import KafkaUnavailableError
+from fraud_io.kafka.reader import TopicReader
 from fraud_stack.ledger import take_ledger
 from fraud_stack.services.kafka import create_topics
 from fraud_stack.services.ports import free_ports

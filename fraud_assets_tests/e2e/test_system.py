@@ -22,6 +22,7 @@ from fraud_core.features.table import FEATURES, compute_features
 from fraud_core.payments.transaction import decode_transactions
 from fraud_core.timestamps import parse_rfc3339_ms
 from fraud_core.topics import DEAD_LETTER, FEEDBACK, PREDICTIONS, TRANSACTIONS
+from fraud_io.exchange_rate_log import ExchangeRateLog
 from fraud_io.folders import Lake
 from streaming.models.merchant_risk_source import load
 
@@ -74,7 +75,8 @@ def test_served_features_equal_a_recomputation_from_the_topic_to_the_bit(stack: 
         [record.timestamp()[1] for record in records],
         stack.settings.reading_rules,
     ).transactions
-    expected = compute_features(arrived, None, MerchantRisk.empty()).values
+    rates = ExchangeRateLog(stack.settings.lake).rates(stack.settings.currency)
+    expected = compute_features(arrived, None, MerchantRisk.empty(), rates).values
     position = {key: row for row, key in enumerate(zip(arrived["partition"], arrived["offset"], strict=True))}
     served = [json.loads(record.value()) for record in stack.read(PREDICTIONS)]
     rows = np.array([position[prediction["partition"], prediction["offset"]] for prediction in served])

@@ -50,7 +50,7 @@ def write_simulated(folder: Path) -> None:
     transactions = pl.concat(day.transactions for day in days)
     times = [format_rfc3339_ms(time_ms) for time_ms in transactions["event_time_ms"]]
     names = ("transaction_id", "user_id", "merchant_id", "currency")
-    amounts = (transactions["amount_cents"] / 100).alias("amount")
+    amounts = (transactions["amount_minor"] / 100).alias("amount")
     transactions.select(*names, amounts, timestamp=pl.Series(times)).write_csv(folder / "payments.csv")
     frauds = transactions.filter(pl.concat(pl.Series(day.is_fraud) for day in days))
     frauds.select("transaction_id", is_fraud=pl.lit(1)).write_csv(folder / "chargebacks.csv")

@@ -7,9 +7,9 @@ from kafka import KafkaProducer
 
 from fraud_core.settings import Settings
 from fraud_io.errors import OperatorError
-from fraud_io.kafka_admin import make_admin
-from fraud_io.kafka_producer import make_producer
-from fraud_io.kafka_reader import TopicReader
+from fraud_io.kafka.admin import make_admin
+from fraud_io.kafka.producer import make_producer
+from fraud_io.kafka.reader import TopicReader
 
 pytestmark = pytest.mark.streaming
 

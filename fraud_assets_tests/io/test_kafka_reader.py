@@ -7,9 +7,9 @@ from confluent_kafka import Message
 
 from fraud_core.settings import Settings
 from fraud_io.errors import OperatorError
-from fraud_io.kafka_errors import KafkaUnavailableError
-from fraud_io.kafka_producer import make_producer
-from fraud_io.kafka_reader import Ranges, Tail, TopicReader
+from fraud_io.kafka.errors import KafkaUnavailableError
+from fraud_io.kafka.producer import make_producer
+from fraud_io.kafka.reader import Ranges, Tail, TopicReader
 
 pytestmark = pytest.mark.streaming
 

@@ -1,15 +1,17 @@
 """``./run backtest`` from files to files."""
 
+import json
 from dataclasses import replace
 from datetime import date
 
 import polars as pl
 import pytest
 
+from fraud_core.settings import Settings
 from fraud_core.simulation.simulator import Simulator
-from fraud_core.timestamps import format_rfc3339_ms
+from fraud_core.timestamps import HOUR_MS, format_rfc3339_ms, iso_date_ms
 from fraud_io.errors import OperatorError
-from fraud_stack.backtest import BacktestOptions, run_and_report
+from fraud_stack.backtest import BacktestOptions, exchange_rates, run_and_report
 
 FIRST_DAY = 20_454  # 2026-01-01
 BAD = {
@@ -33,10 +35,18 @@ def options(tmp_path_factory: pytest.TempPathFactory) -> BacktestOptions:
         "transaction_id",
         "user_id",
         "merchant_id",
-        pl.col("amount_cents") / 100,
+        pl.col("amount_minor") / 100,
         "currency",
         timestamp=pl.Series(times),
-    ).rename({"amount_cents": "amount"})
+    ).rename({"amount_minor": "amount"})
+    number = pl.int_range(pl.len())
+    six = six.with_columns(
+        currency=pl.when(number % 50 == 0)
+        .then(pl.lit("XTS"))
+        .when(number % 10 == 1)
+        .then(pl.lit("USD"))
+        .otherwise("currency")
+    )
     pl.concat([six, pl.DataFrame([BAD])]).write_csv(folder / "transactions.csv")
     frauds = pl.concat(pl.Series(day.is_fraud) for day in days)
     transactions.select("transaction_id", is_fraud=frauds).write_csv(folder / "labels.csv")
@@ -71,6 +81,23 @@ def test_predictions_and_reports_are_written_and_the_bad_row_is_named(options, c
     printed = capsys.readouterr().out
     assert "1 transactions refused, amount (such as transactions.csv, row" in printed
     assert "2026-02-18 to 2026-02-21" in printed
+    assert " XTS have no rate into EUR: give one with --rates" in printed
+    content = json.loads((options.out / "report.json").read_text())["data"]
+    found = {row["currency"]: (row["converted"] > 0, row["not_converted"] > 0) for row in content["currencies"]}
+    assert (content["currency"], found) == ("EUR", {"EUR": (True, False), "USD": (True, False), "XTS": (False, True)})
+    assert "Worth, EUR" in (options.out / "report.html").read_text()
+
+
+def test_rates_of_a_file_count_for_their_own_days_beside_those_of_the_ecb(options, tmp_path):
+    file = tmp_path / "rates.csv"
+    file.write_text("date,currency,rate\n2026-01-05,XTS,4\n2026-01-05,USD,2\n")
+    rates = exchange_rates(replace(options, rates=file), Settings(currency="USD"))
+    noon_ms = iso_date_ms("2026-01-06") + 12 * HOUR_MS
+    rows = pl.DataFrame({"currency": ["XTS", "EUR"], "amount_minor": [400, 100], "event_time_ms": [noon_ms] * 2})
+    assert rates.convert(rows).value_minor.to_list() == [200, 200]
+    file.write_text("date,currency,rate\n2026-01-05,XTS,-4\n")
+    with pytest.raises(OperatorError, match=r"line 2: '-4' is no rate"):
+        run_and_report(replace(options, rates=file, out=tmp_path / "out"))
 
 
 @pytest.mark.parametrize(

@@ -49,8 +49,8 @@ def model(seed: int = 1, threshold: float = 0.4) -> FraudModel:
 
 def messages(transactions: pl.DataFrame) -> list[bytes]:
     """The JSON a producer would have sent for these rows (transaction.COLUMNS)."""
-    sent = transactions.drop("partition", "offset", "ingest_time_ms").with_columns(amount=pl.col("amount_cents") / 100)
-    return [encode_transaction(row) for row in sent.drop("amount_cents").to_dicts()]
+    sent = transactions.drop("partition", "offset", "ingest_time_ms")
+    return [encode_transaction(row) for row in sent.to_dicts()]
 
 
 def records(transactions: pl.DataFrame, values: list[bytes | None] | None = None) -> pa.Table:
@@ -86,7 +86,7 @@ def payments(n: int, users: int = 3, partitions: int = 2) -> pl.DataFrame:
                 "transaction_id": f"t{number}",
                 "user_id": f"u{user}",
                 "merchant_id": f"m{number % 5}",
-                "amount_cents": 1000 + 37 * number,
+                "amount_minor": 1000 + 37 * number,
                 "currency": "EUR",
                 "event_time_ms": time_ms,
                 "partition": partition,

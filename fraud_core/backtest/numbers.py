@@ -12,7 +12,7 @@ import polars as pl
 
 from fraud_core.backtest.result import BacktestResult, FoldResult
 from fraud_core.evaluation.report import Evaluation, evaluate
-from fraud_core.payments.money import to_major_units
+from fraud_core.money import minor_units, to_major_units
 from fraud_core.timestamps import DAY_MS, iso_date
 
 JSON_POINTS = 100
@@ -21,6 +21,8 @@ BEST_CANDIDATES = 5
 KEYS = {
     "options": "as given on the command line",
     "data": "transactions and frauds in the files, optional columns used, and warnings: how many rows each is about",
+    "data.currencies": "currency by currency: transactions that were converted into data.currency, and those that were "
+    "not, their amounts in their own currency, and what the converted ones are worth",
     "overall.mean_over_folds": "mean of each fold's metric; published results are of this kind",
     "overall.std_over_folds": "population standard deviation over folds; null for one fold",
     "overall.pooled_over_folds": "measured on the test rows of all folds at once; threshold is the mean over rows",
@@ -30,8 +32,9 @@ KEYS = {
     "metrics.repeated_card_precision_at_K": "the same with found cards looked into, and counted, again",
     "metrics.alert_precision_at_K": "share of fraud among the K most suspicious transactions of each day",
     "metrics.alert_recall_at_K": "share of all frauds that are among them",
-    "metrics.value_caught": "flagged share of the amount of all frauds; amounts of all currencies added as they are",
-    "metrics.caught_amount, fraud_amount": "amount of the flagged frauds, and of all frauds, in units of currency",
+    "metrics.value_caught": "flagged share of what all frauds with an exchange rate are worth; null without one",
+    "metrics.caught_amount, fraud_amount": "amount of the flagged frauds, and of all frauds, in units of "
+    "data.currency; those without a rate left out",
     "metrics.alerts_a_day": "flagged transactions for each day of the test period",
     "folds.threshold": "chosen on validation, with what it reached there; interval: 5 to 95 % of resampled cards",
     "folds.seconds": "CPU and wall seconds by step",
@@ -69,12 +72,12 @@ def test_days(fold: FoldResult) -> float:
     return (end - start) / DAY_MS
 
 
-def measures(evaluation: Evaluation, rows: pl.DataFrame, days: float) -> dict[str, float]:
-    """The metrics of ``evaluation`` and, from its scored rows, money and alerts a day."""
-    frauds = rows.filter("is_fraud")
+def measures(evaluation: Evaluation, rows: pl.DataFrame, days: float, currency: str) -> dict[str, float]:
+    """The metrics of ``evaluation`` and, from its scored rows, money in units of ``currency`` and alerts a day."""
+    frauds, units = rows.filter("is_fraud"), minor_units(currency)
     return evaluation.metrics() | {
-        "fraud_amount": to_major_units(int(frauds["amount_cents"].sum())),
-        "caught_amount": to_major_units(int(frauds.filter("is_flagged")["amount_cents"].sum())),
+        "fraud_amount": to_major_units(int(frauds["value_minor"].sum()), units),
+        "caught_amount": to_major_units(int(frauds.filter("is_flagged")["value_minor"].sum()), units),
         "alerts_a_day": int(rows["is_flagged"].sum()) / days,
     }
 
@@ -84,7 +87,7 @@ def numbers(result: BacktestResult, rows: pl.DataFrame, pooled: Evaluation, budg
 
     A number that is not finite becomes null, and ``nulls`` says why.
     """
-    by_fold = [measures(fold.evaluation, fold.scored, test_days(fold)) for fold in result.folds]
+    by_fold = [measures(fold.evaluation, fold.scored, test_days(fold), result.currency) for fold in result.folds]
     one = len(by_fold) == 1
     nulls: dict[str, str] = {}
     content = {
@@ -95,12 +98,14 @@ def numbers(result: BacktestResult, rows: pl.DataFrame, pooled: Evaluation, budg
             "frauds": result.frauds,
             "columns_used": list(result.columns_used),
             "warnings": result.warnings,
+            "currency": result.currency,
+            "currencies": result.currencies.to_dicts(),
         },
         "overall": {
             "folds": len(by_fold),
             "mean_over_folds": {name: float(np.mean([fold[name] for fold in by_fold])) for name in by_fold[0]},
             "std_over_folds": None if one else {n: float(np.std([fold[n] for fold in by_fold])) for n in by_fold[0]},
-            "pooled_over_folds": measures(pooled, rows, sum(test_days(fold) for fold in result.folds)),
+            "pooled_over_folds": measures(pooled, rows, sum(test_days(fold) for fold in result.folds), result.currency),
         },
         "folds": [_fold(fold, metrics) for fold, metrics in zip(result.folds, by_fold, strict=True)],
         "curves": {"budget": budgets.to_dict(as_series=False), **_curves(pooled)},
@@ -155,6 +160,8 @@ def _finite(value: Any, path: str, nulls: dict[str, str]) -> Any:
         return [_finite(item, f"{path}.{number}", nulls) for number, item in enumerate(value)]
     if isinstance(value, float) and not math.isfinite(value):
         is_precision = path.endswith(".precision")
-        nulls[path] = "without an alert there is no precision" if is_precision else f"not a finite number: {value}"
+        is_value = path.endswith(".value_caught")
+        why = "no fraud could be converted" if is_value else f"not a finite number: {value}"
+        nulls[path] = "without an alert there is no precision" if is_precision else why
         return None
     return value

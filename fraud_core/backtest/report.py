@@ -9,7 +9,6 @@ from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import polars as pl
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
@@ -18,7 +17,6 @@ from fraud_core import plots
 from fraud_core.backtest.numbers import numbers, pool, pooled_evaluation
 from fraud_core.backtest.result import BacktestResult
 from fraud_core.evaluation.report import BUDGETS, Evaluation, budget_curve
-from fraud_core.payments.money import to_minor_units
 from fraud_core.training.search import TOLERANCE
 
 if TYPE_CHECKING:
@@ -53,7 +51,6 @@ def _figures(
     folds = [fold.evaluation for fold in result.folds] if len(result.folds) > 1 else []
     lows, highs = zip(*(fold.threshold.interval for fold in result.folds), strict=True)
     overall = content["overall"]["pooled_over_folds"]
-    fraud_cents, caught_cents = to_minor_units(np.array([overall["fraud_amount"], overall["caught_amount"]])).tolist()
     shown = {
         "AP": "average_precision",
         "F2": "f2",
@@ -77,7 +74,9 @@ def _figures(
         "confusion": plots.confusion_matrix(pooled),
         "card_precision": plots.card_precision(budgets, pooled.k),
         "alert_budget": plots.alert_budget(budgets, overall["alerts_a_day"]),
-        "value": plots.value_caught(budgets, fraud_cents, overall["alerts_a_day"], caught_cents),
+        "value": plots.value_caught(
+            budgets, overall["fraud_amount"], overall["alerts_a_day"], overall["caught_amount"], result.currency
+        ),
         "scores": plots.score_distribution(is_fraud, scores, pooled.threshold),
         "calibration": plots.calibration(pooled),
         "over_time": plots.metrics_over_time(periods, list(shown)),

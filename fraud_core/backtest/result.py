@@ -14,8 +14,8 @@ from fraud_core.training.split import TimeSplit
 class FoldResult:
     """One training and the later period it is judged on.
 
-    scored : the test rows in order of event time: transaction_id, user_id, event_time_ms, amount_cents, is_fraud
-        Boolean, score Float64 (calibrated), is_flagged Boolean.
+    scored : the test rows in order of event time: transaction_id, user_id, event_time_ms, currency, amount_minor,
+        value_minor (training_set.ROW_COLUMNS), is_fraud Boolean, score Float64 (calibrated), is_flagged Boolean.
     search : the table of search.Tuning. importance : total gain by feature.
     cpu_seconds, wall_seconds : by step (features, smote ratio, search, fit, threshold, score).
     excluded_cards, excluded_rows : left out of ``scored`` because the card's fraud was known before.
@@ -43,6 +43,8 @@ class FoldResult:
 class BacktestResult:
     """folds : in order of time. warnings : sentences with their counts, for rows of the files refused or left out.
 
+    currency : of the features and amounts. currencies : evaluation.by_currency of the transactions up to the end of the
+    tests.
     options : as given on the command line, for the report. columns_used : optional columns that the files have.
     """
 
@@ -50,5 +52,7 @@ class BacktestResult:
     options: dict[str, str]
     transactions: int
     frauds: int
+    currency: str
+    currencies: pl.DataFrame
     warnings: dict[str, int] = field(default_factory=dict)
     columns_used: tuple[str, ...] = ()

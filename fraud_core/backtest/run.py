@@ -14,7 +14,9 @@ from fraud_core.backtest.cost import Cost
 from fraud_core.backtest.known_cards import has_known_fraud
 from fraud_core.backtest.periods import Fold
 from fraud_core.backtest.result import BacktestResult, FoldResult
+from fraud_core.evaluation.currencies import by_currency
 from fraud_core.evaluation.report import evaluate
+from fraud_core.features.exchange_rates import ExchangeRates
 from fraud_core.features.table import FEATURES
 from fraud_core.labels.known import label_transactions
 from fraud_core.settings import Settings
@@ -30,6 +32,7 @@ def run_backtest(
     labels: pl.DataFrame,
     folds: Sequence[Fold],
     settings: Settings,
+    exchange_rates: ExchangeRates,
     *,
     exclude_known_compromised: bool,
     progress: Callable[[str], None],
@@ -49,7 +52,7 @@ def run_backtest(
     cost = Cost()
     progress("features")
     with cost.of("features"):
-        features = feature_rows(arrived, labels, settings.label_delay_days)
+        features = feature_rows(arrived, labels, settings.label_delay_days, exchange_rates)
     results = []
     for fold in folds:
         rows = _labelled(features, labels, truth, fold, settings)
@@ -62,7 +65,8 @@ def run_backtest(
         results.append(_run_fold(rows, test, left_out, fold, settings, cost, _prefixed(progress, name)))
         cost = Cost()
     warnings = _immature(results, labels, settings.label_delay_days) | _silent(results)
-    return BacktestResult(tuple(results), {}, transactions.height, frauds, warnings)
+    currencies = by_currency(features, settings.currency)
+    return BacktestResult(tuple(results), {}, transactions.height, frauds, settings.currency, currencies, warnings)
 
 
 def _silent(folds: Sequence[FoldResult]) -> dict[str, int]:

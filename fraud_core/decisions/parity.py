@@ -1,7 +1,7 @@
 """Training/serving skew, proven absent to the bit: what the stream decided is what training would compute.
 
 A decision is computed again from what it names: the transactions of its card in its partition up to its
-offset, the merchant risk table and the model versions it names.
+offset, the log of exchange rates, the merchant risk table and the model versions it names.
 """
 
 from collections.abc import Iterator, Mapping
@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import polars as pl
 
+from fraud_core.features.exchange_rates import ExchangeRates
 from fraud_core.features.merchant_risk import MERCHANT_FEATURES, MerchantRisk
 from fraud_core.features.table import FEATURES, compute_features
 from fraud_core.model.fraud_model import FraudModel
@@ -36,22 +37,26 @@ def differences(
     transactions: pl.DataFrame,
     tables: Mapping[str, RiskTable],
     models: Mapping[str, FraudModel],
+    exchange_rates: ExchangeRates,
 ) -> pl.DataFrame:
     """DIFFERENCES between ``served`` and what comes out now, a row for each field whose bits differ.
 
     served : PREDICTION_COLUMNS, each position once. transactions : transaction.COLUMNS, everything that ever arrived
         of the cards of ``served``. tables, models : all that ``served`` names, by name and version.
+        exchange_rates : every table of the log; its currency is that of ``served``.
     """
     arrived = transactions.sort(_POSITION)
     merchants = arrived.select(*_POSITION, "merchant_id").with_row_index("row")
     placed = served.join(merchants, on=_POSITION, how="left").sort(_POSITION)
     is_there = placed["row"].is_not_null()
     missing, placed = placed.filter(~is_there), placed.filter(is_there)
-    batch, rows = compute_features(arrived, None, MerchantRisk.empty()), placed["row"].to_numpy()
+    batch, rows = compute_features(arrived, None, MerchantRisk.empty(), exchange_rates), placed["row"].to_numpy()
     values = batch.values[rows]
     _set_merchant_risk(values, placed, tables)
+    is_missing = np.array(exchange_rates.used_for(arrived).is_missing, dtype=np.float64)
     recomputed = {
         "is_repeat": batch.is_repeat[rows].astype(np.float64),
+        "rate_missing": is_missing[rows],
         **dict(zip(FEATURES, values.T, strict=True)),
         **_decisions(placed, values, models),
     }

@@ -15,11 +15,13 @@ import numpy as np
 import polars as pl
 
 from fraud_core.decisions.shares import is_within
+from fraud_core.features.exchange_rates import RatesUsed
 from fraud_core.features.table import FEATURES
+from fraud_core.money import minor_units_of, to_major_units
 
 MAX_REASONS = 5
 
-_AMOUNT, _AVERAGE, _RATIO = (FEATURES.index(n) for n in ("amount", "rolling_avg_7d", "amount_to_avg_ratio"))
+_AVERAGE, _RATIO = (FEATURES.index(n) for n in ("rolling_avg_7d", "amount_to_avg_ratio"))
 
 _OF_THE_PAYMENT = ("currency", "merchant_category", "channel", "country", "type", "outcome")
 
@@ -57,6 +59,8 @@ class _Prediction(msgspec.Struct, gc=False):
     review_sample: bool
     review_probability: float
     merchant_risk_table: str | None
+    exchange_rate_table: str | None
+    rate_missing: bool
     ignored_fields: tuple[str, ...]
     event_time: str
     ingest_time: str
@@ -147,12 +151,14 @@ def encode_predictions(
     merchant_risk_tables: Sequence[str | None],
     ignored: Mapping[int, tuple[str, ...]] = MappingProxyType({}),
     repeats: Collection[int] = frozenset(),
+    rates_used: RatesUsed | None = None,
 ) -> list[bytes]:
     """JSON bytes (prediction.schema.json) of each row, in order.
 
     transactions : (n, k) with transaction.COLUMNS. values : (n, len(FEATURES)) float64, finite.
     reasons : by row, for flagged rows. merchant_risk_tables : name of the table each row was looked up in. ignored : by
-    row, as transaction.Decoded has it. repeats : rows whose transaction_id the user had sent before.
+    row, as transaction.Decoded has it. repeats : rows whose transaction_id the user had sent before. rates_used : None
+    where every payment is in the currency of the features.
     Where no model decides the score is null and the prediction 0.
     """
     ids = transactions["transaction_id"].to_list()
@@ -162,7 +168,7 @@ def encode_predictions(
     rows = zip(
         ids,
         *(transactions[name].to_list() for name in ("user_id", "merchant_id")),
-        values[:, _AMOUNT].tolist(),
+        to_major_units(transactions["amount_minor"].to_numpy(), minor_units_of(transactions["currency"])).tolist(),
         *(transactions[name].to_list() for name in _OF_THE_PAYMENT),
         (row in repeats for row in range(len(ids))),
         *(values[:, column].tolist() for column in (_AVERAGE, _RATIO)),
@@ -178,6 +184,7 @@ def encode_predictions(
         [None] * len(ids) if decisions.anomaly is None else decisions.anomaly.scores.tolist(),
         *_reviews(ids, decisions),
         merchant_risk_tables,
+        *(rates_used or RatesUsed([None] * len(ids), [False] * len(ids))),
         (ignored.get(row, ()) for row in range(len(ids))),
         _times(transactions["event_time_ms"]),
         _times(transactions["ingest_time_ms"]),

@@ -35,6 +35,8 @@ PREDICTION_COLUMNS = {
     "review_sample": pl.Boolean,
     "review_probability": pl.Float64,
     "merchant_risk_table": pl.String,
+    "exchange_rate_table": pl.String,
+    "rate_missing": pl.Boolean,
     "partition": pl.Int32,
     "offset": pl.Int64,
     **dict.fromkeys(FEATURES, pl.Float64),

@@ -39,7 +39,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class DecisionQuality:
-    """Counts, amounts in hundredths of the currency (all currencies added as they are), and shares from 0 to 1.
+    """Counts, amounts in minor units of the currency of the features (payments without a rate left out), and shares.
 
     alert_rate : flagged share of the transactions. value_caught : flagged share of the frauds' amount.
     """
@@ -48,8 +48,8 @@ class DecisionQuality:
     flagged: int
     frauds: int
     caught: int
-    fraud_cents: int
-    caught_cents: int
+    fraud_minor: int
+    caught_minor: int
     precision: Estimate
     recall: Estimate
     f2: Estimate
@@ -61,32 +61,33 @@ class DecisionQuality:
         return {name: value for name, value in vars(self).items() if isinstance(value, Estimate)}
 
     @property
-    def missed_cents(self) -> int:
-        return self.fraud_cents - self.caught_cents
+    def missed_minor(self) -> int:
+        return self.fraud_minor - self.caught_minor
 
 
 def decision_quality(
     rows: pl.DataFrame, is_flagged: np.ndarray, *, resamples: int = 500, seed: int = 7
 ) -> DecisionQuality:
-    """rows : user_id, is_fraud Boolean without nulls, amount_cents. is_flagged : (n,) bool, of the same rows.
+    """rows : user_id, is_fraud Boolean without nulls, value_minor (null without a rate). is_flagged : (n,) bool, of the
+    same rows.
 
     ValueError for rows of one class.
     """
     cards = _by_card(rows, is_flagged)
     drawn = np.vstack([cards.sum(axis=0), _resampled(cards, resamples, seed)])
-    transactions, frauds, fraud_cents, flagged, caught, caught_cents = drawn.T
+    transactions, frauds, fraud_minor, flagged, caught, caught_minor = drawn.T
     return DecisionQuality(
         transactions=int(transactions[0]),
         flagged=int(flagged[0]),
         frauds=int(frauds[0]),
         caught=int(caught[0]),
-        fraud_cents=int(fraud_cents[0]),
-        caught_cents=int(caught_cents[0]),
+        fraud_minor=int(fraud_minor[0]),
+        caught_minor=int(caught_minor[0]),
         precision=_estimate(_share(caught, flagged)),
         recall=_estimate(_share(caught, frauds)),
         f2=_estimate(_f2(caught, flagged, frauds)),
         alert_rate=_estimate(_share(flagged, transactions)),
-        value_caught=_estimate(_share(caught_cents, fraud_cents)),
+        value_caught=_estimate(_share(caught_minor, fraud_minor)),
     )
 
 
@@ -104,11 +105,11 @@ def paired_f2(
 def _by_card(rows: pl.DataFrame, *flags: np.ndarray) -> np.ndarray:
     """A row per card: transactions, frauds, their amount; then for each of ``flags``: flagged, caught, their amount."""
     require_both_classes(rows["is_fraud"].to_numpy())
-    cents, is_fraud = pl.col("amount_cents"), pl.col("is_fraud")
-    sums = [pl.len(), is_fraud.sum(), (cents * is_fraud).sum().alias("fraud_cents")]
+    cents, is_fraud = pl.col("value_minor"), pl.col("is_fraud")
+    sums = [pl.len(), is_fraud.sum(), (cents * is_fraud).sum().alias("fraud_minor")]
     for number, flag in enumerate(flags):
         flagged = pl.lit(pl.Series(np.asarray(flag, dtype=bool)))
-        of_both = {"flagged": flagged, "caught": flagged & is_fraud, "caught_cents": cents * (flagged & is_fraud)}
+        of_both = {"flagged": flagged, "caught": flagged & is_fraud, "caught_minor": cents * (flagged & is_fraud)}
         rows = rows.with_columns(**{f"{name}_{number}": column for name, column in of_both.items()})
         sums += [pl.col(f"{name}_{number}").sum() for name in of_both]
     return rows.group_by("user_id").agg(sums).sort("user_id").drop("user_id").to_numpy().astype(np.float64)

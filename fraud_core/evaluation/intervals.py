@@ -14,7 +14,7 @@ def card_intervals(
 ) -> dict[str, Estimate]:
     """METRICS over bootstrap resamples of cards; empty for rows of one class, on which nothing can be measured.
 
-    rows : user_id, is_fraud Boolean without nulls, amount_cents. scores : (n,) float64. is_flagged : (n,) bool.
+    rows : user_id, is_fraud Boolean without nulls, value_minor. scores : (n,) float64. is_flagged : (n,) bool.
     Precision is left out when nothing is flagged.
     """
     is_fraud = rows["is_fraud"].to_numpy()

@@ -59,7 +59,7 @@ class Evaluation:
 def evaluate(rows: pl.DataFrame, scores: np.ndarray, threshold: float | np.ndarray, *, k: int = 100) -> Evaluation:
     """Measure ``scores`` against the labels.
 
-    rows : user_id Utf8, event_time_ms Int64, amount_cents Int64 (> 0), is_fraud Boolean without nulls.
+    rows : user_id Utf8, event_time_ms Int64, value_minor Int64 (null without a rate), is_fraud Boolean without nulls.
     scores : (n,) float64 in [0, 1]. A row is flagged when its score >= threshold.
     threshold : one for all, or (n,) one per row where rows come from several models; their mean is reported.
     k : cards, or alerts, that can be investigated per day (UTC).
@@ -67,7 +67,7 @@ def evaluate(rows: pl.DataFrame, scores: np.ndarray, threshold: float | np.ndarr
     ``calibration`` has score_from, transactions, mean_score, fraud_rate for each tenth of [0, 1] that holds rows.
     ``card_precision_at_k`` is the handbook's: a card found on one day is blocked. In ``repeated_card_precision_at_k``
     it is investigated, and counted, again on later days.
-    ``value_caught`` is the flagged share of the frauds' amount; amounts of all currencies are added as they are.
+    ``value_caught`` is the flagged share of what the frauds with an exchange rate are worth; NaN without one.
     ``precision`` is NaN when no score reaches the threshold.
     ValueError when the rows are of one class or a score is outside [0, 1].
     """
@@ -77,7 +77,8 @@ def evaluate(rows: pl.DataFrame, scores: np.ndarray, threshold: float | np.ndarr
         raise ValueError(f"scores lie between {scores.min():g} and {scores.max():g}; they must lie within 0 and 1")
     is_flagged = scores >= threshold
     caught, flagged, frauds = int(is_fraud[is_flagged].sum()), int(is_flagged.sum()), int(is_fraud.sum())
-    fraud_cents = rows["amount_cents"].to_numpy()[is_fraud]
+    fraud_minor = rows["value_minor"].fill_null(0).to_numpy()[is_fraud]
+    fraud_sum, caught_sum = int(fraud_minor.sum()), int(fraud_minor[is_flagged[is_fraud]].sum())
     alert_precision, alert_recall = alerts_at_k(rows, scores, k)
     return Evaluation(
         threshold=float(np.mean(threshold)),
@@ -95,7 +96,7 @@ def evaluate(rows: pl.DataFrame, scores: np.ndarray, threshold: float | np.ndarr
         false_positives=flagged - caught,
         false_negatives=frauds - caught,
         true_negatives=rows.height - frauds - flagged + caught,
-        value_caught=float(fraud_cents[is_flagged[is_fraud]].sum() / fraud_cents.sum()),
+        value_caught=caught_sum / fraud_sum if fraud_sum else math.nan,
         k=k,
         card_precision_at_k=card_precision_at_k(rows, scores, k, without_detected=True),
         repeated_card_precision_at_k=card_precision_at_k(rows, scores, k),
@@ -143,12 +144,12 @@ def budget_curve(rows: pl.DataFrame, scores: np.ndarray, budgets: Sequence[int] 
     """What investigating k cards, or k transactions, a day yields: a row for each k of ``budgets``.
 
     Returns k, card_precision (found cards are blocked), alert_precision and alert_recall (as alerts_at_k), and
-    caught_cents, the amount of the frauds among the alerts.
+    caught_minor, what the frauds among the alerts are worth.
     """
-    scored = _by_day(rows, scores).with_columns(rows["amount_cents"])
+    scored = _by_day(rows, scores).with_columns(rows["value_minor"])
     rank = pl.int_range(1, pl.len() + 1).over("day").alias("rank")
     alerts = scored.sort("day", "score", descending=[False, True], maintain_order=True).select(
-        rank, "is_fraud", pl.col("amount_cents") * pl.col("is_fraud")
+        rank, "is_fraud", pl.col("value_minor") * pl.col("is_fraud")
     )
     by_budget = []
     for k in budgets:
@@ -160,7 +161,7 @@ def budget_curve(rows: pl.DataFrame, scores: np.ndarray, budgets: Sequence[int] 
                 "card_precision": card_precision_at_k(rows, scores, k, without_detected=True),
                 "alert_precision": found / looked_into.height,
                 "alert_recall": found / int(rows["is_fraud"].sum()),
-                "caught_cents": int(looked_into["amount_cents"].sum()),
+                "caught_minor": int(looked_into["value_minor"].sum()),
             }
         )
     return pl.DataFrame(by_budget)

@@ -39,6 +39,7 @@ def fold(
     headers: np.ndarray,
     is_kept: np.ndarray,
     is_repeat: np.ndarray,
+    units: np.ndarray,
     out: np.ndarray,
 ) -> None:
     """Walk each user's entries in arrival order; fill a row of ``out`` for each new one.
@@ -52,6 +53,7 @@ def fold(
         that the batch's first payment of the user could see.
     is_repeat : (n,) bool; filled in for the new ones, at the places that they had: whether the user sent this
         transaction_id before. Such a payment does not count, neither itself nor for others.
+    units : (n,) int64; how many of the minor units of a new entry's amount make a unit.
     out : (n, features of the user) float64; rows of history are left alone.
     """
     visible = np.empty(len(entries), np.int64)
@@ -84,8 +86,8 @@ def fold(
                     visible[count] = j
                     count += 1
             earlier = visible[:count]
-            _windows(entries, earlier, entries[i], out[i])
-            _amount(entries, earlier, entries[i], out[i])
+            _windows(entries, earlier, entries[i], units[i], out[i])
+            _amount(entries, earlier, entries[i], units[i], out[i])
             _last_seen(entries, earlier, entries[i], out[i])
             _visits(entries, earlier, entries[i], out[i])
             _move(entries, earlier, entries[i], out[i])
@@ -101,56 +103,59 @@ def fold(
 
 
 @numba.njit(cache=True)
-def _windows(entries: np.ndarray, earlier: np.ndarray, own: np.record, out: np.ndarray) -> None:
-    """Count, sum, mean and standard deviation of what was spent in each window."""
+def _windows(entries: np.ndarray, earlier: np.ndarray, own: np.record, units: int, out: np.ndarray) -> None:
+    """Count of what was spent in each window; sum, mean and standard deviation of the comparable amounts."""
     counts = np.zeros(len(_WINDOWS_MS), np.int64)
+    compared = np.zeros(len(_WINDOWS_MS), np.int64)
     sums = np.zeros(len(_WINDOWS_MS), np.int64)
     squares = np.zeros(len(_WINDOWS_MS), np.float64)
     for j in earlier:
-        age_ms, cents = own.time_ms - entries[j].time_ms, entries[j].amount_cents
+        age_ms, amount = own.time_ms - entries[j].time_ms, entries[j].amount_minor
         if not _is_spending(entries[j]):
             continue
         for w in range(len(_WINDOWS_MS) - 1, -1, -1):
             if age_ms > _WINDOWS_MS[w]:
                 break
             counts[w] += 1
-            sums[w] += cents
-            squares[w] += float(cents) * float(cents)
+            if entries[j].comparable_with == own.comparable_with:
+                compared[w] += 1
+                sums[w] += amount
+                squares[w] += float(amount) * float(amount)
     for w in range(len(_WINDOWS_MS)):
-        mean, std = own.amount_cents / 100.0, 0.0
-        if counts[w] > 0:
-            mean_cents = sums[w] / counts[w]
-            mean = mean_cents / 100.0
-            std = np.sqrt(max(0.0, squares[w] / counts[w] - mean_cents * mean_cents)) / 100.0
+        mean, std = own.amount_minor / units, 0.0
+        if compared[w] > 0:
+            mean_minor = sums[w] / compared[w]
+            mean = mean_minor / units
+            std = np.sqrt(max(0.0, squares[w] / compared[w] - mean_minor * mean_minor)) / units
         out[4 * w] = counts[w]
-        out[4 * w + 1] = sums[w] / 100.0
+        out[4 * w + 1] = sums[w] / units
         out[4 * w + 2] = mean
         out[4 * w + 3] = std
 
 
 @numba.njit(cache=True)
-def _amount(entries: np.ndarray, earlier: np.ndarray, own: np.record, out: np.ndarray) -> None:
+def _amount(entries: np.ndarray, earlier: np.ndarray, own: np.record, units: int, out: np.ndarray) -> None:
     """The amount against what is usual in the windows and against the largest."""
     largest = np.int64(0)
     for j in earlier:
-        if _is_spending(entries[j]):
-            largest = max(largest, entries[j].amount_cents)
-    amount = own.amount_cents / 100.0
+        if _is_spending(entries[j]) and entries[j].comparable_with == own.comparable_with:
+            largest = max(largest, entries[j].amount_minor)
+    amount = own.amount_minor / units
     mean_30d, std_30d = out[_OF_30D + 2], out[_OF_30D + 3]
-    out[_AMOUNT] = _ratio(amount, out[_OF_24H + 2])
-    out[_AMOUNT + 1] = _ratio(amount, out[_OF_7D + 2])
-    out[_AMOUNT + 2] = _ratio(amount, mean_30d)
-    out[_AMOUNT + 3] = amount * 100.0 / largest if largest > 0 else 1.0
-    # A cent in the denominator keeps a user who always pays the same amount finite.
-    out[_AMOUNT + 4] = (amount - mean_30d) / (std_30d + 0.01)
+    out[_AMOUNT] = _ratio(amount, out[_OF_24H + 2], 1 / units)
+    out[_AMOUNT + 1] = _ratio(amount, out[_OF_7D + 2], 1 / units)
+    out[_AMOUNT + 2] = _ratio(amount, mean_30d, 1 / units)
+    out[_AMOUNT + 3] = own.amount_minor / largest if largest > 0 else 1.0
+    # A minor unit in the denominator keeps a user who always pays the same amount finite.
+    out[_AMOUNT + 4] = (amount - mean_30d) / (std_30d + 1 / units)
 
 
 @numba.njit(cache=True)
-def _ratio(amount: float, mean: float) -> float:
-    """Where nothing was paid so far (verifications of an account), a cent stands for the mean."""
+def _ratio(amount: float, mean: float, least: float) -> float:
+    """Where nothing was paid so far (verifications of an account), ``least``, a minor unit, stands for the mean."""
     if mean > 0.0:
         return amount / mean
-    return amount / 0.01 if amount > 0.0 else 1.0
+    return amount / least if amount > 0.0 else 1.0
 
 
 @numba.njit(cache=True)

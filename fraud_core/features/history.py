@@ -39,7 +39,7 @@ ENTRY = np.dtype(
     [
         ("time_ms", "<i8"),
         ("offset", "<i8"),
-        ("amount_cents", "<i8"),
+        ("amount_minor", "<i8"),
         ("merchant", "<u4"),  # a code, as the next two are: MISSING when not known
         ("device", "<u4"),
         ("country", "<u2"),
@@ -48,6 +48,7 @@ ENTRY = np.dtype(
         ("latitude", "<f4"),  # NaN when not known
         ("longitude", "<f4"),
         ("id_hash", "<u8"),  # of the transaction_id: by it a repeated payment is known
+        ("comparable_with", "<u4"),  # whose amounts this one is compared with: see exchange_rates.Converted
     ]
 )
 MISSING = 0

@@ -25,6 +25,7 @@ import polars as pl
 import pyarrow as pa
 import xxhash
 
+from fraud_core.features.exchange_rates import Converted, ExchangeRates
 from fraud_core.features.fold import WINDOWS, fold
 from fraud_core.features.history import (
     DECLINED,
@@ -43,7 +44,15 @@ from fraud_core.timestamps import DAY_MS, HOUR_MS
 
 DEFINITION = 2
 
-_OWN_FEATURES = ("amount", "hour_of_day", "day_of_week", "is_online", "is_refund", "is_verification")
+_OWN_FEATURES = (
+    "amount",
+    "hour_of_day",
+    "day_of_week",
+    "is_online",
+    "is_refund",
+    "is_verification",
+    "is_foreign_currency",
+)
 _USER_FEATURES = (
     *(f"rolling_{what}_{window}" for window in WINDOWS for what in ("count", "sum", "avg", "std")),
     "amount_to_avg_ratio_24h",
@@ -80,11 +89,12 @@ def users_of(transactions: pl.DataFrame) -> list[User]:
 
 @dataclass(frozen=True)
 class FeatureBatch:
-    """``values``: (n, len(FEATURES)) float64 in the order of the rows; ``is_repeat``: (n,) bool of the rows; ``users``:
-    the distinct users of the batch.
+    """``values``: (n, len(FEATURES)) float64 in the order of the rows; ``converted``: their amounts; ``is_repeat``:
+    (n,) bool of the rows; ``users``: the distinct users of the batch.
     """
 
     values: np.ndarray
+    converted: Converted
     is_repeat: np.ndarray
     users: list[User]
     _headers: np.ndarray
@@ -99,17 +109,22 @@ class FeatureBatch:
 
 
 def compute_features(
-    transactions: pl.DataFrame, histories: Sequence[bytes | None] | None, risk: MerchantRisk | MerchantHistory
+    transactions: pl.DataFrame,
+    histories: Sequence[bytes | None] | None,
+    risk: MerchantRisk | MerchantHistory,
+    exchange_rates: ExchangeRates,
 ) -> FeatureBatch:
     """Point-in-time features of each row of ``transactions``.
 
     transactions : (n, k) with transaction.COLUMNS, sorted by partition and offset (arrival order).
     histories : one blob (or None) per user of ``users_of(transactions)``; None when the rows hold all there is.
     risk : published tables (the stream), or what they are made from (training): both give the same bits.
+    exchange_rates : with those of every table of the log that may be in force for a row; its currency is the features'.
     Raises ValueError when a history is further than this batch: the batch's state before it is no longer in the store.
     """
     users, user_of_row = _users_and_codes(transactions)
-    arrivals = _arrivals(transactions)
+    converted = exchange_rates.convert(transactions)
+    arrivals = _arrivals(transactions, converted)
     if histories is None:
         headers, old, old_counts = empty_headers(len(users)), np.zeros(0, ENTRY), np.zeros(len(users), np.int64)
     else:
@@ -140,18 +155,21 @@ def compute_features(
     entries[place] = arrivals[order]
 
     is_kept, repeats_place = np.ones(len(entries), np.bool_), np.zeros(len(entries), np.bool_)
+    units = np.ones(len(entries), np.int64)
+    units[place] = converted.units[order]
     at_place = np.empty((len(entries), len(_USER_FEATURES)))
     # The caps as arguments: a constant compiled in would outlive a change of it in numba's cache.
-    fold(MAX_ENTRIES, MAX_AGE_MS, starts, starts[:-1] + old_counts, entries, headers, is_kept, repeats_place, at_place)
+    first_new = starts[:-1] + old_counts
+    fold(MAX_ENTRIES, MAX_AGE_MS, starts, first_new, entries, headers, is_kept, repeats_place, units, at_place)
     headers["before_offset"] = first_offset
 
     is_repeat = np.empty(len(order), np.bool_)
     is_repeat[order] = repeats_place[place]
     values = np.empty((len(order), len(FEATURES)))
     values[order, len(_OWN_FEATURES) : len(_OWN_FEATURES) + len(_USER_FEATURES)] = at_place[place]
-    values[:, : len(_OWN_FEATURES)] = _own_features(transactions, arrivals["kind"])
+    values[:, : len(_OWN_FEATURES)] = _own_features(transactions, converted, arrivals["kind"])
     values[:, -len(MERCHANT_FEATURES) :] = risk.lookup(transactions["merchant_id"], transactions["event_time_ms"])
-    return FeatureBatch(values, is_repeat, users, headers, entries, is_kept, starts)
+    return FeatureBatch(values, converted, is_repeat, users, headers, entries, is_kept, starts)
 
 
 def _users_and_codes(transactions: pl.DataFrame) -> tuple[list[User], np.ndarray]:
@@ -164,10 +182,12 @@ def _users_and_codes(transactions: pl.DataFrame) -> tuple[list[User], np.ndarray
     return list(users), pairs.indices.to_numpy().astype(np.int64)
 
 
-def _arrivals(transactions: pl.DataFrame) -> np.ndarray:
+def _arrivals(transactions: pl.DataFrame, converted: Converted) -> np.ndarray:
     arrivals = np.zeros(len(transactions), ENTRY)
-    for name, column in (("time_ms", "event_time_ms"), ("offset", "offset"), ("amount_cents", "amount_cents")):
+    for name, column in (("time_ms", "event_time_ms"), ("offset", "offset")):
         arrivals[name] = transactions[column].to_numpy()
+    arrivals["amount_minor"] = converted.amount_minor
+    arrivals["comparable_with"] = converted.comparable_with
     for name, column, code in (
         ("merchant", "merchant_id", xxhash.xxh32_intdigest),
         ("device", "device_id", xxhash.xxh32_intdigest),
@@ -184,7 +204,7 @@ def _arrivals(transactions: pl.DataFrame) -> np.ndarray:
 
 def _kinds(transactions: pl.DataFrame) -> np.ndarray:
     """(n,) uint16, sums of DECLINED, REFUND and VERIFICATION."""
-    kind, cents = transactions["type"], transactions["amount_cents"].to_numpy()
+    kind, cents = transactions["type"], transactions["amount_minor"].to_numpy()
     is_declined = (transactions["outcome"] == "declined").fill_null(False).to_numpy()
     is_refund = kind.is_in(["refund", "reversal"]).fill_null(False).to_numpy() | (cents < 0)
     is_verification = ((kind == "verification").fill_null(False).to_numpy() | (cents == 0)) & ~is_refund
@@ -204,16 +224,17 @@ def _of_two_letters(name: bytes) -> int:
     return int.from_bytes(name)
 
 
-def _own_features(transactions: pl.DataFrame, kinds: np.ndarray) -> np.ndarray:
+def _own_features(transactions: pl.DataFrame, converted: Converted, kinds: np.ndarray) -> np.ndarray:
     time_ms = transactions["event_time_ms"].to_numpy()
     days = time_ms // DAY_MS
     return np.column_stack(
         [
-            transactions["amount_cents"].to_numpy() / 100.0,
+            converted.amount_minor / converted.units,
             (time_ms - days * DAY_MS) / HOUR_MS,
             (days + 3) % 7,  # 1970-01-01 was a Thursday; Monday is 0
             (transactions["channel"] == "online").fill_null(False).to_numpy(),
             (kinds & REFUND) != 0,
             (kinds & VERIFICATION) != 0,
+            converted.is_foreign,
         ]
     )

@@ -16,7 +16,7 @@ import polars as pl
 
 from fraud_core.input_files.messages import DEFAULT_SOURCE, IDS, REQUIRED_LABEL_COLUMNS
 from fraud_core.labels.known import BOOLEANS
-from fraud_core.payments.money import to_minor_units
+from fraud_core.money import minor_units_of, to_minor_units
 from fraud_core.payments.times import EARLIEST_MS
 from fraud_core.schema import load_schema
 from fraud_core.timestamps import SECOND_MS, format_rfc3339_ms
@@ -94,14 +94,14 @@ _LABEL_RULES = rules_of(load_schema(FEEDBACK.schema))
 def proven_transactions(raw: pl.DataFrame, now_ms: int) -> tuple[pl.DataFrame, np.ndarray]:
     """The rows that are good for certain, and which these are, (n,) bool.
 
-    raw : chunks.Chunk.columns. Returns the properties of the schema, with amount_cents for the amount and event_time_ms
+    raw : chunks.Chunk.columns. Returns the properties of the schema, with amount_minor for the amount and event_time_ms
     for the timestamp.
     """
     values, is_proven = _proven(raw, _TRANSACTION_RULES, _TRANSACTION_SCHEMA["required"])
     is_proven &= (values["timestamp"] <= now_ms).fill_null(False)
     good = values.filter(is_proven).rename({"timestamp": "event_time_ms"})
-    cents = to_minor_units(good["amount"].to_numpy())
-    return good.drop("amount").with_columns(amount_cents=cents), is_proven.to_numpy()
+    amount = to_minor_units(good["amount"].to_numpy(), minor_units_of(good["currency"]))
+    return good.drop("amount").with_columns(amount_minor=amount), is_proven.to_numpy()
 
 
 def proven_labels(raw: pl.DataFrame) -> tuple[pl.DataFrame, np.ndarray]:

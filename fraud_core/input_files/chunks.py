@@ -11,13 +11,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 
-from fraud_core.input_files.csv_rows import TextRows, csv_columns, csv_rows
-from fraud_core.input_files.json_rows import LOOKED_AT, ObjectRows, json_columns, json_rows, label_rows
+from fraud_core.input_files.formats.csv_rows import TextRows, csv_columns, csv_rows
+from fraud_core.input_files.formats.json_rows import LOOKED_AT, ObjectRows, json_columns, json_rows, label_rows
+from fraud_core.input_files.formats.parquet_rows import TypedRows, parquet_columns, parquet_rows
+from fraud_core.input_files.formats.text import beginning_text
 from fraud_core.input_files.meaning import Meaning
 from fraud_core.input_files.messages import LABEL_COLUMNS
-from fraud_core.input_files.parquet_rows import TypedRows, parquet_columns, parquet_rows
 from fraud_core.input_files.sources import Source
-from fraud_core.input_files.text import beginning_text
 from fraud_core.payments.mapping_file import PLAIN, FileShape
 
 _DTYPES = (({str}, pl.String), ({bool}, pl.Boolean), ({int}, pl.Int64), ({int, float}, pl.Float64))

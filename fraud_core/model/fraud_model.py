@@ -10,6 +10,7 @@ from typing import Any, Self, cast
 import numpy as np
 import xgboost as xgb
 
+from fraud_core.features.exchange_rates import BASE
 from fraud_core.features.table import FEATURE_HASH, FEATURES
 from fraud_core.model.anomaly import AnomalyDetector
 from fraud_core.model.calibration import Calibration
@@ -29,6 +30,7 @@ class ModelCard:
     feature_hash: str = FEATURE_HASH
     calibration: Calibration = field(default_factory=Calibration)
     params: dict[str, float | int] = field(default_factory=dict)  # of the fit, as search.refit takes them
+    currency: str = BASE  # that the features are in
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types."""

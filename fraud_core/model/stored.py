@@ -25,6 +25,15 @@ class StoredModel:
         """The same trees with what was chosen on validation."""
         return replace(self, card={**self.card, "calibration": calibration.to_dict(), "threshold": threshold})
 
+    def require_currency(self, currency: str) -> None:
+        """ValueError when it was trained on amounts in another one. Cards that name none are of other features."""
+        own = self.card.get("currency", currency)
+        if own != currency:
+            raise ValueError(
+                f"the model was trained on amounts in {own}, and FRAUD_CURRENCY is {currency}: train it again, or set "
+                f"FRAUD_CURRENCY={own}"
+            )
+
     def booster(self) -> "Booster":
         # Here and not above: the import takes seconds, and the code location is loaded in every process.
         from xgboost import Booster

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from fraud_core.evaluation.decision_quality import Estimate
 from fraud_core.evaluation.intervals import METRICS
+from fraud_core.money import minor_units, to_major_units
 from fraud_core.monitoring.cbpe import Expected
-from fraud_core.payments.money import to_major_units
 
 _LATER_DAYS = (14, 30)
 _COUNTS = ("transactions", "flagged", "frauds", "caught")
@@ -15,7 +15,8 @@ _COUNTS = ("transactions", "flagged", "frauds", "caught")
 class Cohort:
     """Transactions that one version decided, with event time in [from_ms, until_ms), judged at an age.
 
-    frauds, caught : by labels. Amounts in hundredths; those of all currencies are added as they are.
+    frauds, caught : by labels. Amounts in minor units of ``currency``, of the payments with an exchange rate;
+    ``without_rate`` are the others.
     The figures are None where undefined: only one class, nothing flagged, nothing reviewed.
     recall counts known frauds only; recall_by_review also an estimate of the unreported ones.
     expected : estimated from the scores at decision time, without labels.
@@ -29,8 +30,8 @@ class Cohort:
     flagged: int
     frauds: int
     caught: int
-    caught_cents: int
-    missed_cents: int
+    caught_minor: int
+    missed_minor: int
     precision: Estimate | None
     recall: Estimate | None
     f2: Estimate | None
@@ -38,6 +39,8 @@ class Cohort:
     recall_by_review: Estimate | None
     card_precision_at_100: float | None
     expected: Expected
+    currency: str
+    without_rate: int
 
     def error(self, metric: str) -> float | None:
         """The label-free estimate less the measured precision, recall, f2 or average_precision."""
@@ -47,7 +50,10 @@ class Cohort:
     def numbers(self) -> dict[str, float]:
         """Measured and expected figures and their differences, by name; undefined ones are left out."""
         found: dict[str, float | None] = {name: getattr(self, name) for name in _COUNTS}
-        found |= {"value_caught": to_major_units(self.caught_cents), "value_missed": to_major_units(self.missed_cents)}
+        units = minor_units(self.currency)
+        found["value_caught"] = to_major_units(self.caught_minor, units)
+        found["value_missed"] = to_major_units(self.missed_minor, units)
+        found["transactions_without_rate"] = self.without_rate
         found["card_precision_100"] = self.card_precision_at_100
         for name in (*METRICS, "recall_by_review"):
             figure = getattr(self, name)

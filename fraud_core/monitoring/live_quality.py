@@ -10,9 +10,9 @@ from fraud_core.decisions.review import recall_by_review
 from fraud_core.evaluation.intervals import card_intervals
 from fraud_core.evaluation.report import card_precision_at_k
 from fraud_core.model.roles import CHAMPION
+from fraud_core.money import value_minor
 from fraud_core.monitoring.cbpe import expected_quality
 from fraud_core.monitoring.cohorts import Cohort, LiveQuality, maturities
-from fraud_core.payments.money import AMOUNT_CENTS
 from fraud_core.timestamps import DAY_MS, day_of, earliest_ms, latest_ms
 
 LOOKED_BACK_DAYS = 60  # versions that decided nothing since are history
@@ -22,16 +22,15 @@ _K = 100
 def decisions(served: pl.DataFrame, as_of_ms: int) -> pl.DataFrame:
     """Of ``served`` (PREDICTION_COLUMNS) what a model decided in the LOOKED_BACK_DAYS before ``as_of_ms``.
 
-    Returns transaction_id, user_id, event_time_ms, model_version, is_champions, amount_cents, score, is_flagged,
-    review_sample, review_probability, in order of arrival: sums of floats depend on it.
+    Returns transaction_id, user_id, event_time_ms, model_version, is_champions, amount (the feature), rate_missing,
+    score, is_flagged, review_sample, review_probability, in order of arrival: sums of floats depend on it.
     """
     recent = pl.col("event_time_ms").is_between(as_of_ms - LOOKED_BACK_DAYS * DAY_MS, as_of_ms)
     decided = served.filter(recent & pl.col("model_version").is_not_null()).sort("partition", "offset")
     return decided.select(
         *("transaction_id", "user_id", "event_time_ms", "model_version", "score"),
-        *("review_sample", "review_probability"),
+        *("review_sample", "review_probability", "amount", "rate_missing"),
         is_champions=pl.col("arm") == CHAMPION,
-        amount_cents=AMOUNT_CENTS,
         is_flagged=pl.col("prediction") == 1,
     )
 
@@ -59,11 +58,19 @@ def at_age(decided: pl.DataFrame, labels: pl.DataFrame, as_of_ms: int, maturity_
 
 
 def live_quality(
-    served: pl.DataFrame, labels: pl.DataFrame, as_of_ms: int, *, label_delay_days: int, period_days: int, seed: int = 7
+    served: pl.DataFrame,
+    labels: pl.DataFrame,
+    as_of_ms: int,
+    *,
+    label_delay_days: int,
+    period_days: int,
+    currency: str,
+    seed: int = 7,
 ) -> LiveQuality:
     """For each version and each age of ``maturities``, a cohort of the last ``period_days`` that have it.
 
-    served : PREDICTION_COLUMNS, a transaction once. labels : known.LABEL_COLUMNS, none in quarantine.
+    served : PREDICTION_COLUMNS, a transaction once. labels : known.LABEL_COLUMNS, none in quarantine. currency : of the
+    features, and so of the amounts.
     """
     decided = decisions(served, as_of_ms)
     was_champion_ms = pl.col("event_time_ms").filter("is_champions").max()
@@ -75,7 +82,7 @@ def live_quality(
             own = rows.filter(pl.col("model_version") == version)
             if own.height:
                 from_ms = latest_ms(own["event_time_ms"]) + 1 - period_days * DAY_MS
-                cohorts.append(_cohort(version, days, own.filter(pl.col("event_time_ms") >= from_ms), seed))
+                cohorts.append(_cohort(version, days, own.filter(pl.col("event_time_ms") >= from_ms), currency, seed))
     return LiveQuality(as_of_ms, tuple(cohorts))
 
 
@@ -110,11 +117,12 @@ def daily(served: pl.DataFrame, labels: pl.DataFrame, as_of_ms: int, label_delay
     )
 
 
-def _cohort(version: str, maturity_days: int, rows: pl.DataFrame, seed: int) -> Cohort:
+def _cohort(version: str, maturity_days: int, rows: pl.DataFrame, currency: str, seed: int) -> Cohort:
+    rows = rows.with_columns(value_minor=value_minor(currency))
     scores, is_flagged = rows["score"].to_numpy(), rows["is_flagged"].to_numpy()
     figures = card_intervals(rows, scores, is_flagged, seed=seed)
     caught, frauds = rows.filter("is_flagged", "is_fraud"), rows.filter("is_fraud")
-    caught_cents = int(caught["amount_cents"].sum())
+    caught_minor = int(caught["value_minor"].sum())
     return Cohort(
         model_version=version,
         maturity_days=maturity_days,
@@ -124,8 +132,8 @@ def _cohort(version: str, maturity_days: int, rows: pl.DataFrame, seed: int) -> 
         flagged=int(is_flagged.sum()),
         frauds=frauds.height,
         caught=caught.height,
-        caught_cents=caught_cents,
-        missed_cents=int(frauds["amount_cents"].sum()) - caught_cents,
+        caught_minor=caught_minor,
+        missed_minor=int(frauds["value_minor"].sum()) - caught_minor,
         precision=figures.get("precision"),
         recall=figures.get("recall"),
         f2=figures.get("f2"),
@@ -133,4 +141,6 @@ def _cohort(version: str, maturity_days: int, rows: pl.DataFrame, seed: int) -> 
         recall_by_review=recall_by_review(rows),
         card_precision_at_100=card_precision_at_k(rows, scores, _K, without_detected=True) if frauds.height else None,
         expected=expected_quality(scores, is_flagged),
+        currency=currency,
+        without_rate=rows["value_minor"].null_count(),
     )

@@ -8,9 +8,9 @@ import numpy as np
 import orjson
 import polars as pl
 
+from fraud_core.money import minor_units, minor_units_of, to_major_units, to_minor_units
 from fraud_core.payments.envelopes import EnvelopeError, OpenMessage, unwrapped
 from fraud_core.payments.mapping import RecordMapping
-from fraud_core.payments.money import to_major_units, to_minor_units
 from fraud_core.payments.reader import Payment, ReadingRules, UnreadablePaymentError, read_payment
 from fraud_core.payments.refusal import Refusal
 from fraud_core.payments.times import EARLIEST_MS
@@ -39,7 +39,7 @@ COLUMNS = {
     "transaction_id": pl.String,
     "user_id": pl.String,
     "merchant_id": pl.String,
-    "amount_cents": pl.Int64,  # see money
+    "amount_minor": pl.Int64,  # in the minor unit of the payment's own currency: see money
     "currency": pl.String,
     "event_time_ms": pl.Int64,
     **OPTIONAL,
@@ -106,12 +106,13 @@ def decode_transactions(
 
     rows = np.asarray(accepted, dtype=np.int64)
     fields = dict(zip(_FIELDS, zip(*messages, strict=True) if messages else [()] * len(_FIELDS), strict=True))
+    currencies = pl.Series(fields["currency"], dtype=pl.String)
     columns = {
         **fields,
         "partition": np.asarray(partitions, dtype=np.int32)[rows],
         "offset": np.asarray(offsets, dtype=np.int64)[rows],
         "ingest_time_ms": np.asarray(ingest_times_ms, dtype=np.int64)[rows],
-        "amount_cents": to_minor_units(fields["amount"]),
+        "amount_minor": to_minor_units(fields["amount"], minor_units_of(currencies)),
         "event_time_ms": np.asarray(times, dtype=np.int64),
     }
     frame = pl.DataFrame({name: columns[name] for name in COLUMNS}, schema=COLUMNS, strict=False)
@@ -171,11 +172,11 @@ def _origins(fields: Sequence[str], mapping: str | None) -> str:
 def encode_transaction(transaction: dict[str, Any]) -> bytes:
     """JSON bytes of one transaction in schema fields, what is None left out.
 
-    ``amount`` may be given as ``amount_cents`` and ``timestamp`` as ``event_time_ms``, as in COLUMNS.
+    ``amount`` may be given as ``amount_minor`` (of ``currency``) and ``timestamp`` as ``event_time_ms``, as in COLUMNS.
     """
     fields = {name: value for name, value in transaction.items() if value is not None}
-    if "amount_cents" in fields:
-        fields["amount"] = to_major_units(fields.pop("amount_cents"))
+    if "amount_minor" in fields:
+        fields["amount"] = to_major_units(fields.pop("amount_minor"), minor_units(fields["currency"]))
     if "event_time_ms" in fields:
         fields["timestamp"] = format_rfc3339_ms(fields.pop("event_time_ms"))
     return orjson.dumps(fields)

@@ -11,7 +11,7 @@ import polars as pl
 from fraud_core.evaluation.decision_quality import decision_quality, paired_f2
 from fraud_core.features.table import FEATURES
 from fraud_core.model.roles import CHAMPION
-from fraud_core.payments.money import AMOUNT_CENTS
+from fraud_core.money import value_minor
 from fraud_core.promotion.gates import LEAST_FRAUD_CARDS, LEAST_FRAUDS, Verdict
 from fraud_core.timestamps import DAY_MS
 
@@ -19,10 +19,10 @@ from fraud_core.timestamps import DAY_MS
 FRESH_DAYS = 14
 
 
-def decisions_of(served: pl.DataFrame, version: str, begin_ms: int, end_ms: int) -> pl.DataFrame:
+def decisions_of(served: pl.DataFrame, version: str, begin_ms: int, end_ms: int, currency: str) -> pl.DataFrame:
     """Rows of ``served`` (PREDICTION_COLUMNS) that ``version`` decided as the champion, by arrival.
 
-    begin_ms, end_ms : ingest time, [begin, end). Returns transaction_id, user_id, event_time_ms, amount_cents,
+    begin_ms, end_ms : ingest time, [begin, end). Returns transaction_id, user_id, event_time_ms, value_minor,
     is_flagged and FEATURES, in order of arrival.
     """
     is_its = (pl.col("model_version") == version) & (pl.col("arm") == CHAMPION)
@@ -35,7 +35,7 @@ def decisions_of(served: pl.DataFrame, version: str, begin_ms: int, end_ms: int)
             "user_id",
             "event_time_ms",
             *FEATURES,
-            amount_cents=AMOUNT_CENTS,
+            value_minor=value_minor(currency),
             is_flagged=pl.col("prediction") == 1,
         )
     )
@@ -57,7 +57,7 @@ def rollback_gate(
     """ "roll back" or "wait".
 
     fresh, previous : decisions of the champion and of its predecessor, with mature labels: user_id, is_fraud,
-    amount_cents, is_flagged. previous_flags_fresh : (n,) bool, what the predecessor would have flagged of ``fresh``;
+    value_minor, is_flagged. previous_flags_fresh : (n,) bool, what the predecessor would have flagged of ``fresh``;
     None when it can no longer be loaded, and then there is nothing to go back to.
     """
     for name, rows in (("the champion", fresh), ("the one before it", previous)):

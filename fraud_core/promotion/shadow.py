@@ -4,17 +4,17 @@ import polars as pl
 
 from fraud_core.labels.known import label_transactions
 from fraud_core.model.roles import CHALLENGER, CHAMPION
-from fraud_core.payments.money import AMOUNT_CENTS
+from fraud_core.money import value_minor
 from fraud_core.timestamps import DAY_MS
 
 # Older payments say little about today, and the comparison runs every hour.
 COMPARED_DAYS = 30
 
 
-def served_pairs(served: pl.DataFrame, champion: str, challenger: str) -> pl.DataFrame:
+def served_pairs(served: pl.DataFrame, champion: str, challenger: str, currency: str) -> pl.DataFrame:
     """Of ``served`` (PREDICTION_COLUMNS) the rows that both versions scored, whichever of them decided.
 
-    Returns transaction_id, user_id, event_time_ms, amount_cents, ``arm`` (whose decision counted: by version, not
+    Returns transaction_id, user_id, event_time_ms, value_minor, ``arm`` (whose decision counted: by version, not
     by the role it had then), and for both: champion_score, champion_flagged, challenger_score, challenger_flagged.
     """
     decided, shadow = pl.col("model_version"), pl.col("shadow_model_version")
@@ -28,7 +28,7 @@ def served_pairs(served: pl.DataFrame, champion: str, challenger: str) -> pl.Dat
         "transaction_id",
         "user_id",
         "event_time_ms",
-        amount_cents=AMOUNT_CENTS,
+        value_minor=value_minor(currency),
         arm=pl.when(decided == champion).then(pl.lit(CHAMPION)).otherwise(pl.lit(CHALLENGER)),
         champion_score=of_version("score", "shadow_score", decided == champion),
         champion_flagged=of_version("prediction", "shadow_prediction", decided == champion) == 1,

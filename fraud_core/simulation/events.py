@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from fraud_core.payments.money import to_minor_units
+from fraud_core.money import minor_units, to_minor_units
 
 TYPES = ("purchase", "refund", "verification")
 PURCHASE, REFUND, VERIFICATION = range(3)
@@ -15,6 +15,7 @@ APPROVED, INSUFFICIENT_FUNDS, WRONG_PIN, EXPIRED_CARD, WRONG_SECURITY_CODE, SUSP
     len(DECLINE_REASONS)
 )
 
+HOME_CURRENCY = "EUR"
 _LEAST_CENTS = 50
 
 
@@ -27,7 +28,7 @@ class Events:
     time_ms: np.ndarray
     customer: np.ndarray
     merchant: np.ndarray
-    amount_cents: np.ndarray
+    amount_minor: np.ndarray
     device: np.ndarray
     type: np.ndarray
     decline: np.ndarray
@@ -50,7 +51,7 @@ class Events:
 
 def charged_cents(price: np.ndarray) -> np.ndarray:
     """(n,) int64 hundredths of (n,) prices in units of the currency; nobody pays less than half a unit by card."""
-    return to_minor_units(price).clip(_LEAST_CENTS)
+    return to_minor_units(price, minor_units(HOME_CURRENCY)).clip(_LEAST_CENTS)
 
 
 def concat(parts: Iterable[Events]) -> Events:

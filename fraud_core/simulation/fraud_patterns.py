@@ -102,7 +102,7 @@ def card_testing_wave(population: Population, day: int, rng: np.random.Generator
     is_declined = rng.random(len(cards)) < 0.85
     tests = replace(
         tests,
-        amount_cents=np.where(is_free, 0, tests.amount_cents),
+        amount_minor=np.where(is_free, 0, tests.amount_minor),
         type=np.where(is_free, VERIFICATION, PURCHASE).astype(np.int8),
         decline=np.where(is_declined, WRONG_SECURITY_CODE, APPROVED).astype(np.int8),
     )
@@ -196,7 +196,7 @@ def _events(
         time_ms=times.astype(np.int64),
         customer=np.broadcast_to(np.asarray(customer, dtype=np.int64), n),
         merchant=merchant.astype(np.int64),
-        amount_cents=charged_cents(amount),
+        amount_minor=charged_cents(amount),
         device=np.full(n, _FOREIGN_DEVICES + rng.integers(10**9)),
         type=np.full(n, PURCHASE, np.int8),
         decline=np.full(n, APPROVED, np.int8),

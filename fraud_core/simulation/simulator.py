@@ -7,14 +7,14 @@ from types import MappingProxyType
 import numpy as np
 import polars as pl
 
-from fraud_core.simulation.events import DECLINE_REASONS, TYPES, Events, concat
+from fraud_core.simulation.events import DECLINE_REASONS, HOME_CURRENCY, TYPES, Events, concat
 from fraud_core.simulation.feedback import feedback
 from fraud_core.simulation.fraud_patterns import LONGEST_DAYS, NEW_KINDS, Rates, campaigns_of_day
 from fraud_core.simulation.population import CATEGORIES, TRANSACTIONS_PER_CUSTOMER_DAY, make_population
 from fraud_core.simulation.spending import genuine_day
 from fraud_core.timestamps import DAY_MS
 
-CURRENCIES = ("EUR", "USD")
+CURRENCIES = (HOME_CURRENCY, "USD")
 _NOT_SIMULATED = ("entry_mode", "ip_address", "email")
 _DOLLARS_PER_EURO = 1.1  # what American shops charge for what costs a euro elsewhere
 
@@ -22,7 +22,7 @@ _DOLLARS_PER_EURO = 1.1  # what American shops charge for what costs a euro else
 @dataclass(frozen=True)
 class SimulatedDay:
     """transactions : in event-time order; the fields of transaction.schema.json, with event_time_ms for the timestamp
-        and amount_cents for the amount.
+        and amount_minor for the amount.
     labels : transaction_id, is_fraud, source, label_time_ms, in order of label time, which may be weeks later.
     kind : (n,) int8, the truth about each transaction, also where no label ever tells: index into
         fraud_patterns.KINDS, 0 for a genuine one.
@@ -88,13 +88,13 @@ class Simulator:
         is_online = self._is_online[events.merchant]
         channel = np.where(is_online, 2, rng.random(n) < 0.6)
         is_american = merchants.country[events.merchant] == "US"
-        dollar_cents = np.rint(events.amount_cents * _DOLLARS_PER_EURO).astype(np.int64)
+        dollar_cents = np.rint(events.amount_minor * _DOLLARS_PER_EURO).astype(np.int64)
         number = pl.int_range(n).cast(pl.String).str.zfill(6)
         return pl.select(
             transaction_id=pl.format(f"t-{self._population.seed}.{len(self._population.customers)}-{day}-{{}}", number),
             user_id=self._user_ids.gather(events.customer),
             merchant_id=self._merchant_ids.gather(events.merchant),
-            amount_cents=pl.Series(np.where(is_american, dollar_cents, events.amount_cents)),
+            amount_minor=pl.Series(np.where(is_american, dollar_cents, events.amount_minor)),
             currency=pl.Series(CURRENCIES).gather(is_american.astype(int)),
             event_time_ms=pl.Series(events.time_ms),
             merchant_category=self._category.gather(events.merchant),

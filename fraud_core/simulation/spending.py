@@ -78,7 +78,7 @@ def genuine_day(population: Population, day: int) -> Events:
         time_ms=day * DAY_MS + (np.mod(hour, 24.0) * HOUR_MS).astype(np.int64),
         customer=customer,
         merchant=merchant,
-        amount_cents=np.select([is_refund, is_verification], [-cents, 0], cents),
+        amount_minor=np.select([is_refund, is_verification], [-cents, 0], cents),
         device=device,
         type=np.select([is_refund, is_verification], [REFUND, VERIFICATION], PURCHASE).astype(np.int8),
         decline=np.where(is_declined, rng.choice(_HONEST_DECLINES, n), APPROVED).astype(np.int8),

@@ -120,7 +120,8 @@ def fit_model(
     """Trees and, grown on the real rows, the anomaly detector. Neither calibrated nor with a threshold yet."""
     booster = grow_trees(balanced, params, settings)
     real = balanced.filter(~pl.col("is_synthetic"))
-    card = ModelCard(FLAGS_NOTHING, cast(float, real["is_fraud"].mean()), window, params=params)
+    base_rate = cast(float, real["is_fraud"].mean())
+    card = ModelCard(FLAGS_NOTHING, base_rate, window, params=params, currency=settings.currency)
     if not with_detector:
         return FraudModel(booster, card)
     return FraudModel.with_detector(booster, card, fit_anomaly_detector(real, settings.anomaly_share, settings.seed))

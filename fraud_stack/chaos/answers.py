@@ -7,7 +7,7 @@ import orjson
 from fraud_core.settings import Settings
 from fraud_core.timestamps import parse_rfc3339_ms
 from fraud_io.errors import OperatorError
-from fraud_io.kafka_reader import Tail
+from fraud_io.kafka.reader import Tail
 
 _FIELD = b'"ingest_time":"'
 

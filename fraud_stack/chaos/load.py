@@ -16,7 +16,7 @@ from fraud_core.settings import Settings
 from fraud_core.simulation.simulator import Simulator
 from fraud_core.timestamps import now_ms
 from fraud_io.errors import OperatorError
-from fraud_io.kafka_producer import make_producer
+from fraud_io.kafka.producer import make_producer
 from fraud_stack.chaos.workloads import WORKLOADS, Fate
 
 RATE = 200  # payments a second

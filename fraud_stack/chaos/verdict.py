@@ -10,7 +10,8 @@ from fraud_core.features.merchant_risk import MerchantRisk
 from fraud_core.features.table import FEATURES, FeatureBatch, compute_features
 from fraud_core.payments.transaction import decode_transactions
 from fraud_core.settings import Settings
-from fraud_io.kafka_reader import TopicReader
+from fraud_io.exchange_rate_log import ExchangeRateLog
+from fraud_io.kafka.reader import TopicReader
 from fraud_io.schema_registry.messages import reading_rules
 from fraud_io.schema_registry.predictions import as_json
 from fraud_stack.chaos.load import Load
@@ -75,6 +76,7 @@ def _recomputed(settings: Settings) -> dict[int, tuple[FeatureBatch, dict[int, i
         values.append(record.value())
         offsets.append(record.offset())
         times_ms.append(record.timestamp()[1])
+    rates = ExchangeRateLog(settings.lake).rates(settings.currency)
     found = {}
     for partition, (values, offsets, times_ms) in columns.items():
         arrived = decode_transactions(
@@ -84,6 +86,6 @@ def _recomputed(settings: Settings) -> dict[int, tuple[FeatureBatch, dict[int, i
             times_ms,
             reading_rules(settings),
         ).transactions
-        features = compute_features(arrived, None, MerchantRisk.empty())
+        features = compute_features(arrived, None, MerchantRisk.empty(), rates)
         found[partition] = features, {offset: row for row, offset in enumerate(arrived["offset"].to_list())}
     return found

@@ -6,7 +6,7 @@ import orjson
 
 from fraud_core.settings import Settings
 from fraud_core.timestamps import DAY_MS, parse_rfc3339_ms
-from fraud_io.kafka_reader import Tail
+from fraud_io.kafka.reader import Tail
 from fraud_io.schema_registry.predictions import as_json
 from fraud_io.simulation_folder import SimulationFolder
 

@@ -21,7 +21,7 @@ from fraud_core.timestamps import DAY_MS, iso_date, now_ms
 from fraud_io.dagster_client import DagsterClient
 from fraud_io.errors import OperatorError
 from fraud_io.folders import ROOT
-from fraud_io.kafka_reader import TopicReader
+from fraud_io.kafka.reader import TopicReader
 from fraud_io.model_registry import ModelRegistry
 from fraud_io.simulation_folder import SimulationFolder
 from fraud_stack.demo.live_view import render, summary_line

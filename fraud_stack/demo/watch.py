@@ -14,7 +14,7 @@ import orjson
 
 from fraud_core.settings import Settings
 from fraud_core.timestamps import parse_rfc3339_ms
-from fraud_io.kafka_reader import Record, Tail
+from fraud_io.kafka.reader import Record, Tail
 from fraud_io.schema_registry.predictions import as_json
 
 _RATE_WINDOW_S = 5.0

@@ -7,8 +7,8 @@ from prometheus_client.registry import Collector
 
 from fraud_core.settings import Settings
 from fraud_io.errors import OperatorError
-from fraud_io.kafka_errors import KafkaUnavailableError
-from fraud_io.kafka_reader import TopicReader
+from fraud_io.kafka.errors import KafkaUnavailableError
+from fraud_io.kafka.reader import TopicReader
 
 _TIMEOUT_S = 2.0
 _LABELS = ["role", "topic", "partition"]  # rules go by the role: the name is a setting

@@ -12,8 +12,8 @@ from fraud_core.settings import Settings
 from fraud_core.topics import TOPICS, Topic
 from fraud_io.errors import OperatorError
 from fraud_io.folders import BROKER_JARS
-from fraud_io.kafka_admin import make_admin
-from fraud_io.kafka_errors import NO_RIGHT, KafkaRefusals
+from fraud_io.kafka.admin import make_admin
+from fraud_io.kafka.errors import NO_RIGHT, KafkaRefusals
 from fraud_stack.paths import run_folder
 
 _CLUSTER_ID = "ZnJhdWQtZGV0ZWN0aW9uLQ"

@@ -6,7 +6,7 @@ import orjson
 
 from fraud_core.settings import Settings
 from fraud_core.timestamps import DAY_MS
-from fraud_io.kafka_reader import Tail
+from fraud_io.kafka.reader import Tail
 from fraud_io.schema_registry.predictions import as_json
 
 _TAKES_MS = DAY_MS

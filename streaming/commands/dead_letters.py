@@ -22,8 +22,8 @@ from confluent_kafka import KafkaError, Message, Producer
 
 from fraud_core.settings import Settings
 from fraud_io.errors import OperatorError
-from fraud_io.kafka_producer import make_producer
-from fraud_io.kafka_reader import Record, TopicReader
+from fraud_io.kafka.producer import make_producer
+from fraud_io.kafka.reader import Record, TopicReader
 from streaming.commands.command_line import run
 
 HEADER = "dead_letter"

@@ -15,13 +15,15 @@ import orjson
 import polars as pl
 import typer
 
+from fraud_core.features.exchange_rates import ExchangeRates
 from fraud_core.features.table import compute_features
 from fraud_core.model.roles import CHALLENGER
 from fraud_core.payments.transaction import decode_transactions
 from fraud_core.settings import Settings, without_password
 from fraud_io.errors import OperatorError
+from fraud_io.exchange_rate_log import ExchangeRateLog
 from fraud_io.folders import Lake
-from fraud_io.kafka_reader import Record, TopicReader
+from fraud_io.kafka.reader import Record, TopicReader
 from fraud_io.model_registry import ModelRegistry
 from fraud_io.schema_registry.messages import opener, reading_rules
 from fraud_io.schema_registry.predictions import as_json
@@ -66,7 +68,8 @@ class Explainer:
         registry = ModelRegistry(settings.mlflow_address, settings.model_name)
         plan = PlanLog(settings.checkpoint / PLANS).last()
         self.rules = plan.rules(opener(settings)) if plan else reading_rules(settings)
-        self._models = ModelSource(registry, settings.model_cache, settings.model_poll_s)
+        self._currency = plan.currency if plan else settings.currency
+        self._models = ModelSource(registry, settings.model_cache, settings.model_poll_s, self._currency)
 
     def served(self, transaction_id: str) -> list[bytes]:
         """The different predictions of an id, in the order of their partitions and offsets."""
@@ -92,12 +95,23 @@ class Explainer:
                 f"the merchant risk table {table} is not in {folder}: restore it, or FRAUD_HOME"
             ) from error
         arrived, ignored = self._arrived(served["partition"], served["offset"], served["user_id"])
-        batch = compute_features(arrived, None, tables.risk)
+        rates = self._rates(served.get("exchange_rate_table"))
+        batch = compute_features(arrived, None, tables.risk, rates)
         repeats = frozenset((0,) if batch.is_repeat[-1] else ())
         serving = Serving(models, tables, self.rules, float(is_challengers), served["review_probability"])
-        (recomputed,), _ = decide(arrived[-1:], batch.values[-1:], serving, {0: ignored}, repeats)
+        last, used = arrived[-1:], rates.used_for(arrived[-1:])
+        (recomputed,), _ = decide(last, batch.values[-1:], serving, {0: ignored}, repeats, used)
         beginning = self._reader.bounds(self._topics.transactions)[served["partition"]][0]
         return Explanation(value, recomputed, beginning)
+
+    def _rates(self, table: str | None) -> ExchangeRates:
+        """Those in the log; ``table`` must be among them, and later ones change nothing."""
+        log = ExchangeRateLog(self._settings.lake)
+        try:
+            log.tables(until=table)
+        except LookupError as error:
+            raise OperatorError(f"{error}: restore it, or FRAUD_HOME") from error
+        return log.rates(self._currency)
 
     def _arrived(self, partition: int, offset: int, user_id: str) -> tuple[pl.DataFrame, tuple[str, ...]]:
         """The user's transactions of a partition up to and with ``offset``, and which fields of the last one were

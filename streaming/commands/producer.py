@@ -7,8 +7,8 @@ from fraud_core.payments.transaction import encode_transaction
 from fraud_core.settings import Settings
 from fraud_core.topics import TRANSACTIONS
 from fraud_io.errors import OperatorError
-from fraud_io.kafka_errors import NO_RIGHT, KafkaRefusals
-from fraud_io.kafka_producer import make_producer
+from fraud_io.kafka.errors import NO_RIGHT, KafkaRefusals
+from fraud_io.kafka.producer import make_producer
 
 _REACHABLE_TIMEOUT_S = 10.0
 _DELIVERY_TIMEOUT_S = 60

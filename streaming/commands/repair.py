@@ -27,7 +27,7 @@ import typer
 from fraud_core.settings import Settings
 from fraud_core.timestamps import HOUR_MS, now_ms
 from fraud_io.files import write_durably
-from fraud_io.kafka_reader import TopicReader
+from fraud_io.kafka.reader import TopicReader
 from fraud_io.schema_registry.predictions import as_json
 from streaming.commands.command_line import run
 from streaming.state.checkpoint import Checkpoint

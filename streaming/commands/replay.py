@@ -28,7 +28,7 @@ from fraud_core.payments.reader import read_text
 from fraud_core.payments.times import parse_time_ms
 from fraud_core.settings import Settings
 from fraud_core.timestamps import DAY_MS, SECOND_MS, now_ms
-from fraud_io.kafka_reader import TopicReader
+from fraud_io.kafka.reader import TopicReader
 from streaming.commands.command_line import run
 from streaming.commands.producer import RecordProducer
 from streaming.commands.spool import Spool

@@ -17,7 +17,7 @@ from py4j.protocol import Py4JError
 
 from fraud_core.settings import Settings
 from fraud_io.errors import OperatorError
-from fraud_io.kafka_errors import KafkaUnavailableError
+from fraud_io.kafka.errors import KafkaUnavailableError
 from fraud_io.schema_registry.errors import RegistryUnavailableError
 from streaming import failpoints, log_lines
 from streaming.errors import StoppedError

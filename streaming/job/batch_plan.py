@@ -9,6 +9,7 @@ import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from fraud_core.features.exchange_rates import BASE
 from fraud_core.payments.envelopes import OpenMessage
 from fraud_core.payments.reader import ReadingRules
 from fraud_io.errors import OperatorError
@@ -24,9 +25,10 @@ _KEPT = 10
 @dataclass(frozen=True)
 class BatchPlan:
     """Model versions (None: no such model), whether the registry had confirmed the champion, the file names of the
-    merchant risk tables, the settings that determine what is refused, which model decides a card and what
-    is reviewed, the schemas that are known of which registry (another one a message names is an unknown one), and
-    the schema in which predictions are written (None: JSON).
+    merchant risk tables, the settings that determine what is refused, which model decides a card and what is
+    reviewed, the schemas that are known of which registry (another one a message names is an unknown one), the schema
+    in which predictions are written (None: JSON), and the name of the newest exchange rate table (which stands for all
+    before it) with the currency that amounts are converted into.
     """
 
     champion: str | None = None
@@ -41,6 +43,8 @@ class BatchPlan:
     schemas: tuple[int, ...] = ()
     mapping: str | None = field(default=None, repr=False)
     prediction_schema: int | None = None
+    exchange_rates: str | None = None
+    currency: str = BASE
 
     def rules(self, open_message: OpenMessage) -> ReadingRules:
         """open_message : of the plan's registry and schemas."""

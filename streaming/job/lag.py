@@ -5,7 +5,7 @@ import threading
 
 from fraud_core.settings import Settings
 from fraud_io.errors import OperatorError
-from fraud_io.kafka_reader import TopicReader
+from fraud_io.kafka.reader import TopicReader
 from streaming import metrics
 from streaming.state.checkpoint import Checkpoint
 

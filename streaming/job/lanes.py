@@ -27,6 +27,8 @@ from confluent_kafka import KafkaException
 
 from fraud_core.settings import Settings
 from fraud_core.timestamps import format_rfc3339_ms, now_ms
+from fraud_io.errors import OperatorError
+from fraud_io.exchange_rate_log import ExchangeRateLog
 from fraud_io.folders import Lake
 from streaming import log_lines
 from streaming.errors import KafkaRefusedError
@@ -59,7 +61,8 @@ class Outcome:
     """What became of a part.
 
     ingest_time_ms : (n,) int64, of each prediction. refused : dead letters by kind of reason. ignored :
-    optional fields that could not be used, by field. repeats, foreign_keys : see scorer.ScoredBatch.
+    optional fields that could not be used, by field. repeats, foreign_keys : see scorer.ScoredBatch. without_rate :
+    payments without an exchange rate, by currency.
     seconds_to_score : until there was something to send.
     """
 
@@ -69,6 +72,7 @@ class Outcome:
     ignored: Counter[str]
     repeats: int
     foreign_keys: int
+    without_rate: Counter[str]
     seconds_to_score: float
 
 
@@ -109,6 +113,7 @@ class Lane:
             scored.ignored,
             scored.repeats,
             scored.foreign_keys,
+            scored.without_rate,
             seconds_to_score,
         )
 
@@ -128,7 +133,12 @@ class Lane:
 
     def _rebuild(self, partition: int, ranges: dict[int, OffsetRange], serving: Serving) -> None:
         rebuilder = HistoryRebuilder(
-            self._settings, self._topics.transactions, serving.rules, self._scorer, self._store
+            self._settings,
+            self._topics.transactions,
+            serving.rules,
+            self._scorer,
+            self._store,
+            serving.exchange_rates,
         )
         rebuilder.rebuild(partition, ranges[partition], self._stop)
 
@@ -230,7 +240,7 @@ def cut(batch: Part, count: int) -> Sequence[Part]:
 
 
 class PlanUnavailableError(Exception):
-    """A model or a risk table that a plan names, which the job had a moment ago, cannot be read in another process."""
+    """A model or a table that a plan names, which the job had a moment ago, cannot be read in another process."""
 
 
 class _OtherLane:
@@ -240,8 +250,9 @@ class _OtherLane:
         self._settings = settings
         self._lane = Lane(settings, stream_id, KafkaSink(settings.confluent_kafka(), stop), stop)
         # Only the job asks the registry: it keeps on disk what it serves.
-        self._models = ModelCache(settings.model_cache)
+        self._models = ModelCache(settings.model_cache, settings.currency)
         self._risk_tables = Lake(settings.lake).merchant_risk
+        self._exchange_rates = ExchangeRateLog(settings.lake)
         self._plan: BatchPlan | None = None
 
     def run(self, part: Part, plan: BatchPlan) -> Outcome:
@@ -253,12 +264,13 @@ class _OtherLane:
         try:
             models = replace(self._models.models(plan.champion, plan.challenger), is_confirmed=plan.is_confirmed)
             tables = merchant_risk_source.load(self._risk_tables, plan.merchant_risk_tables)
-        except (ValueError, FileNotFoundError) as error:
+            rates = self._exchange_rates.rates(plan.currency, plan.exchange_rates)
+        except (ValueError, FileNotFoundError, LookupError, OperatorError) as error:
             raise PlanUnavailableError(str(error)) from error
         found = tuple(served and served.version for served in (models.champion, models.challenger))
         if found != (plan.champion, plan.challenger):
             raise PlanUnavailableError(f"the models of {plan}")
-        return Serving.of(plan, models, tables, self._settings)
+        return Serving.of(plan, models, tables, rates, self._settings)
 
 
 _other_lane: _OtherLane  # of this process, when it is another one

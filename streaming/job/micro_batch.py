@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from fraud_core.model.roles import CHALLENGER, CHAMPION
+from fraud_core.money import is_listed
 from fraud_core.settings import Settings
 from fraud_core.timestamps import SECOND_MS
 from fraud_io.errors import OperatorError
@@ -23,6 +24,7 @@ from streaming.job.scorer import Scorer, Serving
 from streaming.job.sink import KafkaSink
 from streaming.log_lines import BATCH
 from streaming.models import merchant_risk_source
+from streaming.models.exchange_rate_source import ExchangeRateSource
 from streaming.models.merchant_risk_source import MerchantRiskSource
 from streaming.models.model_cache import Models
 from streaming.models.model_source import ModelSource
@@ -48,6 +50,7 @@ class MicroBatches:
         checkpoint: Checkpoint,
         models: ModelSource,
         risk_tables: MerchantRiskSource,
+        exchange_rates: ExchangeRateSource,
         sink: KafkaSink,
         stop: threading.Event,
     ) -> None:
@@ -55,6 +58,7 @@ class MicroBatches:
         self._checkpoint = checkpoint
         self._models = models
         self._risk_tables = risk_tables
+        self._exchange_rates = exchange_rates
         self._stop = stop
         self._sink = sink
         self._plans = PlanLog(checkpoint.folder / PLANS)
@@ -96,7 +100,7 @@ class MicroBatches:
         topic = self._settings.topics.transactions
         scorer = Scorer(store, topic)
         rules = self._settings.reading_rules
-        rebuilder = HistoryRebuilder(self._settings, topic, rules, scorer, store)
+        rebuilder = HistoryRebuilder(self._settings, topic, rules, scorer, store, self._exchange_rates.current)
         for partition, begin in start.decided_from.items():
             covered = OffsetRange(start.histories_from[partition], begin, begin)
             if begin > covered.initial and (store.position(partition) or covered.initial) < begin:
@@ -132,7 +136,8 @@ class MicroBatches:
         if batch_id == self._replayed and self._plan is not None and not self._plans.is_held(batch_id):
             return self._serving_of(self._plan)
         self._schemas.learn(records["value"])
-        models, tables, rules = self._models.current, self._risk_tables.current, self._settings.reading_rules
+        models, tables, rates = self._models.current, self._risk_tables.current, self._exchange_rates.current
+        rules = self._settings.reading_rules
         plan = BatchPlan(
             models.champion.version if models.champion else None,
             models.challenger.version if models.challenger else None,
@@ -146,10 +151,12 @@ class MicroBatches:
             self._schemas.known,
             rules.mapping,
             self._schemas.prediction_schema,
+            rates.newest,
+            rates.currency,
         )
         serving = self._serving
         if plan != self._plan or serving is None:
-            serving = Serving.of(plan, models, tables, self._settings)
+            serving = Serving.of(plan, models, tables, rates, self._settings)
         self._check_refusals(batch_id, records, serving)
         if plan != self._plan:
             self._plans.write(batch_id, plan)
@@ -183,17 +190,20 @@ class MicroBatches:
                 self._schemas.keep(schema_id)
             champion, challenger = (self._models.get(name, self._stop) for name in (plan.champion, plan.challenger))
             tables = merchant_risk_source.load(self._risk_tables.folder, plan.merchant_risk_tables)
-        except (ValueError, FileNotFoundError, UnknownSchemaError) as error:
+            rates = self._exchange_rates.log.rates(plan.currency, plan.exchange_rates)
+        except (ValueError, FileNotFoundError, LookupError, UnknownSchemaError) as error:
             raise OperatorError(
                 f"the micro-batch that was running when the job ended must be decided by {plan} again, and that is not "
                 f"possible: {error}"
             ) from error
-        return Serving.of(plan, Models(champion, challenger, plan.is_confirmed), tables, self._settings)
+        confirmed = Models(champion, challenger, plan.is_confirmed)
+        return Serving.of(plan, confirmed, tables, rates, self._settings)
 
     def _report(self, batch_id: int, records: int, outcomes: list[Outcome], seconds: float) -> None:
         latency_s = time.time() - np.concatenate([lane.ingest_time_ms for lane in outcomes]) / SECOND_MS
         alerts, refused = sum(lane.alerts for lane in outcomes), sum((lane.refused for lane in outcomes), Counter())
         ignored = sum((lane.ignored for lane in outcomes), Counter())
+        without_rate = sum((lane.without_rate for lane in outcomes), Counter())
         seconds_to_score = max(lane.seconds_to_score for lane in outcomes)
         metrics.TRANSACTIONS.inc(records)
         metrics.PREDICTIONS.inc(len(latency_s))
@@ -204,6 +214,9 @@ class MicroBatches:
             metrics.IGNORED_FIELDS.labels(name).inc(count)
         metrics.REPEATS.inc(sum(lane.repeats for lane in outcomes))
         metrics.FOREIGN_KEYS.inc(sum(lane.foreign_keys for lane in outcomes))
+        for currency, count in without_rate.items():
+            # Of the codes that ISO does not list there could be thousands.
+            metrics.WITHOUT_RATE.labels(currency if is_listed(currency) else "other").inc(count)
         metrics.LATENCY.observe(latency_s)
         metrics.BATCH_SECONDS.observe(seconds)
         metrics.STAGE_SECONDS.labels("score").inc(seconds_to_score)

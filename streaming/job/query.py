@@ -13,19 +13,22 @@ from pyspark.sql.streaming.query import StreamingQuery
 
 from fraud_core.settings import Settings
 from fraud_io.errors import OperatorError
+from fraud_io.exchange_rate_log import ExchangeRateLog
 from fraud_io.folders import Lake
-from fraud_io.kafka_admin import make_admin
-from fraud_io.kafka_errors import NO_RIGHT, KafkaRefusals
+from fraud_io.kafka.admin import make_admin
+from fraud_io.kafka.errors import NO_RIGHT, KafkaRefusals
 from fraud_io.model_registry import ModelRegistry
 from streaming import metrics
 from streaming.errors import KafkaRefusedError, StoppedError
 from streaming.job import spark
+from streaming.job.batch_plan import PLANS, PlanLog
 from streaming.job.lag import LagReporter
 from streaming.job.micro_batch import MicroBatches
 from streaming.job.sink import KafkaSink
-from streaming.job.start_check import check_partitions, check_topic
+from streaming.job.start_check import check_currency, check_partitions, check_topic
 from streaming.job.start_rule import decide_start
 from streaming.job.warm_up import warm_up
+from streaming.models.exchange_rate_source import ExchangeRateSource
 from streaming.models.merchant_risk_source import MerchantRiskSource
 from streaming.models.model_source import ModelSource
 from streaming.state.checkpoint import Checkpoint
@@ -53,19 +56,27 @@ class StreamingJob:
         self._last_batch: int | None = None
         self._refusals = KafkaRefusals(settings)
         registry = ModelRegistry(settings.mlflow_address, settings.model_name)
-        self._models = ModelSource(registry, settings.model_cache, settings.model_poll_s)
+        self._models = ModelSource(registry, settings.model_cache, settings.model_poll_s, settings.currency)
         self._risk_tables = MerchantRiskSource(Lake(settings.lake).merchant_risk, settings.model_poll_s)
+        rates = ExchangeRateLog(settings.lake)
+        self._exchange_rates = ExchangeRateSource(rates, settings.currency, settings.model_poll_s)
         sink = KafkaSink(settings.confluent_kafka(), stop)
-        self._batches = MicroBatches(settings, checkpoint, self._models, self._risk_tables, sink, stop)
+        self._batches = MicroBatches(
+            settings, checkpoint, self._models, self._risk_tables, self._exchange_rates, sink, stop
+        )
 
     def run(self) -> None:
         """Score until stopped. Raises what ended the stream otherwise."""
         self._wait_for_topics()
         check_topic(self._checkpoint, self._settings)
         check_partitions(self._checkpoint, self._settings.scored_partitions)
+        check_currency(self._checkpoint, self._settings.currency)
         store = OnlineStore(self._settings.store_address, "", self._stop)  # of no stream: it reads no position
         store.check_policy()
         self._start = decide_start(self._checkpoint, self._settings)
+        last = PlanLog(self._checkpoint.folder / PLANS).last()
+        self._exchange_rates.begin(last.exchange_rates if last else None)
+        self._exchange_rates.start(self._stop)
         self._risk_tables.look()
         self._risk_tables.start(self._stop)
         self._models.start(self._stop)

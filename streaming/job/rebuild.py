@@ -12,11 +12,12 @@ from dataclasses import replace
 
 import pyarrow as pa
 
+from fraud_core.features.exchange_rates import ExchangeRates
 from fraud_core.features.merchant_risk import MerchantRisk
 from fraud_core.payments.reader import ReadingRules
 from fraud_core.payments.transaction import decode_transactions
 from fraud_core.settings import Settings
-from fraud_io.kafka_reader import Record, TopicReader
+from fraud_io.kafka.reader import Record, TopicReader
 from fraud_io.schema_registry.messages import opener
 from streaming.errors import StoppedError
 from streaming.job.scorer import Scorer
@@ -32,13 +33,22 @@ _PROGRESS_S = 5.0
 class HistoryRebuilder:
     """Reads ``topic``; commits no offset. Raises KafkaUnavailableError when it stops coming."""
 
-    def __init__(self, settings: Settings, topic: str, rules: ReadingRules, scorer: Scorer, store: OnlineStore) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        topic: str,
+        rules: ReadingRules,
+        scorer: Scorer,
+        store: OnlineStore,
+        exchange_rates: ExchangeRates,
+    ) -> None:
         self._reader = TopicReader(settings)
         self._topic = topic
         self._rules = rules
         self._settings = settings
         self._scorer = scorer
         self._store = store
+        self._exchange_rates = exchange_rates
 
     def rebuild(self, partition: int, covered: OffsetRange, stop: threading.Event) -> None:
         """Fold the records up to where ``covered`` starts. Interrupted, it goes on from there the next time."""
@@ -87,5 +97,7 @@ class HistoryRebuilder:
             [message.timestamp()[1] for message in messages],
             self._rules,
         ).transactions
-        _, histories = self._scorer.features(transactions, {partition: chunk}, MerchantRisk.empty())
+        _, histories = self._scorer.features(
+            transactions, {partition: chunk}, MerchantRisk.empty(), self._exchange_rates
+        )
         self._store.write({partition: chunk}, histories.users, histories.blobs)

@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 
 from fraud_core.decisions.prediction import Anomaly, Decisions, Scored, encode_predictions, top_reasons
 from fraud_core.decisions.shares import is_within
+from fraud_core.features.exchange_rates import NO_RATES, ExchangeRates, RatesUsed
 from fraud_core.features.merchant_risk import MerchantRisk
 from fraud_core.features.table import FeatureBatch, compute_features, users_of
 from fraud_core.payments.dead_letter import encode_dead_letter
@@ -56,12 +57,16 @@ class Serving:
     ab_share: float = 0.0
     review_share: float = 0.0
     prediction_schema: int | None = None
+    exchange_rates: ExchangeRates = NO_RATES
 
     @classmethod
-    def of(cls, plan: BatchPlan, models: Models, tables: RiskTables, settings: Settings) -> Self:
-        """``models`` and ``tables``: those that ``plan`` names."""
+    def of(
+        cls, plan: BatchPlan, models: Models, tables: RiskTables, exchange_rates: ExchangeRates, settings: Settings
+    ) -> Self:
+        """``models``, ``tables`` and ``exchange_rates``: those that ``plan`` names."""
         rules = plan.rules(opener(settings, frozenset(plan.schemas)))
-        return cls(models, tables, rules, plan.ab_share, plan.review_share, plan.prediction_schema)
+        shares = plan.ab_share, plan.review_share
+        return cls(models, tables, rules, *shares, plan.prediction_schema, exchange_rates)
 
 
 @dataclass(frozen=True)
@@ -80,6 +85,7 @@ class ScoredBatch:
     ignored: Counter[str]  # optional fields that could not be used, by field
     repeats: int  # predictions on a transaction_id that the user had sent before
     foreign_keys: int  # predictions on records whose key is not the user_id
+    without_rate: Counter[str]  # payments without an exchange rate, by currency
     alerts: int
     ingest_time_ms: np.ndarray  # of each prediction
     histories: Histories
@@ -100,9 +106,12 @@ class Scorer:
         records = in_arrival_order(records)
         decoded = decode(records, serving.rules)
         transactions = decoded.transactions
-        batch, histories = self.features(transactions, ranges, serving.tables.risk)
+        batch, histories = self.features(transactions, ranges, serving.tables.risk, serving.exchange_rates)
+        rates_used = serving.exchange_rates.used_for(transactions)
         repeats = np.flatnonzero(batch.is_repeat).tolist()
-        values_json, alerts = decide(transactions, batch.values, serving, decoded.ignored, frozenset(repeats))
+        values_json, alerts = decide(
+            transactions, batch.values, serving, decoded.ignored, frozenset(repeats), rates_used
+        )
         if serving.prediction_schema is not None:
             values_json = to_avro(values_json, serving.prediction_schema)
         keys = [user.encode() for user in transactions["user_id"].to_list()]
@@ -113,13 +122,18 @@ class Scorer:
             ignored=Counter(chain.from_iterable(decoded.ignored.values())),
             repeats=len(repeats),
             foreign_keys=_foreign_keys(records["key"].take(pa.array(decoded.accepted)), keys),
+            without_rate=Counter(transactions["currency"].filter(pl.Series(rates_used.is_missing, dtype=pl.Boolean))),
             alerts=alerts,
             ingest_time_ms=transactions["ingest_time_ms"].to_numpy(),
             histories=histories,
         )
 
     def features(
-        self, transactions: pl.DataFrame, ranges: dict[int, OffsetRange], risk: MerchantRisk
+        self,
+        transactions: pl.DataFrame,
+        ranges: dict[int, OffsetRange],
+        risk: MerchantRisk,
+        exchange_rates: ExchangeRates,
     ) -> tuple[FeatureBatch, Histories]:
         """Features of the rows, which are in arrival order, and the users' new histories."""
         users: dict[int, list[str]] = {}
@@ -127,7 +141,7 @@ class Scorer:
             users.setdefault(partition, []).append(user)
         old = self._store.read(ranges, users)
         try:
-            batch = compute_features(transactions, old, risk)
+            batch = compute_features(transactions, old, risk, exchange_rates)
         except ValueError as error:
             raise OperatorError(str(error)) from error
         return batch, Histories(users, batch.new_histories())
@@ -155,6 +169,7 @@ def decide(
     serving: Serving,
     ignored: Mapping[int, tuple[str, ...]],
     repeats: Collection[int],
+    rates_used: RatesUsed,
 ) -> tuple[list[bytes], int]:
     """The predictions of the rows, encoded, and how many of them are alerts. ``values``: (n, len(FEATURES)) float64.
 
@@ -177,7 +192,7 @@ def decide(
         **_reasons(models.challenger, values, np.flatnonzero(is_flagged & decisions.is_challengers)),
     }
     tables = serving.tables.used_for(transactions["event_time_ms"].to_numpy())
-    encoded = encode_predictions(transactions, values, decisions, reasons, tables, ignored, repeats)
+    encoded = encode_predictions(transactions, values, decisions, reasons, tables, ignored, repeats, rates_used)
     return encoded, int(is_flagged.sum())
 
 

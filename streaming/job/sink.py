@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from confluent_kafka import KafkaError, KafkaException, Message
 
-from fraud_io.kafka_producer import make_producer
+from fraud_io.kafka.producer import make_producer
 from streaming.errors import StoppedError
 
 log = logging.getLogger(__name__)

@@ -15,8 +15,8 @@ from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
 from fraud_core.settings import Settings
 from fraud_io.errors import OperatorError
 from fraud_io.files import write_durably
-from fraud_io.kafka_admin import make_admin
-from fraud_io.kafka_reader import TopicReader
+from fraud_io.kafka.admin import make_admin
+from fraud_io.kafka.reader import TopicReader
 from streaming.job.batch_plan import PLANS
 from streaming.state.checkpoint import Checkpoint
 
@@ -112,6 +112,19 @@ def check_partitions(checkpoint: Checkpoint, mine: frozenset[int] | None) -> Non
             f"the checkpoint {checkpoint.folder} is that of the partitions {_listed(scored)}, but "
             f"FRAUD_STREAM_PARTITIONS is {_listed(mine)}: give each set of partitions a FRAUD_HOME of its own"
         )
+
+
+def check_currency(checkpoint: Checkpoint, currency: str) -> None:
+    """Histories hold amounts in the currency that the checkpoint began with."""
+    state = _state(checkpoint)
+    known = state.get("currency", currency)
+    if known != currency:
+        raise OperatorError(
+            f"the histories of the checkpoint {checkpoint.folder} are in {known}, and FRAUD_CURRENCY is {currency}: "
+            f"set FRAUD_CURRENCY={known}, or begin anew in {currency}. {_ANEW}; then train a model"
+        )
+    if "currency" not in state:
+        _write(checkpoint, state | {"currency": currency})
 
 
 def _listed(partitions: Iterable[int]) -> str:

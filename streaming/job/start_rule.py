@@ -4,7 +4,7 @@ import logging
 
 from fraud_core.settings import EARLIEST, LATEST, Settings
 from fraud_core.timestamps import parse_rfc3339_ms
-from fraud_io.kafka_reader import TopicReader
+from fraud_io.kafka.reader import TopicReader
 from fraud_io.stream_start import StreamStart
 from streaming.state.checkpoint import Checkpoint
 

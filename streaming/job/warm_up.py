@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 
 from fraud_core.decisions.prediction import Decisions, Scored, encode_predictions
+from fraud_core.features.exchange_rates import NO_RATES
 from fraud_core.features.merchant_risk import MerchantRisk
 from fraud_core.features.table import FEATURES, compute_features, users_of
 from fraud_core.payments.reader import ReadingRules
@@ -27,8 +28,8 @@ def warm_up() -> None:
     columns = [[b"warm-up"] * 2, [encode_transaction(message)] * 2, [0, 0], [0, 1], [now] * 2]
     records = in_arrival_order(pa.table(columns, schema=SCHEMA))
     transactions = decode(records, ReadingRules(60_000)).transactions
-    batch = compute_features(transactions, [None] * len(users_of(transactions)), MerchantRisk.empty())
-    compute_features(transactions, batch.new_histories(), MerchantRisk.empty())
+    batch = compute_features(transactions, [None] * len(users_of(transactions)), MerchantRisk.empty(), NO_RATES)
+    compute_features(transactions, batch.new_histories(), MerchantRisk.empty(), NO_RATES)
     scored, nothing = Scored("0", 0.5, np.zeros(2)), np.zeros(2, dtype=bool)
     assert batch.values.shape == (2, len(FEATURES))
     decisions = Decisions(scored, None, nothing, review_share=0.0, model_is_confirmed=True)

@@ -1,8 +1,8 @@
 """Model versions kept on disk as they were registered: what serves while the registry is down, and in every process of
 the job.
 
-A version that was made for other features is refused; one whose files are no longer those that were registered is left
-alone, as if it were not there.
+A version that was made for other features, or amounts in another currency, is refused; one whose files are no longer
+those that were registered is left alone, as if it were not there.
 """
 
 import json
@@ -46,8 +46,9 @@ class Models:
 class ModelCache:
     """Has a folder for each version in ``folder``. What it hands out is warm."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, currency: str) -> None:
         self._folder = folder
+        self._currency = currency
 
     def entry(self, version: str) -> Entry | None:
         description = self._description(version)
@@ -64,7 +65,7 @@ class ModelCache:
         except ValueError as error:
             log.error("model version %s in %s is left alone: %s", version, self._folder, error)
             return None
-        return _warm(version, stored)
+        return self._warm(version, stored)
 
     def models(self, champion: str | None, challenger: str | None) -> Models:
         """Those of the versions that are there. Raises ValueError as ``get`` does."""
@@ -75,13 +76,24 @@ class ModelCache:
 
         Raises ValueError when it was made for other features; the cache is then as it was.
         """
-        served = _warm(version, stored)
+        served = self._warm(version, stored)
         # Durably: the plan of a micro-batch names it, and after a power cut the registry may not be there.
         with replacing(self._folder / version, durably=True) as new:
             new.mkdir()
             (new / _TREES).write_bytes(stored.ubj)
             (new / _DESCRIPTION).write_text(json.dumps({**asdict(entry), "card": stored.card}))
         return served
+
+    def _warm(self, version: str, stored: StoredModel) -> ServedModel:
+        """Raises ValueError when the model was made for other features."""
+        stored.require_currency(self._currency)
+        model = stored.open()
+        for rows in _WARM_UP_ROWS:
+            model.score(np.zeros((rows, len(FEATURES))))
+        model.contributions(np.zeros((1, len(FEATURES))))
+        if model.anomaly is not None:
+            model.anomaly.score(np.zeros((1, len(FEATURES))))
+        return ServedModel(version, model)
 
     def _description(self, version: str) -> dict | None:
         file = self._folder / version / _DESCRIPTION
@@ -90,14 +102,3 @@ class ModelCache:
 
 def _entry(description: dict) -> Entry:
     return Entry(description["run_id"], description["digests"])
-
-
-def _warm(version: str, stored: StoredModel) -> ServedModel:
-    """Raises ValueError when the model was made for other features."""
-    model = stored.open()
-    for rows in _WARM_UP_ROWS:
-        model.score(np.zeros((rows, len(FEATURES))))
-    model.contributions(np.zeros((1, len(FEATURES))))
-    if model.anomaly is not None:
-        model.anomaly.score(np.zeros((1, len(FEATURES))))
-    return ServedModel(version, model)

@@ -35,11 +35,11 @@ class RegisteredModels(Protocol):
 class ModelSource:
     """``current`` holds the models for the next micro-batch."""
 
-    def __init__(self, registry: RegisteredModels, cache: Path, poll_s: float) -> None:
+    def __init__(self, registry: RegisteredModels, cache: Path, poll_s: float, currency: str) -> None:
         self.current = Models()
         self.has_looked = threading.Event()  # set once the registry has answered or failed to
         self._registry = registry
-        self._cache = ModelCache(cache)
+        self._cache = ModelCache(cache, currency)
         self._poll_s = poll_s
         self._refused: set[str] = set()
         self._has_answered = False

@@ -12,7 +12,7 @@ from fraud_core.features.history import FORGET_AFTER_MS, NEVER_MS, last_arrival
 from fraud_core.settings import Settings
 from fraud_core.timestamps import now_ms
 from fraud_io.errors import OperatorError
-from fraud_io.kafka_reader import TopicReader
+from fraud_io.kafka.reader import TopicReader
 from streaming import metrics
 from streaming.errors import StoppedError
 from streaming.state.checkpoint import Checkpoint

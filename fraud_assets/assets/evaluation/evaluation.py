@@ -7,7 +7,7 @@ import polars as pl
 
 from fraud_assets.checks import blocking, non_blocking, result, warning
 from fraud_assets.lineage import metrics_of
-from fraud_assets.plots import as_markdown
+from fraud_assets.plots import as_markdown, as_table
 from fraud_assets.registry import Registry, servable_champion
 from fraud_core import plots
 from fraud_core.model.calibration import Calibration
@@ -45,6 +45,7 @@ def evaluation(
     training_set: pl.DataFrame,
 ):
     """One verdict per model: may it enter Staging, judged on the test period and beside the champion."""
+    from fraud_core.evaluation.currencies import by_currency
     from fraud_core.evaluation.intervals import card_intervals
     from fraud_core.evaluation.report import evaluate
     from fraud_core.features.table import FEATURES
@@ -72,9 +73,11 @@ def evaluation(
         "test_recall_high": recall.high,
         **smote.gain_named("validation_average_precision_gain_of_smote"),
     }
+    currencies = by_currency(test, settings.currency)
     curve = plots.precision_recall(measured)
     mlflow.log_metrics({**metrics, **{f"gate_{name}": value for name, value in gate.figures.items()}})
     mlflow.log_dict({"passed": gate.passed, "reasons": gate.reasons}, "offline_gate.json")
+    mlflow.log_dict({"currency": settings.currency, "test": currencies.to_dicts()}, "currencies.json")
     mlflow.log_figure(curve, "plots/precision_recall.png")
     mlflow.log_figure(plots.confusion_matrix(measured), "plots/confusion_matrix.png")
     mlflow.log_figure(
@@ -85,6 +88,8 @@ def evaluation(
         metadata={
             **metrics,
             "compared_with": f"version {champion.version}" if champion else "no champion",
+            "currency": settings.currency,
+            "test_by_currency": as_table(currencies),
             "precision_recall": as_markdown(curve),
         },
         check_results=check(gate),

@@ -80,14 +80,14 @@ def judge(
     from fraud_core.promotion.rollback import decisions_of, fresh_until_ms, rollback_gate
 
     since_ms = registry.since_ms(champion, "Production")
-    decided = decisions_of(predictions, champion, since_ms, _END_OF_TIME_MS)
+    decided = decisions_of(predictions, champion, since_ms, _END_OF_TIME_MS, settings.currency)
     if decided.is_empty():
         return Verdict("wait", (f"version {champion} has decided nothing yet",))
     if as_of_ms - settings.label_delay_days * DAY_MS > fresh_until_ms(decided):
         return Verdict("wait", (f"version {champion} is no longer fresh: it stays until a better one comes",))
     fresh, before = (
         matured(rows, labels, as_of_ms, settings.label_delay_days)
-        for rows in (decided, decisions_of(predictions, previous, 0, since_ms))
+        for rows in (decided, decisions_of(predictions, previous, 0, since_ms, settings.currency))
     )
     try:
         model = registry.load(previous).open()

@@ -27,6 +27,7 @@ from fraud_core.payments.dead_letter import DEAD_LETTER_COLUMNS
 from fraud_core.payments.transaction import COLUMNS
 from fraud_core.settings import Settings
 from fraud_core.timestamps import DAY_MS, iso_date_ms
+from fraud_io.exchange_rate_log import ExchangeRateLog
 from fraud_io.files import write_durably
 from fraud_io.folders import Lake
 
@@ -115,7 +116,7 @@ def _make_reference(champion: Champion, as_of_ms: int, settings: Settings, label
     known = arrived.filter(pl.col("event_time_ms") >= first_ms - _HISTORY_DAYS * DAY_MS).collect()
     known = known.sort("partition", "offset")
     risk = MerchantHistory(known, labels, settings.label_delay_days)
-    batch = compute_features(known, None, risk)
+    batch = compute_features(known, None, risk, ExchangeRateLog(settings.lake).rates(settings.currency))
     rows = known.select("event_time_ms").with_columns(**dict(zip(FEATURES, batch.values.T, strict=True)))
     rows = rows.filter(~pl.Series(batch.is_repeat)).filter(pl.col("event_time_ms") >= first_ms)
     scores = champion.model.score(rows.select(FEATURES).to_numpy())

@@ -36,7 +36,7 @@ def live_quality(
     labels: pl.DataFrame,
 ):
     """One cohort per model version and label maturity (label delay, 14 and 30 days): precision, recall, F2, AP, CP@100,
-    money.
+    money in FRAUD_CURRENCY.
 
     Of the last FRAUD_TEST_DAYS days of each version that have matured. Beside them the estimate from
     scores alone and its error, and recall from the review sample, which counts fraud that nobody reported.
@@ -46,7 +46,13 @@ def live_quality(
     as_of_ms = known_ms(context, predictions["event_time_ms"])
     delay = settings.label_delay_days
     quality = core.live_quality(
-        predictions, labels, as_of_ms, label_delay_days=delay, period_days=settings.test_days, seed=settings.seed
+        predictions,
+        labels,
+        as_of_ms,
+        label_delay_days=delay,
+        period_days=settings.test_days,
+        currency=settings.currency,
+        seed=settings.seed,
     )
     newest, registry = quality.newest(), Registry(settings, f"dagster run {context.run.run_id}")
     return dg.MaterializeResult(
@@ -71,7 +77,12 @@ def cohort_metadata(newest: Cohort, quality: LiveQuality) -> dict[str, Any]:
             for cohort in quality.cohorts
         ]
     )
-    return {"model_version": newest.model_version, **newest.numbers(), "cohorts": as_table(rows)}
+    return {
+        "model_version": newest.model_version,
+        "currency": newest.currency,
+        **newest.numbers(),
+        "cohorts": as_table(rows),
+    }
 
 
 def recall_when_tested(registry: Registry, version: str) -> tuple[float, float] | None:

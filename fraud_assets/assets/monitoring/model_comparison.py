@@ -13,7 +13,7 @@ from fraud_assets.registry import Registry
 from fraud_core import plots
 from fraud_core.evaluation.decision_quality import DecisionQuality, decision_quality
 from fraud_core.model.roles import CHALLENGER, CHAMPION
-from fraud_core.payments.money import to_major_units
+from fraud_core.money import minor_units, to_major_units
 from fraud_core.promotion.gates import Verdict, shadow_gate
 from fraud_core.promotion.shadow import matured, served_pairs
 from fraud_core.settings import Settings
@@ -58,7 +58,7 @@ def model_comparison(
     """
     registry = Registry(settings, f"dagster run {context.run.run_id}")
     champion, challenger = registry.champion(), registry.challenger()
-    pairs = served_pairs(predictions, champion or "", challenger or "")
+    pairs = served_pairs(predictions, champion or "", challenger or "", settings.currency)
     as_of_ms = known_ms(context, predictions["event_time_ms"])
     compared = matured(pairs, labels, as_of_ms, settings.label_delay_days)
     blocked = QuarantineLog(settings.lake).blocks_promotion()
@@ -74,7 +74,7 @@ def model_comparison(
             "challenger": challenger or "none",
             **verdict_metadata.entries(verdict),
             "pairs_scored": pairs.height,
-            **({"arms": as_table(arms_table(arms)), "arms_plot": as_markdown(plots.arms(arms))} if arms else {}),
+            **(arms_metadata(arms, settings.currency) if arms else {}),
         },
         check_results=check(compared, verdict, blocked),
     )
@@ -90,15 +90,21 @@ def arm_results(compared: pl.DataFrame, seed: int) -> dict[str, DecisionQuality]
     }
 
 
-def arms_table(arms: dict[str, DecisionQuality]) -> pl.DataFrame:
-    """A row an arm: counts, money in whole units, and shares with 5 to 95 % over resampled cards, as text."""
+def arms_metadata(arms: dict[str, DecisionQuality], currency: str) -> dict[str, dg.MetadataValue]:
+    return {"arms": as_table(arms_table(arms, currency)), "arms_plot": as_markdown(plots.arms(arms))}
+
+
+def arms_table(arms: dict[str, DecisionQuality], currency: str) -> pl.DataFrame:
+    """A row an arm: counts, money in units of ``currency`` (payments without a rate left out), and shares with 5 to
+    95 % over resampled cards, as text."""
     return pl.DataFrame(
         [
             {
                 "arm": arm,
                 **{name: getattr(quality, name) for name in ("transactions", "flagged", "frauds", "caught")},
-                "money_caught": to_major_units(quality.caught_cents),
-                "money_missed": to_major_units(quality.missed_cents),
+                "currency": currency,
+                "money_caught": to_major_units(quality.caught_minor, minor_units(currency)),
+                "money_missed": to_major_units(quality.missed_minor, minor_units(currency)),
                 **{name: str(figure) for name, figure in quality.shares().items()},
             }
             for arm, quality in arms.items()

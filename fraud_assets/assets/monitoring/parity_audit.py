@@ -10,10 +10,12 @@ from fraud_assets.lake.offset_log import OffsetLog
 from fraud_assets.partitions import as_of_ms
 from fraud_assets.plots import as_table
 from fraud_assets.registry import Registry
+from fraud_core.features.exchange_rates import ExchangeRates
 from fraud_core.features.history import MAX_AGE_MS
 from fraud_core.payments.transaction import COLUMNS
 from fraud_core.settings import Settings
 from fraud_core.timestamps import DAY_MS
+from fraud_io.exchange_rate_log import ExchangeRateLog
 from fraud_io.folders import Lake
 from fraud_io.mlflow_client import MlflowError
 
@@ -23,7 +25,7 @@ _SHOWN = 20
 
 CHECKS = {
     "served_is_recomputed": "Features, scores and decisions of the sample are reproduced bit for bit.",
-    "all_can_be_recomputed": "The models and risk tables that the sample names can still be loaded.",
+    "all_can_be_recomputed": "The models, risk tables and exchange rates that the sample names can still be loaded.",
 }
 
 
@@ -46,13 +48,14 @@ def parity_audit(context: dg.AssetExecutionContext, settings: dg.ResourceParam[S
     served = sample(settings, seed=as_of_ms(context))
     models, unusable = _models(served, Registry(settings, f"dagster run {context.run.run_id}"))
     tables, gone = _tables(served, Lake(settings.lake).merchant_risk)
-    unusable |= gone
-    made_from = ("model_version", "shadow_model_version", "merchant_risk_table")
+    rates = ExchangeRateLog(settings.lake).rates(settings.currency)
+    unusable |= gone | _without_rates(served, rates)
+    made_from = ("model_version", "shadow_model_version", "merchant_risk_table", "exchange_rate_table")
     is_unusable = pl.any_horizontal(pl.col(name).is_in(list(unusable)).fill_null(False) for name in made_from)
     audited = served.filter(~is_unusable)
     transactions = OffsetLog(Lake(settings.lake).transactions).scan(COLUMNS)
     histories = transactions.filter(pl.col("user_id").is_in(audited["user_id"].unique().implode())).collect()
-    found = differences(audited, histories, tables, models)
+    found = differences(audited, histories, tables, models, rates)
     return dg.MaterializeResult(
         metadata={
             "decisions_audited": audited.height,
@@ -129,3 +132,10 @@ def _tables(served: pl.DataFrame, folder: Path) -> tuple[dict, dict[str, str]]:
         except FileNotFoundError:
             unusable[name] = f"it is no longer in {folder}"
     return tables, unusable
+
+
+def _without_rates(served: pl.DataFrame, rates: ExchangeRates) -> dict[str, str]:
+    """Why the exchange rate tables that ``served`` names and the log has not cannot be used, by name."""
+    there = {table.name for table in rates.tables}
+    named = served["exchange_rate_table"].unique().drop_nulls().sort()
+    return {name: "it is no longer in the log of exchange rates" for name in named if name not in there}

@@ -15,6 +15,7 @@ from fraud_assets.plots import as_markdown
 from fraud_core import plots
 from fraud_core.settings import Settings
 from fraud_core.timestamps import DAY_MS, SECOND_MS, day_of
+from fraud_io.exchange_rate_log import ExchangeRateLog
 
 _AS_OF, _LABELS_UNTIL = "as_of", "labels_until"
 
@@ -26,7 +27,7 @@ _AS_OF, _LABELS_UNTIL = "as_of", "labels_until"
     io_manager_key="parquet",
     # Not read: the rows look up the same tables, computed for every day at once. But a day whose table cannot be
     # published must not get a model that expects it.
-    deps=["merchant_risk"],
+    deps=["merchant_risk", "exchange_rates"],
     check_specs=blocking(
         "training_set",
         is_not_empty="Train, validation and test all have rows.",
@@ -50,7 +51,9 @@ def training_set(
     from fraud_core.training.training_set import build_training_set
 
     as_of = as_of_ms(context)
-    rows = build_training_set(transactions, labels, as_of, settings)
+    rows = build_training_set(
+        transactions, labels, as_of, settings, ExchangeRateLog(settings.lake).rates(settings.currency)
+    )
     read = log_origin(mlflow, settings, as_of)
     log_dataset(mlflow, rows, "training_set", context.partition_key, "training, validation and test")
     by_split = rows.group_by("split").agg(pl.len().alias("rows"), pl.col("is_fraud").mean().alias("fraud_rate"))

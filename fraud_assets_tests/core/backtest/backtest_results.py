@@ -4,6 +4,7 @@ import numpy as np
 import polars as pl
 
 from fraud_core.backtest.result import BacktestResult, FoldResult
+from fraud_core.evaluation.currencies import by_currency
 from fraud_core.evaluation.report import evaluate
 from fraud_core.model.calibration import calibrate
 from fraud_core.model.threshold import Threshold, choose_threshold
@@ -31,7 +32,9 @@ def fold_of(
             "transaction_id": [f"t{number}-{row}" for row in range(rows)],
             "user_id": users,
             "event_time_ms": start + np.sort(rng.integers(7 * DAY_MS, size=rows)),
-            "amount_cents": rng.integers(1, 50_000, size=rows),
+            "currency": "EUR",
+            "amount_minor": (amounts := rng.integers(1, 50_000, size=rows)),
+            "value_minor": amounts,
             "is_fraud": is_fraud,
             "score": scores,
             "is_flagged": scores >= chosen.value,
@@ -62,5 +65,11 @@ def fold_of(
 
 
 def result_of(*folds: FoldResult, **changed: object) -> BacktestResult:
-    about = {"options": {"train-days": "60"}, "transactions": 90_000, "frauds": 700} | changed
+    about = {
+        "options": {"train-days": "60"},
+        "transactions": 90_000,
+        "frauds": 700,
+        "currency": "EUR",
+        "currencies": by_currency(folds[0].scored, "EUR"),
+    } | changed
     return BacktestResult(folds=folds, **about)

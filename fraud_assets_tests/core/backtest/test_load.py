@@ -41,7 +41,7 @@ def test_rows_arrive_in_the_order_of_their_event_times_with_the_dtypes_of_the_st
     assert dict(result.labels.schema) == LABEL_COLUMNS
     assert result.transactions["transaction_id"].to_list() == ["t1", "t2", "t3"]
     assert result.transactions["offset"].to_list() == [0, 1, 2]
-    assert result.transactions["amount_cents"].to_list() == [1000, 2000, 3000]
+    assert result.transactions["amount_minor"].to_list() == [1000, 2000, 3000]
     assert result.transactions["ingest_time_ms"].equals(result.transactions["event_time_ms"], check_names=False)
     assert result.warnings == {}
     assert result.columns_used == ()
@@ -78,7 +78,7 @@ def test_a_row_that_is_not_used_is_counted_and_the_others_are_kept(tmp_path, row
     result = loaded(tmp_path, (*ROWS, row, row))
     assert [(text[: len(warning)], count) for text, count in result.warnings.items()] == [(warning, 2)]
     assert result.transactions["transaction_id"].to_list() == ["t1", "t2", "t3"]
-    assert result.transactions["amount_cents"].to_list() == [1000, 2000, 3000]
+    assert result.transactions["amount_minor"].to_list() == [1000, 2000, 3000]
 
 
 def test_a_label_without_a_time_is_known_a_label_delay_after_its_transaction(tmp_path):

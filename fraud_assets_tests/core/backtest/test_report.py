@@ -63,7 +63,7 @@ def test_the_budget_curve_is_the_single_budgets_measures():
         blocking = card_precision_at_k(scored, scores, point["k"], without_detected=True)
         assert point["card_precision"] == blocking
         assert (point["alert_precision"], point["alert_recall"]) == alerts_at_k(scored, scores, point["k"])
-    assert budget_curve(scored, scores, (10**6,))["caught_cents"][0] == scored.filter("is_fraud")["amount_cents"].sum()
+    assert budget_curve(scored, scores, (10**6,))["caught_minor"][0] == scored.filter("is_fraud")["value_minor"].sum()
 
 
 def test_the_page_refers_to_nothing_outside_itself():

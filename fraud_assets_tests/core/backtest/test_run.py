@@ -9,6 +9,7 @@ from fraud_core.backtest.known_cards import has_known_fraud
 from fraud_core.backtest.periods import Protocol, make_folds
 from fraud_core.backtest.result import BacktestResult, FoldResult
 from fraud_core.backtest.run import run_backtest
+from fraud_core.features.exchange_rates import NO_RATES
 from fraud_core.settings import Settings
 from fraud_core.simulation.arrived import arrived
 from fraud_core.simulation.simulator import Simulator
@@ -47,7 +48,7 @@ def labels(simulated) -> pl.DataFrame:
 def backtest(transactions: pl.DataFrame, labels: pl.DataFrame, protocol: Protocol = PROTOCOL) -> BacktestResult:
     folds = make_folds(protocol, transactions["event_time_ms"])
     return run_backtest(
-        transactions, labels, folds, SETTINGS, exclude_known_compromised=False, progress=lambda line: None
+        transactions, labels, folds, SETTINGS, NO_RATES, exclude_known_compromised=False, progress=lambda line: None
     )
 
 
@@ -63,7 +64,7 @@ def altered(simulated) -> BacktestResult:
     transactions, labels = simulated
     is_tested = pl.col("event_time_ms") >= AS_OF_MS
     changed = transactions.filter(~is_tested | (pl.col("offset") % 3 > 0)).with_columns(
-        amount_cents=pl.when(is_tested).then(pl.col("amount_cents") * 3).otherwise("amount_cents"),
+        amount_minor=pl.when(is_tested).then(pl.col("amount_minor") * 3).otherwise("amount_minor"),
     )
     return backtest(changed, labels.filter(pl.col("label_time_ms") < AS_OF_MS + 3 * DAY_MS))
 
@@ -125,7 +126,9 @@ def test_a_period_of_one_class_is_refused_before_anything_is_computed(transactio
     genuine = labels.filter(~pl.col("is_fraud"))
     folds = make_folds(PROTOCOL, transactions["event_time_ms"])
     with pytest.raises(ValueError, match=r"the train period .* 0 of them fraud; it needs both classes"):
-        run_backtest(transactions, genuine, folds, SETTINGS, exclude_known_compromised=False, progress=lines.append)
+        run_backtest(
+            transactions, genuine, folds, SETTINGS, NO_RATES, exclude_known_compromised=False, progress=lines.append
+        )
     assert lines == []
 
 

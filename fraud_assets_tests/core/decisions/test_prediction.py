@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fraud_assets_tests.core.streams import START_MS, streams
+from fraud_assets_tests.core.streams import RATES, START_MS, streams
 from fraud_assets_tests.schemas import validator
 from fraud_core.decisions.prediction import MAX_REASONS, Anomaly, Decisions, Scored, encode_predictions, top_reasons
 from fraud_core.features.table import FEATURES
+from fraud_core.money import minor_units
 from fraud_core.payments.dead_letter import MAX_ORIGINAL_BYTES, encode_dead_letter
 from fraud_core.payments.transaction import COLUMNS
 from fraud_core.timestamps import format_rfc3339_ms
@@ -57,8 +58,9 @@ def test_every_prediction_conforms_to_the_schema_and_its_numbers_round_trip(tran
     )
 
     repeats = data.draw(st.sets(st.integers(0, n - 1)))
+    used = RATES.used_for(transactions)
 
-    encoded = encode_predictions(transactions, matrix, decisions, reasons, tables, repeats=repeats)
+    encoded = encode_predictions(transactions, matrix, decisions, reasons, tables, repeats=repeats, rates_used=used)
 
     for row, (prediction, transaction) in enumerate(
         zip(map(orjson.loads, encoded), transactions.to_dicts(), strict=True)
@@ -66,7 +68,9 @@ def test_every_prediction_conforms_to_the_schema_and_its_numbers_round_trip(tran
         PREDICTION.validate(prediction)
         assert list(prediction["features"].values()) == matrix[row].tolist()
         assert list(prediction["features"]) == list(FEATURES)
-        assert prediction["amount"] == matrix[row, FEATURES.index("amount")]
+        assert prediction["amount"] == transaction["amount_minor"] / minor_units(transaction["currency"])
+        assert prediction["exchange_rate_table"] == used.tables[row]
+        assert prediction["rate_missing"] is used.is_missing[row]
         assert prediction["rolling_avg_7d"] == matrix[row, FEATURES.index("rolling_avg_7d")]
         assert prediction["amount_to_avg_ratio"] == matrix[row, FEATURES.index("amount_to_avg_ratio")]
         model, shadow = (challenger, champion) if arms[row] else (champion, challenger)
@@ -92,8 +96,9 @@ def test_every_prediction_conforms_to_the_schema_and_its_numbers_round_trip(tran
 
 
 def one_transaction(**fields) -> pl.DataFrame:
-    known = {"partition": 0, "offset": 7, "ingest_time_ms": START_MS, "event_time_ms": START_MS, "currency": "EUR"}
-    row = {**known, "transaction_id": "t", "user_id": "u", "merchant_id": "m", **fields}
+    known = {"partition": 0, "offset": 7, "ingest_time_ms": START_MS, "event_time_ms": START_MS}
+    paid = {"amount_minor": 1250, "currency": "EUR"}
+    row = {**known, **paid, "transaction_id": "t", "user_id": "u", "merchant_id": "m", **fields}
     return pl.DataFrame([row], schema=COLUMNS)
 
 

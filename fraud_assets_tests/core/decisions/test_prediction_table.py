@@ -5,7 +5,7 @@ import polars as pl
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fraud_assets_tests.core.streams import streams
+from fraud_assets_tests.core.streams import RATES, streams
 from fraud_core.decisions.prediction import Anomaly, Decisions, Scored, encode_predictions
 from fraud_core.decisions.prediction_table import PREDICTION_COLUMNS, decode_predictions
 from fraud_core.features.table import FEATURES
@@ -27,9 +27,13 @@ def test_the_table_holds_what_was_encoded(transactions, data):
     anomaly = Anomaly(champion.scores, 0.5)
     decisions = Decisions(champion, challenger, arms, 0.25, model_is_confirmed=True, anomaly=anomaly)
     repeats = data.draw(st.sets(st.integers(0, n - 1)))
-    served = decode_predictions(encode_predictions(transactions, matrix, decisions, {}, [None] * n, repeats=repeats))
+    used = RATES.used_for(transactions)
+    encoded = encode_predictions(transactions, matrix, decisions, {}, [None] * n, repeats=repeats, rates_used=used)
+    served = decode_predictions(encoded)
     assert served.schema == pl.Schema(PREDICTION_COLUMNS)
     assert served.select(FEATURES).to_numpy().tolist() == matrix.tolist()
+    assert served["exchange_rate_table"].to_list() == used.tables
+    assert served["rate_missing"].to_list() == used.is_missing
     assert served["score"].to_list() == np.where(arms, challenger.scores, champion.scores).tolist()
     assert served["anomaly_score"].to_list() == champion.scores.tolist()
     assert served["shadow_score"].to_list() == np.where(arms, champion.scores, challenger.scores).tolist()
@@ -40,8 +44,9 @@ def test_the_table_holds_what_was_encoded(transactions, data):
 
 
 def test_no_model_gives_nulls():
-    row = {"transaction_id": "t", "user_id": "u", "merchant_id": "m", "currency": "EUR", "partition": 0, "offset": 0}
-    transactions = pl.DataFrame([row | {"event_time_ms": 0, "ingest_time_ms": 0}], schema=COLUMNS)
+    row = {"transaction_id": "t", "user_id": "u", "merchant_id": "m", "amount_minor": 1, "currency": "EUR"}
+    times = {"event_time_ms": 0, "ingest_time_ms": 0, "partition": 0, "offset": 0}
+    transactions = pl.DataFrame([row | times], schema=COLUMNS)
     nobody = Decisions(None, None, np.array([False]), 0.0, model_is_confirmed=True)
     [row] = decode_predictions(
         encode_predictions(transactions, np.zeros((1, len(FEATURES))), nobody, {}, [None])

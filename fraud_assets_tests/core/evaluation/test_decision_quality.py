@@ -17,7 +17,7 @@ payments = st.lists(
 
 def frame(rows: list[tuple]) -> tuple[pl.DataFrame, np.ndarray, np.ndarray]:
     users, frauds, cents, flagged, others = zip(*rows, strict=True)
-    columns = pl.DataFrame({"user_id": users, "is_fraud": frauds, "amount_cents": cents})
+    columns = pl.DataFrame({"user_id": users, "is_fraud": frauds, "value_minor": cents})
     return columns, np.array(flagged), np.array(others)
 
 
@@ -27,8 +27,8 @@ def test_counts_and_money_are_those_of_the_rows(rows):
     found = decision_quality(columns, flagged, resamples=3)
     assert (found.transactions, found.flagged) == (len(rows), sum(flagged))
     assert found.caught == sum(f and x for (_, f, _, x, _) in rows)
-    assert found.caught_cents == sum(c for (_, f, c, x, _) in rows if f and x)
-    assert found.missed_cents == sum(c for (_, f, c, x, _) in rows if f and not x)
+    assert found.caught_minor == sum(c for (_, f, c, x, _) in rows if f and x)
+    assert found.missed_minor == sum(c for (_, f, c, x, _) in rows if f and not x)
     assert found.recall.value == found.caught / found.frauds
     assert found.f2.value == 5 * found.caught / (4 * found.frauds + found.flagged)
     assert all(share.low <= share.high for share in found.shares().values() if not math.isnan(share.low))
@@ -58,7 +58,7 @@ def test_the_interval_is_wider_when_the_frauds_are_of_fewer_cards():
     few, many = ((np.arange(n) // size).astype(str) for size in (200, 20))
     widths = []
     for users in (few, many):
-        rows = pl.DataFrame({"user_id": users, "is_fraud": is_fraud, "amount_cents": np.ones(n, np.int64)})
+        rows = pl.DataFrame({"user_id": users, "is_fraud": is_fraud, "value_minor": np.ones(n, np.int64)})
         recall = decision_quality(rows, flagged).recall
         assert recall.low < recall.value == 0.5 < recall.high
         widths.append(recall.high - recall.low)
@@ -66,6 +66,6 @@ def test_the_interval_is_wider_when_the_frauds_are_of_fewer_cards():
 
 
 def test_rows_of_one_class_give_an_error_and_not_a_figure():
-    rows = pl.DataFrame({"user_id": ["a"], "is_fraud": [False], "amount_cents": [1]})
+    rows = pl.DataFrame({"user_id": ["a"], "is_fraud": [False], "value_minor": [1]})
     with pytest.raises(ValueError, match="0 of them fraud"):
         decision_quality(rows, np.array([True]))

@@ -8,8 +8,8 @@ from fraud_core.timestamps import DAY_MS
 
 
 def rows_of(*rows: tuple[int, str, int, bool, float]) -> tuple[pl.DataFrame, np.ndarray]:
-    """Rows of (day, user_id, amount_cents, is_fraud, score)."""
-    names = ("event_time_ms", "user_id", "amount_cents", "is_fraud", "score")
+    """Rows of (day, user_id, value_minor, is_fraud, score)."""
+    names = ("event_time_ms", "user_id", "value_minor", "is_fraud", "score")
     frame = pl.DataFrame(rows, schema=names, orient="row").with_columns(pl.col("event_time_ms") * DAY_MS)
     return frame.drop("score"), frame["score"].to_numpy()
 
@@ -84,7 +84,7 @@ def simulated(rows: int) -> tuple[pl.DataFrame, np.ndarray]:
         {
             "user_id": rng.integers(rows // 20, size=rows).astype(str),
             "event_time_ms": rng.integers(14 * DAY_MS, size=rows),
-            "amount_cents": rng.integers(1, 10_000, size=rows),
+            "value_minor": rng.integers(1, 10_000, size=rows),
             "is_fraud": is_fraud,
         }
     )

@@ -10,10 +10,11 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from fraud_assets_tests.core.streams import START_MS, cuts, streams
-from fraud_core.features import history, table
+from fraud_assets_tests.core.streams import RATES, START_MS, cuts, streams
+from fraud_core.features import table
+from fraud_core.features.exchange_rates import NO_RATES
 from fraud_core.features.fold import WINDOWS
-from fraud_core.features.history import FORGET_AFTER_MS, last_arrival
+from fraud_core.features.history import ENTRY, FORGET_AFTER_MS, HEADER, last_arrival
 from fraud_core.features.merchant_risk import MerchantRisk
 from fraud_core.features.table import FEATURES, compute_features, users_of
 from fraud_core.payments.transaction import COLUMNS
@@ -43,7 +44,7 @@ def in_batches(stream: pl.DataFrame, positions: list[int], replays: int) -> pl.D
         batch = in_arrival_order(stream)[begin:end].sort("partition", "offset")
         attempts = []
         for _ in range(1 + replays):
-            result = compute_features(batch, [store.get(user) for user in users_of(batch)], NO_RISK)
+            result = compute_features(batch, [store.get(user) for user in users_of(batch)], NO_RISK, RATES)
             store.update(zip(result.users, result.new_histories(), strict=True))
             attempts.append(batch.select("offset").with_columns(values=result.values, is_repeat=result.is_repeat))
         assert all(attempt.equals(attempts[0]) for attempt in attempts)
@@ -52,7 +53,7 @@ def in_batches(stream: pl.DataFrame, positions: list[int], replays: int) -> pl.D
 
 
 def run_at_once(stream: pl.DataFrame) -> np.ndarray:
-    values = compute_features(stream, None, NO_RISK).values
+    values = compute_features(stream, None, NO_RISK, RATES).values
     return stream.select("offset").with_columns(values=values).sort("offset")["values"].to_numpy()
 
 
@@ -83,7 +84,12 @@ def with_earlier(stream: pl.DataFrame) -> Iterator[tuple[dict, np.ndarray, list[
     """Each row, its features, the arrivals it may look at, newest first, and whether it is a repeat: row by row from
     the sentences in the modules."""
     histories: dict[tuple[int, str], list[dict]] = defaultdict(list)
-    for row, computed in zip(in_arrival_order(stream).to_dicts(), run_at_once(stream), strict=True):
+    ordered = in_arrival_order(stream)
+    converted = RATES.convert(ordered)
+    ordered = ordered.with_columns(
+        converted=converted.amount_minor, comparable_with=converted.comparable_with, units=converted.units
+    )
+    for row, computed in zip(ordered.to_dicts(), run_at_once(stream), strict=True):
         history = histories[row["partition"], row["user_id"]]
         newest = max((one["event_time_ms"] for one in history), default=0)
         visible = [
@@ -100,11 +106,11 @@ def within(row: dict, earlier: list[dict], length_ms: int) -> list[dict]:
 
 
 def is_refund(one: dict) -> bool:
-    return one["amount_cents"] < 0 or one["type"] in ("refund", "reversal")
+    return one["amount_minor"] < 0 or one["type"] in ("refund", "reversal")
 
 
 def is_verification(one: dict) -> bool:
-    return (one["amount_cents"] == 0 or one["type"] == "verification") and not is_refund(one)
+    return (one["amount_minor"] == 0 or one["type"] == "verification") and not is_refund(one)
 
 
 @given(st.data())
@@ -118,7 +124,7 @@ def test_forgetting_a_card_that_was_silent_for_long_changes_no_bit_of_a_payment_
     for row in stream.iter_slices(1):
         newest_ms = max([last_arrival(blob)[1] for blob in store.values()], default=0)
         store = {user: blob for user, blob in store.items() if last_arrival(blob)[1] >= newest_ms - FORGET_AFTER_MS}
-        result = compute_features(row, [store.get(user) for user in users_of(row)], NO_RISK)
+        result = compute_features(row, [store.get(user) for user in users_of(row)], NO_RISK, RATES)
         store.update(zip(result.users, result.new_histories(), strict=True))
         assert result.is_repeat[0] or last_arrival(store[result.users[0]])[0] == row["offset"][0]
         values.append(result.values[0])
@@ -129,14 +135,14 @@ def test_forgetting_a_card_that_was_silent_for_long_changes_no_bit_of_a_payment_
 def test_windows_equal_their_definition(stream):
     for row, computed, earlier, _ in with_earlier(stream):
         for window, length_ms in WINDOWS.items():
-            amounts = [
-                one["amount_cents"]
-                for one in within(row, earlier, length_ms)
-                if one["outcome"] != "declined" and not is_refund(one)
+            seen = [
+                one for one in within(row, earlier, length_ms) if one["outcome"] != "declined" and not is_refund(one)
             ]
-            assert computed[FEATURES.index(f"rolling_count_{window}")] == len(amounts)
-            assert computed[FEATURES.index(f"rolling_sum_{window}")] == sum(amounts) / 100.0
-            mean = sum(amounts) / len(amounts) / 100.0 if amounts else row["amount_cents"] / 100.0
+            units = row["units"]
+            amounts = [one["converted"] for one in seen if one["comparable_with"] == row["comparable_with"]]
+            assert computed[FEATURES.index(f"rolling_count_{window}")] == len(seen)
+            assert computed[FEATURES.index(f"rolling_sum_{window}")] == sum(amounts) / units
+            mean = sum(amounts) / len(amounts) / units if amounts else row["converted"] / units
             assert computed[FEATURES.index(f"rolling_avg_{window}")] == mean
 
 
@@ -234,19 +240,19 @@ def test_a_refund_is_seen_but_not_spent():
 
 def test_a_store_ahead_of_the_checkpoint_is_refused():
     stream = _one_user([(0, 100), (1000, 200), (2000, 300)])
-    first = compute_features(stream[:1], [None], NO_RISK)
-    last = compute_features(stream[1:], first.new_histories(), NO_RISK)
+    first = compute_features(stream[:1], [None], NO_RISK, NO_RATES)
+    last = compute_features(stream[1:], first.new_histories(), NO_RISK, NO_RATES)
     with pytest.raises(ValueError, match="ahead of the stream's checkpoint"):
-        compute_features(stream[:1], last.new_histories(), NO_RISK)
+        compute_features(stream[:1], last.new_histories(), NO_RISK, NO_RATES)
 
 
 def test_history_is_bounded_in_age_and_number():
     stream = _one_user([(minute * 60_000, 100) for minute in range(5000)])
     blob = None
     for begin in range(0, 5000, 100):
-        result = compute_features(stream[begin : begin + 100], [blob], NO_RISK)
+        result = compute_features(stream[begin : begin + 100], [blob], NO_RISK, NO_RATES)
         (blob,) = result.new_histories()
-    assert len(blob) <= 32 + history.ENTRY.itemsize * (table.MAX_ENTRIES + 100)
+    assert len(blob) <= HEADER.itemsize + ENTRY.itemsize * (table.MAX_ENTRIES + 100)
 
 
 def _one_user(events: list[tuple[int, int]]) -> pl.DataFrame:
@@ -258,7 +264,7 @@ def _one_user(events: list[tuple[int, int]]) -> pl.DataFrame:
             "transaction_id": f"t{offset}",
             "user_id": "u",
             "merchant_id": "m",
-            "amount_cents": cents,
+            "amount_minor": cents,
             "currency": "EUR",
             "event_time_ms": START_MS + after_ms,
         }

@@ -160,7 +160,7 @@ def test_typed_columns_of_a_parquet_file_are_proven_without_the_slow_check(tmp_p
     typed.write_parquet(tmp_path / "a.parquet")
     proven, decoded = both_ways(tmp_path / "a.parquet")
     assert proven.equals(decoded)
-    assert proven["amount_cents"].to_list() == [1, 1050, 1234, 10**11]
+    assert proven["amount_minor"].to_list() == [1, 1050, 1234, 10**11]
 
 
 @pytest.mark.parametrize(

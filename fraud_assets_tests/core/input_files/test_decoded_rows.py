@@ -223,7 +223,7 @@ def test_a_decimal_comma_is_read_where_it_is_stated(tmp_path, amount, cents):
     lines = [f"{HEADER};latitude".replace(",", ";"), f"t-1;u-1;m-1;{amount};EUR;2026-01-31T12:00:00Z;52,5"]
     file = written(tmp_path, "\n".join(lines))
     accepted, _ = read(file, decimal_comma=True)
-    assert accepted.select("amount_cents", "latitude").row(0) == (cents, 52.5)
+    assert accepted.select("amount_minor", "latitude").row(0) == (cents, 52.5)
 
 
 @pytest.mark.parametrize("amount", ["12.50", "1,234.56", "1.2345,6", "x", "1,2,3"])
@@ -381,7 +381,7 @@ def test_parquet_of_other_writers_is_read(tmp_path):
     (tmp_path / "payments" / "_SUCCESS").touch()
     pq.write_table(table, folder / "part-0.parquet", use_deprecated_int96_timestamps=True)
     accepted, reader = read(tmp_path / "payments")
-    columns = ("transaction_id", "user_id", "amount_cents", "currency", "event_time_ms", "latitude")
+    columns = ("transaction_id", "user_id", "amount_minor", "currency", "event_time_ms", "latitude")
     assert accepted.select(columns).rows() == [
         (str(number), "u-1", 1050, "EUR", NOON_MS, 1.5),
         ("2", "u-2", -125, "EUR", NOON_MS, None),

@@ -50,7 +50,7 @@ def labels(*rows: tuple[str, bool, str, float]) -> pl.DataFrame:
 
 
 def quality(rows: list[dict], told: pl.DataFrame) -> LiveQuality:
-    return live_quality(served(rows), told, NOW_DAY * DAY_MS, label_delay_days=7, period_days=14)
+    return live_quality(served(rows), told, NOW_DAY * DAY_MS, label_delay_days=7, period_days=14, currency="EUR")
 
 
 told = st.tuples(
@@ -89,7 +89,7 @@ def test_counts_money_and_shares_are_those_worked_out_by_hand():
     )
     [cohort] = found.cohorts
     assert (cohort.model_version, cohort.maturity_days, cohort.transactions, cohort.flagged) == ("1", 7, 4, 2)
-    assert (cohort.frauds, cohort.caught, cohort.caught_cents, cohort.missed_cents) == (2, 1, 10_000, 750)
+    assert (cohort.frauds, cohort.caught, cohort.caught_minor, cohort.missed_minor) == (2, 1, 10_000, 750)
     assert (cohort.precision.value, cohort.recall.value, cohort.f2.value) == (0.5, 0.5, 5 / 10)
     assert cohort.card_precision_at_100 == 2 / 100
     assert cohort.expected.recall == pytest.approx((0.9 + 0.8) / (0.9 + 0.8 + 0.1 + 0.2))
@@ -144,6 +144,7 @@ def test_the_order_of_rows_changes_nothing():
             NOW_DAY * DAY_MS,
             label_delay_days=7,
             period_days=14,
+            currency="EUR",
         )
         for seed in range(5)
     ]
@@ -178,7 +179,7 @@ def simulated(rows: int, seed: int = 0) -> tuple[pl.DataFrame, np.ndarray]:
         {
             "user_id": rng.integers(rows // 20, size=rows).astype(str),
             "event_time_ms": rng.integers(14 * DAY_MS, size=rows),
-            "amount_cents": rng.integers(1, 10_000, size=rows),
+            "value_minor": rng.integers(1, 10_000, size=rows),
             "is_fraud": rng.random(rows) < scores,
         }
     )
@@ -198,7 +199,7 @@ def test_the_figures_are_those_of_an_evaluation_and_lie_within_their_intervals()
 def test_when_the_scores_are_the_truth_the_expected_figures_are_the_measured_ones(drawn):
     is_fraud, is_flagged = np.array(drawn).T
     expected = expected_quality(is_fraud.astype(float), is_flagged)
-    rows = pl.DataFrame({"user_id": ["u"] * len(drawn), "is_fraud": is_fraud, "amount_cents": 1})
+    rows = pl.DataFrame({"user_id": ["u"] * len(drawn), "is_fraud": is_fraud, "value_minor": 1})
     measured = card_intervals(rows, is_fraud.astype(float), is_flagged, resamples=1)
     assert expected.frauds == is_fraud.sum()
     for name, figure in measured.items():

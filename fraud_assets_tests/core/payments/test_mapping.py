@@ -76,13 +76,13 @@ OURS = {
         ),
         ('channel = { from = "a", values = { x = "y" }, otherwise = "pos" }', "channel", {"a": "z"}, "pos"),
         ('country = { from = "a" }', "country", {"a": "N/A"}, None),
-        ('amount = { from = "a", decimal = "," }', "amount_cents", {"a": "1.234,56 €"}, 123456),
-        ('amount = { from = "a", sign = "reverse" }', "amount_cents", {"a": -20.5}, 2050),
-        ('amount = { from = "a", sign = "absolute" }', "amount_cents", {"a": "-$20.50"}, 2050),
-        ('amount = { from = "a", minor_units = true }', "amount_cents", {"a": 2050}, 2050),
-        ('amount = { debit = "out", credit = "in" }', "amount_cents", {"out": "20.50", "in": ""}, 2050),
-        ('amount = { debit = "out", credit = "in" }', "amount_cents", {"out": None, "in": "-20.50"}, -2050),
-        ('amount = { from = "a", refund_where = { D = ["credit"] } }', "amount_cents", {"a": 5, "D": "Credit"}, -500),
+        ('amount = { from = "a", decimal = "," }', "amount_minor", {"a": "1.234,56 €"}, 123456),
+        ('amount = { from = "a", sign = "reverse" }', "amount_minor", {"a": -20.5}, 2050),
+        ('amount = { from = "a", sign = "absolute" }', "amount_minor", {"a": "-$20.50"}, 2050),
+        ('amount = { from = "a", minor_units = true }', "amount_minor", {"a": 2050}, 2050),
+        ('amount = { debit = "out", credit = "in" }', "amount_minor", {"out": "20.50", "in": ""}, 2050),
+        ('amount = { debit = "out", credit = "in" }', "amount_minor", {"out": None, "in": "-20.50"}, -2050),
+        ('amount = { from = "a", refund_where = { D = ["credit"] } }', "amount_minor", {"a": 5, "D": "Credit"}, -500),
         ('timestamp = { from = "a", zone = "America/New_York" }', "event_time_ms", {"a": "2026-01-31 07:00:00"}, "12"),
         (
             'timestamp = { from = "a", format = "%d/%m/%Y %H:%M", zone = "UTC" }',
@@ -124,7 +124,7 @@ def test_minor_units_follow_the_currency():
     rule = 'amount = { from = "amount", minor_units = true }'
     euros = row(mapping(rule), OURS | {"amount": 2050, "currency": "eur"})
     yen = row(mapping(rule), OURS | {"amount": 2050, "currency": "JPY"})
-    assert (euros["amount_cents"], yen["amount_cents"]) == (2050, 205_000)
+    assert (euros["amount_minor"], yen["amount_minor"]) == (2050, 2050)
 
 
 def test_what_a_rule_can_do_nothing_with_costs_a_required_field_the_payment_and_an_optional_one_itself():
@@ -190,21 +190,21 @@ PUBLISHED = {
         {"trans_date_trans_time": "2019-03-02 08:15:00", "cc_num": "4000000000000002", "merchant": "fraud_One, Two",
          "category": "misc_net", "amt": "12.34", "lat": "36.1", "long": "-81.2", "trans_num": "00aa11",
          "unix_time": "1330676100", "merch_lat": "36.0", "merch_long": "-82.0", "is_fraud": "0"},
-        {"user_id": "4000000000000002", "merchant_id": "One, Two", "amount_cents": 1234, "channel": "online",
+        {"user_id": "4000000000000002", "merchant_id": "One, Two", "amount_minor": 1234, "channel": "online",
          "event_time_ms": parse_rfc3339_ms("2019-03-02T08:15:00Z"), "latitude": 36.0},
     ),
     "tabformer": (
         {"User": "0", "Card": "0", "Year": "2012", "Month": "3", "Day": "4", "Time": "07:30", "Amount": "$45.60",
          "Use Chip": "Swipe Transaction", "Merchant Name": "3000000000000000001", "MCC": "5300",
          "Errors?": "Insufficient Balance,", "Is Fraud?": "No"},
-        {"transaction_id": "tabformer-3-0", "user_id": "0-0", "amount_cents": 4560, "channel": "swipe",
+        {"transaction_id": "tabformer-3-0", "user_id": "0-0", "amount_minor": 4560, "channel": "swipe",
          "event_time_ms": parse_rfc3339_ms("2012-03-04T07:30:00Z"), "outcome": "declined",
          "decline_reason": "Insufficient Balance"},
     ),
     "tabformer-2024": (
         {"id": 7475327, "date": "2010-01-01 00:01:00", "client_id": 1556, "card_id": 2972, "amount": "$-77.00",
          "use_chip": "Swipe Transaction", "merchant_id": 59935, "mcc": 5499, "errors": None},
-        {"transaction_id": "7475327", "user_id": "1556-2972", "amount_cents": -7700, "merchant_category": "5499",
+        {"transaction_id": "7475327", "user_id": "1556-2972", "amount_minor": -7700, "merchant_category": "5499",
          "outcome": None},
     ),
     "paysim": (
@@ -214,17 +214,17 @@ PUBLISHED = {
     "banksim": (
         {"step": "0", "customer": "'C1000000001'", "merchant": "'M1'", "category": "'es_transportation'",
          "amount": "7.80", "fraud": "0"},
-        {"user_id": "C1000000001", "merchant_id": "M1", "merchant_category": "transportation", "amount_cents": 780},
+        {"user_id": "C1000000001", "merchant_id": "M1", "merchant_category": "transportation", "amount_minor": 780},
     ),
     "ieee-cis": (
         {"TransactionID": "2900001", "isFraud": "0", "TransactionDT": "86500", "TransactionAmt": "40.25",
          "ProductCD": "W", "card1": "13000", "addr1": "300", "P_emaildomain": "", "D1": "14"},
-        {"user_id": "13000-300--13", "amount_cents": 4025, "event_time_ms": parse_rfc3339_ms("2017-12-02T00:01:40Z")},
+        {"user_id": "13000-300--13", "amount_minor": 4025, "event_time_ms": parse_rfc3339_ms("2017-12-02T00:01:40Z")},
     ),
     "handbook": (
         {"TRANSACTION_ID": "0", "TX_DATETIME": "2018-04-01 00:01:40", "CUSTOMER_ID": "500", "TERMINAL_ID": "3000",
          "TX_AMOUNT": "20.50", "TX_FRAUD": "0"},
-        {"transaction_id": "0", "user_id": "500", "merchant_id": "3000", "amount_cents": 2050},
+        {"transaction_id": "0", "user_id": "500", "merchant_id": "3000", "amount_minor": 2050},
     ),
     "ibm-aml": (
         {"Timestamp": "2022/09/01 00:30", "From Bank": "010", "Account": "8000AAAA0", "To Bank": "010",
@@ -232,38 +232,38 @@ PUBLISHED = {
          "Is Laundering": "0"},
         {"user_id": "010-8000AAAA0", "currency": "USD", "event_time_ms": parse_rfc3339_ms("2022-09-01T00:30:00Z")},
     ),
-    "debezium": ({"before": None, "after": OURS, "op": "c"}, {"user_id": "u-1", "amount_cents": 1234}),
+    "debezium": ({"before": None, "after": OURS, "op": "c"}, {"user_id": "u-1", "amount_minor": 1234}),
     "stripe": (
         {"id": "ch_1", "amount": 2050, "currency": "jpy", "created": 1769860800, "status": "failed",
          "failure_code": "card_declined", "statement_descriptor": "SHOP",
          "payment_method_details": {"card": {"fingerprint": "Xt5", "country": "US"}},
          "billing_details": {"email": "a@example.com"}},
-        {"user_id": "Xt5", "amount_cents": 205_000, "outcome": "declined", "decline_reason": "card_declined",
+        {"user_id": "Xt5", "amount_minor": 2050, "outcome": "declined", "decline_reason": "card_declined",
          "country": "US", "event_time_ms": parse_rfc3339_ms("2026-01-31T12:00:00Z")},
     ),
     "stripe-csv": (
         {"id": "ch_1", "Created (UTC)": "2026-01-31 12:00:00", "Amount": "20.50", "Currency": "usd",
          "Status": "Paid", "Card Fingerprint": "Xt5", "Statement Descriptor": "SHOP", "Card Issue Country": "US"},
-        {"user_id": "Xt5", "amount_cents": 2050, "outcome": "approved", "merchant_id": "SHOP"},
+        {"user_id": "Xt5", "amount_minor": 2050, "outcome": "approved", "merchant_id": "SHOP"},
     ),
     "adyen": (
         {"Merchant Account": "TestMerchant", "Psp Reference": "1813702551707653",
          "Creation Date": "2013-06-03 11:26:49", "TimeZone": "CET", "Type": "Refunded",
          "Gross Currency": "GBP", "Gross Debit (GC)": "5.00",
          "Gross Credit (GC)": "", "Shopper Reference": "S1"},
-        {"transaction_id": "1813702551707653-Refunded", "amount_cents": -500, "type": "refund",
+        {"transaction_id": "1813702551707653-Refunded", "amount_minor": -500, "type": "refund",
          "event_time_ms": parse_rfc3339_ms("2013-06-03T09:26:49Z")},
     ),
     "shopify": (
         {"Name": "#1004", "Email": "ada@example.com", "Financial Status": "partially_refunded",
          "Paid at": "2026-08-20 08:00:00 -0400", "Currency": "USD", "Total": "20.00", "Vendor": "Ferns"},
-        {"user_id": "ada@example.com", "amount_cents": 2000, "event_time_ms": parse_rfc3339_ms("2026-08-20T12:00:00Z")},
+        {"user_id": "ada@example.com", "amount_minor": 2000, "event_time_ms": parse_rfc3339_ms("2026-08-20T12:00:00Z")},
     ),
     "square": (
         {"Date": "10/05/2026", "Time": "11:40:00", "Time Zone": "Eastern Time (US & Canada)",
          "Total Collected": "-$45.00", "Payment ID": "PAY4", "Event Type": "Refund", "Location": "Main",
          "PAN Suffix": "0000"},
-        {"amount_cents": -4500, "type": "refund", "event_time_ms": parse_rfc3339_ms("2026-10-05T15:40:00Z")},
+        {"amount_minor": -4500, "type": "refund", "event_time_ms": parse_rfc3339_ms("2026-10-05T15:40:00Z")},
     ),
 }  # fmt: skip
 
@@ -281,7 +281,7 @@ def test_the_example_of_the_page_is_a_mapping_and_its_presets_are_all_there_are(
     auth = {"rrn": 1, "issuer_id": 9, "card": {"token": "t"}, "acceptor": {"id": "a"}, "amt_minor": 2050, "ccy": 978}
     auth |= {"status": "refund", "date": "310126", "time": "130000", "pos_mode": "07"}
     found = row(example, {"before": None, "after": auth, "op": "c"})
-    assert (found["user_id"], found["amount_cents"], found["channel"]) == ("9-t", -2050, "contactless")
+    assert (found["user_id"], found["amount_minor"], found["channel"]) == ("9-t", -2050, "contactless")
     assert found["event_time_ms"] == parse_rfc3339_ms("2026-01-31T12:00:00Z")
     assert set(preset_names()) == set(re.findall(r"`(?:FRAUD_MAPPING=)?([a-z0-9-]+)`", page.partition("## Presets")[2]))
 

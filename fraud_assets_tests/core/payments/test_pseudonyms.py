@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from fraud_assets_tests.core.streams import streams
 from fraud_assets_tests.schemas import validator
+from fraud_core.features.exchange_rates import NO_RATES
 from fraud_core.features.merchant_risk import MerchantRisk
 from fraud_core.features.table import compute_features
 from fraud_core.payments import pseudonyms
@@ -50,7 +51,7 @@ def test_a_hidden_transaction_is_valid_and_differs_in_the_ids_of_people_only(use
 @given(streams())
 def test_features_are_the_same_to_the_bit_under_pseudonyms(stream):
     hidden = pl.DataFrame([KEY.hide(row) for row in stream.to_dicts()], schema=stream.schema)
-    before, after = (compute_features(rows, None, MerchantRisk.empty()).values for rows in (stream, hidden))
+    before, after = (compute_features(rows, None, MerchantRisk.empty(), NO_RATES).values for rows in (stream, hidden))
     assert np.array_equal(before, after)
 
 

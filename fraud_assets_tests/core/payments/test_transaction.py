@@ -33,7 +33,7 @@ def test_the_six_required_fields_are_enough():
     decoded = decode(json.dumps(GOOD).encode())
     assert decoded.refusals == []
     (row,) = decoded.transactions.to_dicts()
-    assert row["amount_cents"] == 1234
+    assert row["amount_minor"] == 1234
     assert row["event_time_ms"] == parse_rfc3339_ms("2026-01-31T11:00:00.123Z")
     assert dict(decoded.transactions.schema) == COLUMNS
     assert row["country"] is row["latitude"] is row["device_id"] is None
@@ -140,7 +140,7 @@ def test_encoding_and_decoding_keeps_cents_and_milliseconds(cents, time_ms):
     decoded = decode_transactions([value], [0], [0], [time_ms], ReadingRules(0))
     assert decoded.refusals == []
     (row,) = decoded.transactions.to_dicts()
-    assert (row["amount_cents"], row["event_time_ms"]) == (cents, time_ms)
+    assert (row["amount_minor"], row["event_time_ms"]) == (cents, time_ms)
 
 
 @given(st.integers(-(10**12), 4_000_000_000_000))

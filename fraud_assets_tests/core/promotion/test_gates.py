@@ -110,7 +110,7 @@ def pairs(challenger: np.ndarray, champion: np.ndarray, thresholds: tuple[float,
         {
             "user_id": CARDS[SMALL],
             "is_fraud": IS_FRAUD[SMALL],
-            "amount_cents": 100,
+            "value_minor": 100,
             "challenger_score": challenger[SMALL],
             "champion_score": champion[SMALL],
             "challenger_flagged": challenger[SMALL] >= thresholds[0],

@@ -15,9 +15,7 @@ def decided(recall: float, false_alerts: int = 100, seed: int = 1, frauds: int =
     is_fraud = np.arange(N) < frauds
     users = np.where(is_fraud, np.arange(N) // 3, rng.integers(1000, 3000, N)).astype(str)
     flagged = np.where(is_fraud, rng.random(N) < recall, np.arange(N) >= N - false_alerts)
-    return pl.DataFrame(
-        {"user_id": users, "is_fraud": is_fraud, "amount_cents": np.full(N, 100), "is_flagged": flagged}
-    )
+    return pl.DataFrame({"user_id": users, "is_fraud": is_fraud, "value_minor": np.full(N, 100), "is_flagged": flagged})
 
 
 def test_a_champion_that_does_worse_than_the_one_before_and_that_one_would_not_is_rolled_back():
@@ -73,12 +71,13 @@ def test_decisions_are_those_of_the_version_as_champion_while_it_was_in_producti
             "arm": [arm for _, arm, _ in rows],
             "partition": 0,
             "offset": range(len(rows)),
+            "rate_missing": False,
             **dict.fromkeys(FEATURES, 2.5),
         },
         schema_overrides={name: kind for name, kind in PREDICTION_COLUMNS.items() if name not in ("arm",)},
     )
-    found = decisions_of(served, "2", 10, 30)
+    found = decisions_of(served, "2", 10, 30, "EUR")
     assert found["event_time_ms"].to_list() == [990, 980]
-    assert found["amount_cents"].to_list() == [250, 250]
+    assert found["value_minor"].to_list() == [250, 250]
     assert found["is_flagged"].all()
     assert fresh_until_ms(found) == 990 + FRESH_DAYS * DAY_MS

@@ -25,6 +25,7 @@ ROWS = pl.DataFrame(
         "ingest_time_ms": [i * DAY_MS for i in range(N)],
         "partition": [0] * N,
         "offset": list(range(N)),
+        "amount_minor": [1234] * N,
     }
 )
 VALUES = np.full((N, len(FEATURES)), 12.34)
@@ -39,15 +40,15 @@ def served(champion: Scored | None, challenger: Scored | None, arms: np.ndarray)
 def test_whoever_decided_each_model_keeps_what_it_said(first, second, arms):
     one, two = Scored("1", 0.3, np.array(first)), Scored("2", 0.6, np.array(second))
     by_arm = np.array(arms)
-    pairs = served_pairs(served(one, two, by_arm), "1", "2")
+    pairs = served_pairs(served(one, two, by_arm), "1", "2", "EUR")
     assert pairs["champion_score"].to_list() == first
     assert pairs["challenger_score"].to_list() == second
     assert pairs["champion_flagged"].to_list() == one.is_flagged.tolist()
     assert pairs["challenger_flagged"].to_list() == two.is_flagged.tolist()
     assert pairs["arm"].to_list() == ["challenger" if arm else "champion" for arm in arms]
-    assert pairs["amount_cents"].to_list() == [1234] * N
+    assert pairs["value_minor"].to_list() == [1234] * N
     # The same payments, had the two changed places since.
-    swapped = served_pairs(served(one, two, by_arm), "2", "1")
+    swapped = served_pairs(served(one, two, by_arm), "2", "1", "EUR")
     assert swapped["champion_score"].to_list() == second
     assert swapped["arm"].to_list() == ["champion" if arm else "challenger" for arm in arms]
 
@@ -56,7 +57,7 @@ def test_payments_that_one_of_them_did_not_score_are_no_pairs():
     one, three = (Scored(version, 0.5, np.full(N, 0.5)) for version in "13")
     nobody = np.zeros(N, bool)
     for others in (served(one, None, nobody), served(one, three, nobody), served(None, None, nobody)):
-        assert served_pairs(others, "1", "2").is_empty()
+        assert served_pairs(others, "1", "2", "EUR").is_empty()
 
 
 def test_a_payment_matures_when_its_label_delay_has_passed_whatever_is_known_earlier():

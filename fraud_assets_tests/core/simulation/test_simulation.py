@@ -37,7 +37,7 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_others():
     assert encoded(first.transactions) == encoded(second.transactions)
     assert first.labels.equals(second.labels)
     assert not set(first.transactions["transaction_id"]) & set(other.transactions["transaction_id"])
-    assert first.transactions["amount_cents"].to_list() != other.transactions["amount_cents"].to_list()
+    assert first.transactions["amount_minor"].to_list() != other.transactions["amount_minor"].to_list()
 
 
 def test_a_day_is_the_same_whatever_was_simulated_before_so_a_live_stream_can_go_on_with_a_history():
@@ -110,8 +110,8 @@ def test_a_merchant_with_fraud_a_week_ago_has_more_of_it_now_which_is_what_delay
 
 def test_honest_customers_also_travel_spend_a_lot_and_use_new_devices():
     genuine = simulated()[0].filter(~pl.col("is_fraud"))
-    typical = pl.col("amount_cents").median().over("user_id")
-    assert genuine.filter(pl.col("amount_cents") > 10 * typical).height > 100
+    typical = pl.col("amount_minor").median().over("user_id")
+    assert genuine.filter(pl.col("amount_minor") > 10 * typical).height > 100
     assert genuine.group_by("user_id").agg(pl.col("country").n_unique())["country"].mean() > 2
     assert genuine.group_by("user_id").agg(pl.col("device_id").drop_nulls().n_unique())["device_id"].mean() > 1
 
@@ -120,10 +120,10 @@ def test_customers_get_refunds_store_cards_mistype_and_pay_in_two_currencies():
     genuine = simulated()[0].filter(~pl.col("is_fraud"))
     refunds, verifications = (genuine.filter(type=name) for name in ("refund", "verification"))
     assert 0.005 < len(refunds) / len(genuine) < 0.02
-    assert (refunds["amount_cents"] < 0).all()
+    assert (refunds["amount_minor"] < 0).all()
     assert len(verifications) > 20
-    assert (verifications["amount_cents"] == 0).all()
-    assert (genuine.filter(type="purchase")["amount_cents"] > 0).all()
+    assert (verifications["amount_minor"] == 0).all()
+    assert (genuine.filter(type="purchase")["amount_minor"] > 0).all()
     declined = genuine.filter(outcome="declined")
     assert 0.01 < len(declined) / len(genuine) < 0.03
     assert declined["decline_reason"].is_not_null().all()
@@ -139,7 +139,7 @@ def test_a_wave_of_card_testing_shows_in_the_declines_of_one_shop():
         assert len(np.unique(shop.customer)) >= 10
         assert shop.is_declined.mean() > 0.5
         assert np.ptp(shop.time_ms[shop.is_declined]) <= HOUR_MS
-    spent = np.concatenate([wave.amount_cents[~wave.is_declined] for wave in waves])
+    spent = np.concatenate([wave.amount_minor[~wave.is_declined] for wave in waves])
     assert spent.max() > 5000
 
 
@@ -175,7 +175,7 @@ def test_each_kind_of_fraud_differs_in_who_where_how_much_and_how_fast(seed):
 
     tests = campaign("card_testing", seed)
     assert len(tests) >= 6
-    assert (tests.amount_cents[:-1] <= 300).all()
+    assert (tests.amount_minor[:-1] <= 300).all()
     assert np.ptp(tests.time_ms[:-1]) < 2 * HOUR_MS
 
 
@@ -214,7 +214,7 @@ def test_a_new_kind_of_fraud_begins_on_its_day_and_changes_nothing_else():
     without = Simulator(CUSTOMERS, SEED)
     with_new = Simulator(CUSTOMERS, SEED, new_kinds_from(FIRST_DAY + 1))
     assert with_new.day(FIRST_DAY).transactions.equals(without.day(FIRST_DAY).transactions)
-    new_frauds, columns = 0, ["user_id", "merchant_id", "amount_cents", "event_time_ms"]
+    new_frauds, columns = 0, ["user_id", "merchant_id", "amount_minor", "event_time_ms"]
     for number in range(FIRST_DAY + 1, FIRST_DAY + 8):
         day = with_new.day(number)
         assert not (day.is_new_kind & ~day.is_fraud).any()

@@ -6,6 +6,7 @@ from dataclasses import replace
 import polars as pl
 import pytest
 
+from fraud_core.features.exchange_rates import NO_RATES
 from fraud_core.features.table import FEATURES
 from fraud_core.model.fraud_model import FraudModel
 from fraud_core.settings import Settings
@@ -21,7 +22,7 @@ AS_OF_MS = (FIRST_DAY + DAYS) * DAY_MS
 SETTINGS = Settings(
     label_delay_days=2, validation_days=5, test_days=4, training_window_days=DAYS, search_candidates=2, search_folds=2
 )
-WINDOW: Period = time_split(AS_OF_MS, SETTINGS).train
+WINDOW: Period = time_split(AS_OF_MS, SETTINGS, NO_RATES).train
 
 
 @pytest.fixture(scope="module")
@@ -32,13 +33,13 @@ def simulated() -> tuple[pl.DataFrame, pl.DataFrame]:
 
 @pytest.fixture(scope="module")
 def rows(simulated) -> pl.DataFrame:
-    return build_training_set(*simulated, AS_OF_MS, SETTINGS)
+    return build_training_set(*simulated, AS_OF_MS, SETTINGS, NO_RATES)
 
 
 def test_payments_that_were_sent_again_change_nothing_in_a_training_set(simulated, rows):
     transactions, labels = simulated
     again = transactions.sample(fraction=0.05, seed=1).with_columns(offset=pl.col("offset") + len(transactions))
-    assert build_training_set(pl.concat([transactions, again]), labels, AS_OF_MS, SETTINGS).equals(rows)
+    assert build_training_set(pl.concat([transactions, again]), labels, AS_OF_MS, SETTINGS, NO_RATES).equals(rows)
 
 
 def test_an_id_that_another_user_had_sent_is_one_row_as_well(simulated, rows):
@@ -46,7 +47,7 @@ def test_an_id_that_another_user_had_sent_is_one_row_as_well(simulated, rows):
     last = transactions.tail(1).with_columns(user_id=pl.lit("nobody"), merchant_id=pl.lit("nowhere"))
     of_other = {"transaction_id": pl.lit(rows["transaction_id"][0]), "event_time_ms": rows["event_time_ms"].max()}
     other = last.with_columns(pl.col("offset") + 1, **of_other)
-    assert build_training_set(pl.concat([transactions, other]), labels, AS_OF_MS, SETTINGS).equals(rows)
+    assert build_training_set(pl.concat([transactions, other]), labels, AS_OF_MS, SETTINGS, NO_RATES).equals(rows)
 
 
 @pytest.fixture(scope="module")

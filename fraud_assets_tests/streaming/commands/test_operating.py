@@ -24,8 +24,8 @@ from fraud_core.payments.reader import ReadingRules
 from fraud_core.settings import Settings
 from fraud_core.topics import DEAD_LETTER, PREDICTIONS, TRANSACTIONS
 from fraud_io.errors import OperatorError
-from fraud_io.kafka_producer import make_producer
-from fraud_io.kafka_reader import TopicReader
+from fraud_io.kafka.producer import make_producer
+from fraud_io.kafka.reader import TopicReader
 from fraud_stack.ledger import take_ledger
 from fraud_stack.services.ports import free_ports
 from streaming.commands import command_line, dead_letters, explain
@@ -60,7 +60,7 @@ class Served:
         registry.register("1", seed=1)
         registry.register("2", seed=2)
         registry.roles = {"champion": "1", "challenger": "2"}
-        models = ModelSource(registry, home / "models", 1.0)
+        models = ModelSource(registry, home / "models", 1.0, "EUR")
         models.look()
 
         bad = PAYMENTS[-3:].with_columns(partition=pl.lit(0, pl.Int64), offset=pl.Series([30, 31, 32]))

@@ -11,7 +11,7 @@ import pytest
 from fraud_assets_tests.services import Broker
 from fraud_core.topics import FEEDBACK, TRANSACTIONS
 from fraud_io.folders import ROOT
-from fraud_io.kafka_reader import TopicReader
+from fraud_io.kafka.reader import TopicReader
 
 pytestmark = pytest.mark.streaming
 

@@ -16,14 +16,15 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from fraud_assets_tests.services import Broker, Job, Valkey, wait_until
 from fraud_assets_tests.streaming.parts import messages, payments
+from fraud_core.features.exchange_rates import NO_RATES
 from fraud_core.features.merchant_risk import MerchantRisk
 from fraud_core.features.table import compute_features
 from fraud_core.payments.reader import ReadingRules
 from fraud_core.payments.transaction import decode_transactions
 from fraud_core.settings import Settings
 from fraud_core.topics import DEAD_LETTER, PREDICTIONS, TRANSACTIONS
-from fraud_io.kafka_producer import make_producer
-from fraud_io.kafka_reader import TopicReader
+from fraud_io.kafka.producer import make_producer
+from fraud_io.kafka.reader import TopicReader
 from fraud_stack.exporter.kafka_metrics import KafkaCollector
 from fraud_stack.ledger import take_ledger
 from fraud_stack.services.ports import free_ports
@@ -250,5 +251,5 @@ def trained_on(system: System) -> dict[tuple[int, int], list[float]]:
         [message.timestamp()[1] for message in everything],
         ReadingRules(300_000),
     ).transactions
-    values = compute_features(transactions, None, MerchantRisk.empty()).values
+    values = compute_features(transactions, None, MerchantRisk.empty(), NO_RATES).values
     return dict(zip(transactions.select("partition", "offset").rows(), values.tolist(), strict=True))

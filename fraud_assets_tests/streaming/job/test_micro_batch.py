@@ -19,9 +19,12 @@ from fraud_core.settings import Settings
 from fraud_core.timestamps import DAY_MS
 from fraud_core.topics import DEAD_LETTER, PREDICTIONS
 from fraud_io.errors import OperatorError
+from fraud_io.exchange_rate_log import ExchangeRateLog
+from streaming import metrics
 from streaming.errors import StoppedError
 from streaming.job.micro_batch import MicroBatches
 from streaming.log_lines import add_batch
+from streaming.models.exchange_rate_source import ExchangeRateSource
 from streaming.models.merchant_risk_source import MerchantRiskSource
 from streaming.models.model_source import ModelSource
 from streaming.state.checkpoint import Checkpoint
@@ -42,17 +45,20 @@ class Machine:
         for version in ("1", "2"):
             self.registry.register(version, seed=int(version))
         self.tables = self.settings.lake / "merchant_risk"
+        self.currency = "EUR"
         self.stop = threading.Event()
 
     def start_job(self) -> tuple[MicroBatches, ListSink]:
         """A new process of the job."""
-        models = ModelSource(self.registry, self.settings.model_cache, 0.01)
+        models = ModelSource(self.registry, self.settings.model_cache, 0.01, "EUR")
         tables = MerchantRiskSource(self.tables, 0.01)
+        rates = ExchangeRateSource(ExchangeRateLog(self.settings.lake), self.currency, 0.01)
         sink = ListSink()
         checkpoint = Checkpoint(self.settings.checkpoint, "transactions")
-        batches = MicroBatches(self.settings, checkpoint, models, tables, sink, self.stop)
+        batches = MicroBatches(self.settings, checkpoint, models, tables, rates, sink, self.stop)
         models.look()
         tables.look()
+        rates.begin(None)
         self.models = models
         return batches, sink
 
@@ -158,6 +164,51 @@ def test_a_replay_whose_merchant_risk_table_is_gone_is_refused(machine):
     (machine.tables / name).unlink()
     batches, _ = machine.start_job()
     with pytest.raises(OperatorError, match=name):
+        machine.score(batches, 0)
+
+
+def test_a_replay_converts_by_the_rates_and_into_the_currency_it_was_decided_with(machine):
+    foreign = STREAM.with_columns(currency=pl.lit("JPY"))
+    batches, sink = machine.start_job()
+    machine.spark.plan(0, {0: 10})
+    sink.crash_in = "flush"
+    with pytest.raises(KeyboardInterrupt):
+        batches.score(records(foreign[:10]), 0)
+    before = sink.sent
+    ExchangeRateLog(machine.settings.lake).add({"2026-11-30": {"JPY": 1.0}}, 0)
+    machine.currency = "USD"
+    batches, sink = machine.start_job()
+    batches.score(records(foreign[:10]), 0)
+    assert sink.sent == before
+    decided = [orjson.loads(value) for _, _, value in before]
+    assert {(one["exchange_rate_table"] is not None, one["rate_missing"]) for one in decided} == {(True, False)}
+    assert [one["amount"] for one in decided] == foreign["amount_minor"][:10].to_list()
+    assert all(one["features"]["amount"] < one["amount"] / 100 for one in decided)
+
+
+def test_payments_without_a_rate_are_decided_say_so_and_are_counted(machine):
+    mixed = STREAM[:10].with_columns(currency=pl.Series(["KWD", "EUR"] * 5))
+    counted = metrics.WITHOUT_RATE.labels("KWD")._value.get()
+    batches, sink = machine.start_job()
+    machine.spark.plan(0, {0: 10})
+    batches.score(records(mixed), 0)
+    decided = [orjson.loads(value) for _, _, value in sink.sent]
+    assert [one["rate_missing"] for one in decided] == [True, False] * 5
+    assert [one["features"]["is_foreign_currency"] for one in decided] == [1.0, 0.0] * 5
+    assert metrics.WITHOUT_RATE.labels("KWD")._value.get() == counted + 5
+
+
+def test_a_replay_whose_exchange_rates_are_gone_is_refused(machine):
+    batches, sink = machine.start_job()
+    sink.crash_in = "flush"
+    with pytest.raises(KeyboardInterrupt):
+        machine.score(batches, 0)
+    log = ExchangeRateLog(machine.settings.lake)
+    newest = log.tables()[-1].name
+    log.path.unlink()
+    log.begin({"2026-01-01": {"JPY": 1.0}})
+    batches, _ = machine.start_job()
+    with pytest.raises(OperatorError, match=f"exchange rate table {newest} is not in"):
         machine.score(batches, 0)
 
 

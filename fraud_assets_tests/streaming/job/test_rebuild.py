@@ -9,12 +9,13 @@ import pytest
 
 from fraud_assets_tests.services import Broker
 from fraud_assets_tests.streaming.parts import messages, payments
+from fraud_core.features.exchange_rates import NO_RATES
 from fraud_core.features.merchant_risk import MerchantRisk
 from fraud_core.features.table import FEATURES
 from fraud_core.payments.reader import ReadingRules
 from fraud_core.payments.transaction import decode_transactions
-from fraud_io.kafka_producer import make_producer
-from fraud_io.kafka_reader import TopicReader
+from fraud_io.kafka.producer import make_producer
+from fraud_io.kafka.reader import TopicReader
 from streaming.errors import StoppedError
 from streaming.job.rebuild import HistoryRebuilder
 from streaming.job.scorer import Scorer
@@ -49,7 +50,7 @@ def store(valkey) -> OnlineStore:
 
 @pytest.fixture
 def rebuilder(broker: Broker, topic: str, store: OnlineStore) -> HistoryRebuilder:
-    return HistoryRebuilder(broker.settings, topic, RULES, Scorer(store, topic), store)
+    return HistoryRebuilder(broker.settings, topic, RULES, Scorer(store, topic), store, NO_RATES)
 
 
 @pytest.fixture
@@ -60,7 +61,7 @@ def fold(broker: Broker, topic: str, store: OnlineStore) -> Callable[[OffsetRang
         found = list(TopicReader(broker.settings).read(topic, {0: (covered.start, covered.end)}))
         times_ms = [message.timestamp()[1] for message in found]
         transactions = decode([message.value() for message in found], [message.offset() for message in found], times_ms)
-        _, histories = Scorer(store, topic).features(transactions, {0: covered}, MerchantRisk.empty())
+        _, histories = Scorer(store, topic).features(transactions, {0: covered}, MerchantRisk.empty(), NO_RATES)
         store.write({0: covered}, histories.users, histories.blobs)
 
     return over
@@ -76,7 +77,7 @@ def next_features(store: OnlineStore, end: int) -> np.ndarray:
     rows = payments(54, users=4, partitions=1)[50:]
     arrived = decode(messages(rows), list(range(end, end + 4)), rows["ingest_time_ms"].to_list())
     covered = {0: OffsetRange(0, end, end + 4)}
-    batch, _ = Scorer(store, "any").features(arrived, covered, MerchantRisk.empty())
+    batch, _ = Scorer(store, "any").features(arrived, covered, MerchantRisk.empty(), NO_RATES)
     assert len(batch.values) == 4
     assert (batch.values[:, FEATURES.index("rolling_count_7d")] > 0).all()
     return batch.values

@@ -12,10 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fraud_assets_tests.core.streams import cuts, streams
+from fraud_assets_tests.core.streams import RATES, cuts, streams
 from fraud_assets_tests.schemas import validator
 from fraud_assets_tests.services import Valkey
 from fraud_assets_tests.streaming.parts import model, payments, ranges, records
+from fraud_core.features.exchange_rates import NO_RATES
 from fraud_core.features.history import ENTRY, HEADER
 from fraud_core.features.merchant_risk import MerchantRisk
 from fraud_core.features.table import FEATURES, compute_features
@@ -35,7 +36,7 @@ NO_MODEL = Serving(Models(), NO_TABLES, ReadingRules(365 * DAY_MS))
 @cache
 def two_models(threshold: float = 0.4) -> Serving:
     models = Models(ServedModel("1", model(1, threshold)), ServedModel("2", model(2)), is_confirmed=True)
-    return Serving(models, NO_TABLES, ReadingRules(365 * DAY_MS))
+    return Serving(models, NO_TABLES, ReadingRules(365 * DAY_MS), exchange_rates=RATES)
 
 
 class Stream:
@@ -77,7 +78,7 @@ def test_micro_batches_of_any_cut_each_replayed_equal_one_batch(running_valkey, 
 
 def test_the_stream_computes_the_features_that_training_computes(valkey):
     stream = payments(40)
-    trained_on = compute_features(stream_as_decoded(stream), None, MerchantRisk.empty()).values
+    trained_on = compute_features(stream_as_decoded(stream), None, MerchantRisk.empty(), NO_RATES).values
     job = Stream(valkey, NO_MODEL)
     served = [
         (prediction["partition"], prediction["offset"], list(prediction["features"].values()))

@@ -11,7 +11,7 @@ from fraud_assets_tests.streaming.parts import payments
 from fraud_core.settings import Settings
 from fraud_core.timestamps import format_rfc3339_ms
 from fraud_core.topics import PREDICTIONS, TRANSACTIONS
-from fraud_io.kafka_reader import TopicReader
+from fraud_io.kafka.reader import TopicReader
 from fraud_io.stream_start import read_start
 from fraud_stack.ledger import take_ledger
 from streaming.job.start_rule import decide_start

@@ -3,6 +3,7 @@
 import json
 import re
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -33,7 +34,7 @@ def registry(tmp_path):
 
 @pytest.fixture
 def source(registry, tmp_path):
-    return ModelSource(registry, tmp_path / "cache", 0.01)
+    return ModelSource(registry, tmp_path / "cache", 0.01, "EUR")
 
 
 def versions(models: Models) -> tuple[str | None, str | None]:
@@ -53,6 +54,16 @@ def test_a_promoted_version_is_served_and_scores_as_it_was_trained(registry, sou
     assert registry.downloads == 2
 
 
+def test_a_model_that_was_trained_in_another_currency_is_refused_and_the_last_good_one_serves(registry, source, caplog):
+    registry.register("7", 7, replace(card(), currency="USD"))
+    registry.roles = {"champion": "1"}
+    source.look()
+    registry.roles = {"champion": "7"}
+    source.look()
+    assert versions(source.current) == ("1", None)
+    assert "trained on amounts in USD, and FRAUD_CURRENCY is EUR" in caplog.text
+
+
 def test_the_last_good_models_serve_while_the_registry_is_down(registry, source):
     registry.roles = {"champion": "1"}
     source.look()
@@ -69,7 +80,7 @@ def test_after_a_restart_the_cache_serves_while_the_registry_is_down(registry, s
     registry.roles = {"champion": "1", "challenger": "2"}
     source.look()
     registry.is_up = False
-    restarted = ModelSource(registry, tmp_path / "cache", 0.01)
+    restarted = ModelSource(registry, tmp_path / "cache", 0.01, "EUR")
     restarted.restore("1", "3")
     restarted.look()
     assert versions(restarted.current) == ("1", None)
@@ -82,7 +93,7 @@ def test_a_version_of_another_registry_is_not_served_from_the_cache(registry, so
     other = FolderRegistry(tmp_path / "other")
     other.register("1", seed=9)
     other.roles = {"champion": "1"}
-    restarted = ModelSource(other, tmp_path / "cache", 0.01)
+    restarted = ModelSource(other, tmp_path / "cache", 0.01, "EUR")
     restarted.restore("1", None)
     restarted.look()
     assert np.array_equal(restarted.current.champion.model.score(ROWS), model(9).score(ROWS))
@@ -160,7 +171,7 @@ def mlflow_registry(tmp_path):
 
 
 def test_a_model_logged_in_mlflow_is_served_as_it_was_trained(mlflow_registry, tmp_path):
-    source = ModelSource(mlflow_registry, tmp_path / "cache", 0.01)
+    source = ModelSource(mlflow_registry, tmp_path / "cache", 0.01, "EUR")
     source.look()
     assert versions(source.current) == (None, None)
     version = mlflow_registry.add(5)
@@ -194,7 +205,7 @@ def test_a_model_whose_files_were_changed_is_refused_the_last_good_one_serves_an
 ):
     first, second = mlflow_registry.add(1), mlflow_registry.add(2)
     mlflow_registry.promote(first)
-    source = ModelSource(mlflow_registry, tmp_path / "cache", 0.01)
+    source = ModelSource(mlflow_registry, tmp_path / "cache", 0.01, "EUR")
     source.look()
     for folder in (file.parent for file in (tmp_path / "artifacts").rglob("MLmodel")):
         if xgb.Booster(model_file=folder / "model.ubj").save_raw("ubj") == booster(2).save_raw("ubj"):
@@ -215,7 +226,7 @@ def test_a_model_whose_files_were_changed_is_refused_the_last_good_one_serves_an
 
 def test_a_version_without_digests_is_refused(mlflow_registry, tmp_path, caplog):
     mlflow_registry.promote(mlflow_registry.add(1, with_digests=False))
-    source = ModelSource(mlflow_registry, tmp_path / "cache", 0.01)
+    source = ModelSource(mlflow_registry, tmp_path / "cache", 0.01, "EUR")
     source.look()
     assert versions(source.current) == (None, None)
     assert "the registry names no sha256_model_ubj and no sha256_card of it" in caplog.text
@@ -225,7 +236,7 @@ def test_a_file_of_the_cache_that_was_changed_is_fetched_again(registry, source,
     registry.roles = {"champion": "1"}
     source.look()
     booster(9).save_model(tmp_path / "cache" / "1" / "model.ubj")
-    restarted = ModelSource(registry, tmp_path / "cache", 0.01)
+    restarted = ModelSource(registry, tmp_path / "cache", 0.01, "EUR")
     restarted.restore("1", None)
     assert versions(restarted.current) == (None, None)
     restarted.look()
@@ -241,7 +252,7 @@ def alarms() -> list[str]:
 
 
 def test_a_server_that_is_down_fails_fast(tmp_path):
-    source = ModelSource(ModelRegistry("http://127.0.0.1:1", "fraud-detector"), tmp_path, 0.01)
+    source = ModelSource(ModelRegistry("http://127.0.0.1:1", "fraud-detector"), tmp_path, 0.01, "EUR")
     source.look()
     assert source.has_looked.is_set()
     assert versions(source.current) == (None, None)
@@ -254,7 +265,7 @@ def test_a_cache_folder_of_the_version_before_is_served(tmp_path):
     found = digests((folder / "model.ubj").read_bytes(), card().to_dict())
     description = {"run_id": "a run", "digests": found, "card": card().to_dict()}
     (folder / "model.json").write_text(json.dumps(description))
-    cache = ModelCache(tmp_path / "cache")
+    cache = ModelCache(tmp_path / "cache", "EUR")
     assert cache.entry("7") == Entry("a run", found)
     assert np.array_equal(cache.get("7").model.score(ROWS), model(5).score(ROWS))
 

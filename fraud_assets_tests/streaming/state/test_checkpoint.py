@@ -9,7 +9,7 @@ import pytest
 from fraud_assets_tests.streaming.parts import SparkCheckpoint
 from fraud_io.errors import OperatorError
 from streaming.job.batch_plan import BatchPlan, PlanLog
-from streaming.job.start_check import FORMAT, check_format, check_partitions
+from streaming.job.start_check import FORMAT, check_currency, check_format, check_partitions
 from streaming.state.checkpoint import Checkpoint, OffsetRange
 
 pytestmark = pytest.mark.streaming
@@ -107,3 +107,13 @@ def test_a_checkpoint_goes_on_with_the_partitions_it_began_with(spark, checkpoin
         check_partitions(checkpoint, mine)
     with pytest.raises(OperatorError, match="of the partitions 0,1, but FRAUD_STREAM_PARTITIONS is 1,2"):
         check_partitions(checkpoint, frozenset({1, 2}))
+
+
+def test_the_histories_of_a_checkpoint_stay_in_the_currency_they_began_in(spark, checkpoint):
+    check_format(checkpoint)
+    for _ in range(2):
+        check_currency(checkpoint, "EUR")
+    with pytest.raises(OperatorError, match="are in EUR, and FRAUD_CURRENCY is USD: set FRAUD_CURRENCY=EUR, or begin"):
+        check_currency(checkpoint, "USD")
+    check_format(checkpoint)
+    check_currency(checkpoint, "EUR")

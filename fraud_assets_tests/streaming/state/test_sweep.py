@@ -12,7 +12,7 @@ from fraud_core.features.table import compute_features, users_of
 from fraud_core.payments.reader import ReadingRules
 from fraud_core.payments.transaction import decode_transactions
 from fraud_core.timestamps import DAY_MS, now_ms
-from fraud_io.kafka_producer import make_producer
+from fraud_io.kafka.producer import make_producer
 from streaming.errors import StoppedError
 from streaming.state.checkpoint import Checkpoint, OffsetRange
 from streaming.state.online_store import OnlineStore

@@ -7,7 +7,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from fraud_core.settings import Settings
 from fraud_io.errors import OperatorError
-from fraud_io.kafka_errors import QUIET, KafkaRefusals, KafkaUnavailableError, settings_in_words
+from fraud_io.kafka.errors import QUIET, KafkaRefusals, KafkaUnavailableError, settings_in_words
 
 _MOST_AT_ONCE = 20_000
 _POLL_S = 0.2

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from confluent_kafka import Producer
 
-from fraud_io.kafka_errors import QUIET, settings_in_words
+from fraud_io.kafka.errors import QUIET, settings_in_words
 
 _COMMON = {
     "enable.idempotence": True,

@@ -6,7 +6,7 @@ from typing import Any
 from confluent_kafka.admin import AdminClient
 
 from fraud_core.settings import Settings
-from fraud_io.kafka_errors import QUIET, KafkaRefusals, settings_in_words
+from fraud_io.kafka.errors import QUIET, KafkaRefusals, settings_in_words
 
 
 def make_admin(settings: Settings, refusals: KafkaRefusals | None = None, log: logging.Logger = QUIET) -> AdminClient:

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import orjson
 
 from fraud_core.input_files.errors import InputFileError
+from fraud_core.input_files.formats.text import TOO_LONG, beginning_text, text_blocks, text_pieces
 from fraud_core.input_files.sources import Source
-from fraud_core.input_files.text import TOO_LONG, beginning_text, text_blocks, text_pieces
 
 LOOKED_AT = 100  # so many first rows tell which columns there are
 _LONGEST_VALUE = 64 * 1024 * 1024  # characters

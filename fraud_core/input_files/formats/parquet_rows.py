@@ -8,7 +8,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fraud_core.input_files.csv_rows import distinct
+from fraud_core.input_files.formats.csv_rows import distinct
 from fraud_core.input_files.sources import Source
 
 _ROWS = 50_000

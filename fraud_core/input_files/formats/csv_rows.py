@@ -14,8 +14,8 @@ import pyarrow as pa
 from pyarrow import csv as arrow_csv
 
 from fraud_core.input_files.errors import InputFileError
+from fraud_core.input_files.formats.text import TOO_LONG, text_blocks
 from fraud_core.input_files.sources import Source
-from fraud_core.input_files.text import TOO_LONG, text_blocks
 from fraud_core.payments.mapping_file import FileShape
 
 _DELIMITERS = ",;\t|"
