@@ -180,10 +180,10 @@ def test_the_same_payments_are_repeats_in_whatever_micro_batches(data):
 def test_a_repeat_is_decided_as_if_the_first_had_not_been_and_changes_nothing_for_others():
     events = [(0, 1000), (1000, 3000), (1000, 3000), (2000, 500)]
     stream = _one_user(events).with_columns(transaction_id=pl.Series(["a", "b", "b", "c"]))
-    result = compute_features(stream, None, NO_RISK)
+    result = compute_features(stream, None, NO_RISK, NO_RATES)
     assert result.is_repeat.tolist() == [False, False, True, False]
     assert result.values[2].tolist() == result.values[1].tolist()
-    without = compute_features(stream.filter(pl.int_range(4) != 2), None, NO_RISK)
+    without = compute_features(stream.filter(pl.int_range(4) != 2), None, NO_RISK, NO_RATES)
     assert without.values[2].tolist() == result.values[3].tolist()
     assert [len(blob) for blob in result.new_histories()] == [len(blob) for blob in without.new_histories()]
 
@@ -192,7 +192,7 @@ def test_another_user_or_partition_with_the_same_transaction_id_is_no_repeat():
     stream = _one_user([(0, 1000)] * 3).with_columns(
         transaction_id=pl.lit("a"), user_id=pl.Series(["u", "v", "u"]), partition=pl.Series([0, 0, 1], dtype=pl.Int32)
     )
-    assert not compute_features(stream, None, NO_RISK).is_repeat.any()
+    assert not compute_features(stream, None, NO_RISK, NO_RATES).is_repeat.any()
 
 
 def test_of_two_payments_in_the_same_millisecond_the_earlier_arrival_counts_for_the_later():

@@ -56,13 +56,13 @@ def test_a_corrected_file_is_replayed_without_what_the_topic_has(topics, tmp_pat
     first = replay(topics, written(tmp_path, "a.csv", HEADER, *rows), "--refused", tmp_path / "refused.jsonl")
     assert first.returncode == 1
     assert "3 rows: 2 transactions sent, 1 refused;" in first.stdout
-    assert ids(topics, TRANSACTIONS.name) == ["000003", "000001"]  # by time: one card, so one partition
+    assert ids(topics, TRANSACTIONS.default_name) == ["000003", "000001"]  # by time: one card, so one partition
 
     rows[1] = payment(2)
     again = replay(topics, written(tmp_path, "a.csv", HEADER, *rows), "--skip-known")
     assert again.returncode == 0
     assert "3 rows: 1 transactions sent, 0 refused, 2 already in the topic;" in again.stdout
-    assert ids(topics, TRANSACTIONS.name) == ["000003", "000001", "000002"]
+    assert ids(topics, TRANSACTIONS.default_name) == ["000003", "000001", "000002"]
 
 
 def test_the_file_of_refused_rows_is_given_back(topics, tmp_path):
@@ -71,7 +71,7 @@ def test_the_file_of_refused_rows_is_given_back(topics, tmp_path):
     refused.write_text(refused.read_text().replace('"euro"', '"EUR"', 1))
     back = replay(topics, refused)
     assert back.returncode == 0, back.stdout
-    assert ids(topics, TRANSACTIONS.name) == ["000001", "000002"]
+    assert ids(topics, TRANSACTIONS.default_name) == ["000001", "000002"]
 
 
 def test_labels_of_other_ids_are_not_sent_and_the_exit_status_says_so(topics, tmp_path):
@@ -82,14 +82,14 @@ def test_labels_of_other_ids_are_not_sent_and_the_exit_status_says_so(topics, tm
         "0 labelled ids are of these payments, 2 are not: 2 of them would be without the zeros in front of it, which a "
         "spreadsheet drops (label '1', payment '000001'); no label was sent"
     ) in wrong.stdout
-    assert ids(topics, FEEDBACK.name) == []
+    assert ids(topics, FEEDBACK.default_name) == []
 
     right = replay(
         topics, payments, "--skip-known", "--label-time", "2026-02-03T00:00:00Z",
         "--labels", written(tmp_path, "l.csv", "transaction_id", "000001"),
     )  # fmt: skip
     assert right.returncode == 0, right.stdout + right.stderr
-    (label,) = TopicReader(topics.settings).read(FEEDBACK.name)
+    (label,) = TopicReader(topics.settings).read(FEEDBACK.default_name)
     assert json.loads(label.value() or b"") == {
         "transaction_id": "000001",
         "is_fraud": True,

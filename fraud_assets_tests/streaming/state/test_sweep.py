@@ -6,6 +6,7 @@ import pytest
 
 from fraud_assets_tests.services import Broker, Valkey
 from fraud_assets_tests.streaming.parts import SparkCheckpoint, messages, payments
+from fraud_core.features.exchange_rates import NO_RATES
 from fraud_core.features.history import FORGET_AFTER_MS
 from fraud_core.features.merchant_risk import MerchantRisk
 from fraud_core.features.table import compute_features, users_of
@@ -38,7 +39,7 @@ class Scene:
         rows = rows.with_columns(event_time_ms=rows["offset"].replace_strict(dict(enumerate(now - ms for ms in made))))
         arrivals = decode_transactions(messages(rows), [0] * 4, [0, 1, 2, 3], [now] * 4, ReadingRules(0)).transactions
         assert users_of(arrivals) == [(0, user) for user in USERS]
-        histories = compute_features(arrivals, None, MerchantRisk.empty()).new_histories()
+        histories = compute_features(arrivals, None, MerchantRisk.empty(), NO_RATES).new_histories()
         self.store = OnlineStore(valkey.url, "stream", threading.Event())
         self.store.write({0: OffsetRange(0, 0, 4)}, {0: USERS}, histories)
         spark = SparkCheckpoint(folder, partitions=1, topic=topic)
