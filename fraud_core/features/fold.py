@@ -77,12 +77,12 @@ def fold(
             for j in range(behind - 1, begin - 1, -1):
                 if arrivals - np.int64(entries[j].arrival) > max_entries:
                     break
-                if entries[j].time_ms < newest_ms - max_age_ms:
-                    continue
                 age_ms = entries[i].time_ms - entries[j].time_ms
+                if age_ms > _LONGEST_MS or entries[j].time_ms < newest_ms - max_age_ms:
+                    continue
                 if entries[j].id_hash == entries[i].id_hash:
                     is_repeat[i] = True
-                elif 0 <= age_ms <= _LONGEST_MS:
+                elif age_ms >= 0:
                     visible[count] = j
                     count += 1
             earlier = visible[:count]

@@ -6,9 +6,9 @@ same bits, a late transaction counts for whoever arrives after it, and the trans
 history every feature has a defined value: mean = own amount, ratio 1, count 0, longest window as the time since the
 last transaction. Nothing is ever NaN.
 
-A payment that repeats the transaction_id of an earlier one of its user (*repeat*), as far back as a payment looks, has
-features as if that one had not been there, and counts for nobody. What was declined or went back (refund, reversal) is
-an event, but nothing spent.
+A payment that repeats the transaction_id of an earlier arrival of its user (*repeat*), unless that lies more than the
+longest window before it, has features as if that one had not been there, and counts for nobody. What was declined or
+went back (refund, reversal) is an event, but nothing spent.
 
 To add a feature: name it in ``_USER_FEATURES`` and compute it at the same place in ``fold``. One that needs no history
 goes to ``_OWN_FEATURES`` and ``_own_features``. FEATURE_HASH changes with the names; bump DEFINITION when a meaning

@@ -95,7 +95,10 @@ def with_earlier(stream: pl.DataFrame) -> Iterator[tuple[dict, np.ndarray, list[
         visible = [
             one for one in reversed(history[-table.MAX_ENTRIES :]) if one["event_time_ms"] >= newest - table.MAX_AGE_MS
         ]
-        is_repeat = any(one["transaction_id"] == row["transaction_id"] for one in visible)
+        since_ms = row["event_time_ms"] - WINDOWS["30d"]
+        is_repeat = any(
+            one["transaction_id"] == row["transaction_id"] and one["event_time_ms"] >= since_ms for one in visible
+        )
         yield row, computed, [one for one in visible if one["transaction_id"] != row["transaction_id"]], is_repeat
         if not is_repeat:
             history.append(row)
@@ -186,6 +189,13 @@ def test_a_repeat_is_decided_as_if_the_first_had_not_been_and_changes_nothing_fo
     without = compute_features(stream.filter(pl.int_range(4) != 2), None, NO_RISK, NO_RATES)
     assert without.values[2].tolist() == result.values[3].tolist()
     assert [len(blob) for blob in result.new_histories()] == [len(blob) for blob in without.new_histories()]
+
+
+@pytest.mark.parametrize(("after_ms", "is_repeat"), [(-1, True), (WINDOWS["30d"], True), (WINDOWS["30d"] + 1, False)])
+def test_an_id_of_more_than_30_days_ago_is_that_of_another_payment(after_ms, is_repeat):
+    """However long the card was silent: by then its history may be forgotten."""
+    stream = _one_user([(0, 1000), (after_ms, 1000)]).with_columns(transaction_id=pl.lit("a"))
+    assert compute_features(stream, None, NO_RISK).is_repeat.tolist() == [False, is_repeat]
 
 
 def test_another_user_or_partition_with_the_same_transaction_id_is_no_repeat():

@@ -42,7 +42,7 @@ from streaming.state.online_store import OnlineStore
 pytestmark = pytest.mark.streaming
 
 BAD = [b"{", None, b'"' + b"x" * 800_000 + b'"']
-PAYMENTS = payments(60, users=4)
+PAYMENTS = payments(60, users=4).with_columns(pl.col("transaction_id").replace("t56", "t52"))
 
 
 class Served:
@@ -131,6 +131,14 @@ def test_a_decision_is_computed_again_to_the_bit_from_the_topic_and_the_models_i
     assert (told.returncode, told.stderr) == (0, "")
     assert "equal to the bit" in told.stdout
     assert "no prediction of nobody" in served.run(explain.app, "nobody").stderr
+
+
+def test_both_decisions_on_a_payment_that_was_sent_again_are_computed_again(served):
+    explainer = Explainer(served.settings)
+    values = explainer.served("t52")
+    assert [orjson.loads(value)["is_repeat"] for value in values] == [False, True]
+    assert [explainer.explain(value).recomputed for value in values] == values
+    assert take_ledger(served.settings).ids_sent_twice == 1
 
 
 def test_a_decision_that_was_served_otherwise_is_told_from_its_recomputation(served):
