@@ -80,3 +80,10 @@ def test_a_topic_that_was_made_anew_is_refused_with_what_to_do(tmp_path):
     append(log, 5)
     with pytest.raises(ValueError, match=r"made anew\. Move that folder away"):
         log.pending({0: 0}, {0: 3})
+
+
+def test_rows_that_an_earlier_version_wrote_with_other_columns_are_refused_with_what_to_do(tmp_path):
+    log = OffsetLog(tmp_path / "log")
+    append(log, 5)
+    with pytest.raises(ValueError, match=r"of an earlier version, without amount_minor: move the folder .*log away"):
+        log.scan({"offset": pl.Int64, "amount_minor": pl.Int64})

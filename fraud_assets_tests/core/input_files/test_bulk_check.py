@@ -80,7 +80,7 @@ TEXTS = {
     "user_id": NAMES,
     "merchant_id": NAMES,
     "amount": AMOUNTS,
-    "currency": ("EUR", "eur", "EURO", "EUR\n", "ÄÖÜ"),
+    "currency": ("EUR", "JPY", "KWD", "eur", "EURO", "EUR\n", "ÄÖÜ"),
     "timestamp": TIMES,
     "channel": ("chip", "online", "phone", "", None),
     "country": ("DE", "de", "", None),

@@ -133,14 +133,27 @@ def test_every_message_is_either_a_row_or_a_refusal(values):
     assert decoded.transactions["offset"].to_list() == decoded.accepted.tolist()
 
 
-@given(st.integers(-(10**11), 10**11), st.integers(EARLIEST_MS, 4_000_000_000_000))
-def test_encoding_and_decoding_keeps_cents_and_milliseconds(cents, time_ms):
-    fields = {name: value for name, value in GOOD.items() if name != "timestamp"}
-    value = encode_transaction(fields | {"amount": cents / 100, "event_time_ms": time_ms})
+@given(
+    st.sampled_from(("EUR", "JPY", "KWD", "CLF", "XTS", "ABC")),
+    st.integers(-(10**9), 10**9),
+    st.integers(EARLIEST_MS, 4_000_000_000_000),
+)
+def test_encoding_and_decoding_keeps_minor_units_and_milliseconds(currency, amount_minor, time_ms):
+    fields = {name: value for name, value in GOOD.items() if name not in ("timestamp", "amount")}
+    paid = {"currency": currency, "amount_minor": amount_minor, "event_time_ms": time_ms}
+    value = encode_transaction(fields | paid)
     decoded = decode_transactions([value], [0], [0], [time_ms], ReadingRules(0))
     assert decoded.refusals == []
     (row,) = decoded.transactions.to_dicts()
-    assert (row["amount_minor"], row["event_time_ms"]) == (cents, time_ms)
+    assert (row["currency"], row["amount_minor"], row["event_time_ms"]) == (currency, amount_minor, time_ms)
+
+
+@pytest.mark.parametrize(
+    ("currency", "minor"), [("EUR", 1235), ("jpy", 12), ("414", 12346), ("CLF", 123456), ("XAU", 1235)]
+)
+def test_an_amount_is_kept_in_the_minor_unit_of_its_own_currency(currency, minor):
+    (row,) = decode(json.dumps(GOOD | {"amount": 12.3456, "currency": currency}).encode()).transactions.to_dicts()
+    assert row["amount_minor"] == minor
 
 
 @given(st.integers(-(10**12), 4_000_000_000_000))

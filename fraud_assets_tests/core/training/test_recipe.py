@@ -22,7 +22,7 @@ AS_OF_MS = (FIRST_DAY + DAYS) * DAY_MS
 SETTINGS = Settings(
     label_delay_days=2, validation_days=5, test_days=4, training_window_days=DAYS, search_candidates=2, search_folds=2
 )
-WINDOW: Period = time_split(AS_OF_MS, SETTINGS, NO_RATES).train
+WINDOW: Period = time_split(AS_OF_MS, SETTINGS).train
 
 
 @pytest.fixture(scope="module")

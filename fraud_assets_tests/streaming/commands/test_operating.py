@@ -20,10 +20,12 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 from fraud_assets_tests.services import Broker
 from fraud_assets_tests.streaming.parts import FolderRegistry, SparkCheckpoint, messages, payments, ranges, records
+from fraud_core.input_files.ecb_rates import ecb_rates
 from fraud_core.payments.reader import ReadingRules
 from fraud_core.settings import Settings
 from fraud_core.topics import DEAD_LETTER, PREDICTIONS, TRANSACTIONS
 from fraud_io.errors import OperatorError
+from fraud_io.exchange_rate_log import ExchangeRateLog
 from fraud_io.kafka.producer import make_producer
 from fraud_io.kafka.reader import TopicReader
 from fraud_stack.ledger import take_ledger
@@ -42,7 +44,9 @@ from streaming.state.online_store import OnlineStore
 pytestmark = pytest.mark.streaming
 
 BAD = [b"{", None, b'"' + b"x" * 800_000 + b'"']
-PAYMENTS = payments(60, users=4).with_columns(pl.col("transaction_id").replace("t56", "t52"))
+PAYMENTS = payments(60, users=4).with_columns(
+    pl.col("transaction_id").replace("t56", "t52"), currency=pl.Series(["EUR", "JPY", "KWD"] * 20)
+)
 
 
 class Served:
@@ -76,7 +80,9 @@ class Served:
         places = stream.select("partition", "offset").rows()
         stream = stream.with_columns(ingest_time_ms=pl.Series([times[place] for place in places]))
         scorer = Scorer(OnlineStore(store_url, "served", threading.Event()), TRANSACTIONS.default_name)
-        serving = Serving(models.current, NO_TABLES, ReadingRules(300_000))
+        rates = ExchangeRateLog(self.settings.lake)
+        rates.begin(ecb_rates())
+        serving = Serving(models.current, NO_TABLES, ReadingRules(300_000), exchange_rates=rates.rates("EUR"))
         scored = scorer.score(records(stream, values), ranges({}, {0: 33, 1: 30}), serving)
         sink = KafkaSink(self.settings.confluent_kafka(), threading.Event())
         for _ in range(2):  # a replay of the micro-batch

@@ -16,13 +16,13 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from fraud_assets_tests.services import Broker, Job, Valkey, wait_until
 from fraud_assets_tests.streaming.parts import messages, payments
-from fraud_core.features.exchange_rates import NO_RATES
 from fraud_core.features.merchant_risk import MerchantRisk
 from fraud_core.features.table import compute_features
 from fraud_core.payments.reader import ReadingRules
 from fraud_core.payments.transaction import decode_transactions
 from fraud_core.settings import Settings
 from fraud_core.topics import DEAD_LETTER, PREDICTIONS, TRANSACTIONS
+from fraud_io.exchange_rate_log import ExchangeRateLog
 from fraud_io.kafka.producer import make_producer
 from fraud_io.kafka.reader import TopicReader
 from fraud_stack.exporter.kafka_metrics import KafkaCollector
@@ -95,7 +95,8 @@ def system(tmp_path, valkey, broker) -> Iterator[System]:
 
 
 def test_a_killed_job_whose_store_is_wiped_loses_nothing_and_decides_nothing_twice_differently(system, valkey):
-    stream, few = payments(1500, users=20), {"FRAUD_MAX_OFFSETS_PER_TRIGGER": "150"}
+    stream = payments(1500, users=20).with_columns(currency=pl.Series(["EUR", "EUR", "JPY", "USD", "KWD"] * 300))
+    few = {"FRAUD_MAX_OFFSETS_PER_TRIGGER": "150"}
     job = system.start_job(**few)
     job.wait_until_ready()
 
@@ -124,6 +125,12 @@ def test_a_killed_job_whose_store_is_wiped_loses_nothing_and_decides_nothing_twi
     assert ledger.duplicates_same == len(published) - 1503
 
     assert served(system) == trained_on(system)
+    decisions = [orjson.loads(message.value()) for message in system.read(PREDICTIONS.default_name)]
+    names_a_table = {
+        (bool(one["features"]["is_foreign_currency"]), bool(one["exchange_rate_table"])) for one in decisions
+    }
+    assert names_a_table == {(False, False), (True, True)}
+    assert 0 < sum(one["rate_missing"] for one in decisions) < len(decisions)
     letters = {letter.value() for letter in system.read(DEAD_LETTER.default_name)}
     assert len(letters) == len(BAD)
 
@@ -251,5 +258,6 @@ def trained_on(system: System) -> dict[tuple[int, int], list[float]]:
         [message.timestamp()[1] for message in everything],
         ReadingRules(300_000),
     ).transactions
-    values = compute_features(transactions, None, MerchantRisk.empty(), NO_RATES).values
+    rates = ExchangeRateLog(system.settings.lake).rates("EUR")
+    values = compute_features(transactions, None, MerchantRisk.empty(), rates).values
     return dict(zip(transactions.select("partition", "offset").rows(), values.tolist(), strict=True))
