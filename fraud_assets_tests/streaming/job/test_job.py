@@ -27,6 +27,7 @@ from fraud_io.kafka_reader import TopicReader
 from fraud_stack.exporter.kafka_metrics import KafkaCollector
 from fraud_stack.ledger import take_ledger
 from fraud_stack.services.ports import free_ports
+from streaming.commands.explain import Explainer
 from streaming.job import lanes
 
 pytestmark = pytest.mark.streaming
@@ -163,6 +164,11 @@ def test_producers_that_send_in_transactions_leave_no_gap_in_the_books(system):
     ledger = take_ledger(system.settings)
     assert ledger.is_balanced
     assert (ledger.produced, ledger.predicted, ledger.duplicates) == (90, 90, 0)
+
+    explainer = Explainer(system.settings)
+    for name in ("t0", "t59", "t89"):
+        (value,) = explainer.served(name)
+        assert explainer.explain(value).recomputed == value
 
     # A job that begins again knows what was no record before it.
     system.start_job().wait_until_ready()
