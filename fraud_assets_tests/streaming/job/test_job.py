@@ -3,7 +3,7 @@
 import os
 import re
 import urllib.request
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,6 +28,7 @@ from fraud_io.kafka.reader import TopicReader
 from fraud_stack.exporter.kafka_metrics import KafkaCollector
 from fraud_stack.ledger import take_ledger
 from fraud_stack.services.ports import free_ports
+from streaming.commands.explain import Explainer
 from streaming.job import lanes
 
 pytestmark = pytest.mark.streaming
@@ -156,6 +157,7 @@ def test_producers_that_send_in_transactions_leave_no_gap_in_the_books(system):
     system.send(stream[60:65], open_for_long)
     system.send(stream[65:90])
     assert take_ledger(system.settings).produced == 60
+    assert exported(system, "fraud_topic_open_offsets") == Counter(transactions=30)
     open_for_long.commit_transaction(60)
     wait_until(lambda: len(decided(system)) == 90, "the stream does not go on")
 
@@ -163,12 +165,18 @@ def test_producers_that_send_in_transactions_leave_no_gap_in_the_books(system):
     producer.begin_transaction()
     system.send(stream[:2], producer)
     producer.abort_transaction(60)
+    assert exported(system, "fraud_topic_open_offsets").total() == 0
     wait_until(lambda: undecided(system, system.metrics()) == 0, "what is no record is counted as undecided")
     assert job.stop() == 0
 
     ledger = take_ledger(system.settings)
     assert ledger.is_balanced
     assert (ledger.produced, ledger.predicted, ledger.duplicates) == (90, 90, 0)
+
+    explainer = Explainer(system.settings)
+    for name in ("t0", "t59", "t89"):
+        (value,) = explainer.served(name)
+        assert explainer.explain(value).recomputed == value
 
     # A job that begins again knows what was no record before it.
     system.start_job().wait_until_ready()
@@ -213,13 +221,18 @@ def test_a_second_process_takes_part_in_large_micro_batches_and_may_die(system):
 
 def undecided(system: System, job: dict[str, float]) -> float:
     """As the rule fraud:undecided:sum has it."""
-    of_topics = {"transactions": 0.0, "predictions": 0.0, "dead_letter": 0.0, "feedback": 0.0}
-    for metric in KafkaCollector(system.settings).collect():
-        if metric.name == "fraud_topic_records":
-            for sample in metric.samples:
-                of_topics[sample.labels["role"]] += sample.value
-    decided = of_topics["predictions"] + of_topics["dead_letter"]
-    return of_topics["transactions"] - job["fraud_stream_skipped_offsets"] - decided
+    records = exported(system, "fraud_topic_records")
+    is_decided = records["predictions"] + records["dead_letter"]
+    return records["transactions"] - job["fraud_stream_skipped_offsets"] - is_decided
+
+
+def exported(system: System, name: str) -> Counter[str]:
+    """A metric of the exporter by the role of the topic."""
+    [metric] = [metric for metric in KafkaCollector(system.settings).collect() if metric.name == name]
+    sums: Counter[str] = Counter()
+    for sample in metric.samples:
+        sums[sample.labels["role"]] += sample.value
+    return sums
 
 
 def logged(job: Job, name: str, seen: int) -> list[int]:
