@@ -1,7 +1,9 @@
 """Turns the bytes behind a schema's id into fields with values as JSON has them, which the reader of payments takes."""
 
-from datetime import date
+from collections.abc import Callable
+from datetime import date, datetime
 from decimal import Decimal
+from typing import Any
 from uuid import UUID
 
 from confluent_kafka.schema_registry.avro import AvroDeserializer
@@ -40,18 +42,22 @@ class Decoder:
                 f"the value does not fit schema {schema_id} ({kind}), which it names "
                 f"({type(error).__name__}: {error}): correct the sender",
             ) from error
-        return {name: _as_in_json(given) for name, given in fields.items()}
+        found = ((name, given, _IN_JSON.get(type(given))) for name, given in fields.items())
+        return {name: convert(given) if convert else given for name, given, convert in found}
 
 
-def _as_in_json(value: object) -> object:
-    """A decimal stays exact as a text; a time states its zone where the schema does (timestamp, no local-timestamp)."""
-    if isinstance(value, Decimal | UUID):
-        return str(value)
-    if isinstance(value, date):
-        return value.isoformat()
-    if isinstance(value, bytes):
-        try:
-            return value.decode()
-        except UnicodeDecodeError:
-            return value
-    return value
+def _text(value: bytes) -> object:
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value
+
+
+# A decimal stays exact as a text; a time states its zone where the schema does (timestamp, no local-timestamp).
+_IN_JSON: dict[type, Callable[[Any], object]] = {
+    Decimal: str,
+    UUID: str,
+    datetime: datetime.isoformat,
+    date: date.isoformat,
+    bytes: _text,
+}
