@@ -6,6 +6,7 @@ A quote that is never closed costs its own line and no other: see ADR 24.
 import csv
 from collections.abc import Iterator, Sequence
 from io import BytesIO
+from itertools import count
 from typing import NamedTuple
 
 import numpy as np
@@ -110,11 +111,10 @@ def distinct(names: Sequence[str]) -> list[str]:
     >>> distinct(["Account", " Amount", "Account"])
     ['Account', 'Amount', 'Account.1']
     """
-    found: dict[str, int] = {}
-    given = []
+    given: list[str] = []
     for name in (name.strip() for name in names):
-        given.append(f"{name}.{found[name]}" if name in found else name)
-        found[name] = found.get(name, 0) + 1
+        again = (f"{name}.{number}" for number in count(1))
+        given.append(name if name not in given else next(new for new in again if new not in given))
     return given
 
 
