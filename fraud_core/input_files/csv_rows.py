@@ -69,13 +69,14 @@ def csv_rows(source: Source) -> Iterator[TextRows]:
         lines, first = block.lines, block.first
         if is_first:
             lines, first, is_first = lines[header.end :], first + header.lines, False
+        is_sound = block.is_utf8 and not rest
         if rest:
             lines, first, rest = rest + lines, rest_first, b""
         if not lines:
             continue
-        plain = _plain(lines, first, header) if block.is_utf8 and not _needs_care(lines) else None
-        if plain is not None:
-            yield TextRows(*plain, block.recoded, done)
+        together = (_quoted if _needs_care(lines) else _plain)(lines, first, header) if is_sound else None
+        if together is not None:
+            yield TextRows(*together, block.recoded, done)
             continue
         rows, rest, rest_first = _careful(lines, first, header, block.recoded, done, is_end=False)
         yield rows
@@ -155,6 +156,18 @@ def _plain(lines: bytes, first: int, header: _Header) -> tuple[np.ndarray, pl.Da
     return numbers, columns, unreadable
 
 
+def _quoted(lines: bytes, first: int, header: _Header) -> tuple[np.ndarray, pl.DataFrame, list[Unreadable]] | None:
+    """Where each line is a good row. None as of _plain."""
+    texts = _texts(lines)
+    try:
+        rows = list(csv.reader(texts, delimiter=header.delimiter, strict=True))
+    except csv.Error:
+        return None
+    if len(rows) != len(texts) or any(len(row) != len(header.names) for row in rows):
+        return None
+    return first + np.arange(len(rows)), _columns(rows, header), []
+
+
 def _careful(
     lines: bytes, first: int, header: _Header, recoded: int, done: int, *, is_end: bool
 ) -> tuple[TextRows, bytes, int]:
@@ -189,10 +202,7 @@ def _careful(
             rows.append(fields)
             numbers.append(number)
         at += used
-    columns = pl.DataFrame(
-        dict(zip(header.names, zip(*rows, strict=True), strict=True)) if rows else None,
-        schema=dict.fromkeys(header.names, pl.String),
-    ).with_columns(pl.all().replace("", None))
+    columns = _columns(rows, header)
     rest = "".join(texts[at:]).encode("utf-8", "surrogateescape")
     return TextRows(np.array(numbers, dtype=np.int64), columns, unreadable, recoded, done), rest, first + at
 
@@ -220,6 +230,13 @@ class _Lines(Iterator[str]):
 
 def _nothing(header: _Header) -> tuple[np.ndarray, pl.DataFrame]:
     return np.array([], dtype=np.int64), pl.DataFrame(schema=dict.fromkeys(header.names, pl.String))
+
+
+def _columns(rows: list[list[str]], header: _Header) -> pl.DataFrame:
+    return pl.DataFrame(
+        dict(zip(header.names, zip(*rows, strict=True), strict=True)) if rows else None,
+        schema=dict.fromkeys(header.names, pl.String),
+    ).with_columns(pl.all().replace("", None))
 
 
 def _wrong_number(count: int, header: _Header) -> str:
