@@ -109,6 +109,9 @@ def test_rates_of_a_file_count_for_their_own_days_beside_those_of_the_ecb(option
             {"test_days": 30},
             r"the test period 2026-02-18 to 2026-03-20 \(end exclusive\) is not in the data, which cover",
         ),
+        ({"labels": None}, "give either --labels or --labels-inside"),
+        ({"labels_inside": True}, "give either --labels or --labels-inside"),
+        ({"label_time": "soon"}, "'soon' is no time"),
         ({"train_days": 20}, "2026-01-22 to 2026-01-27 is too short for 3 folds"),
     ],
 )

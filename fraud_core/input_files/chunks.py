@@ -32,7 +32,7 @@ class Row(NamedTuple):
     number: int
     values: dict[str, Any] | str
     raw: object
-    origin: tuple[str, int] | None = None
+    origin: tuple[str, object] | None = None
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Chunk:
     recoded: int
     _raw: pl.DataFrame | Sequence[object]
     _values: list[dict[str, Any] | str] | None = None
-    _origins: list[tuple[str, int] | None] | None = None
+    _origins: list[tuple[str, object] | None] | None = None
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -175,7 +175,7 @@ def _of_objects(
     for number, row in zip(objects.numbers, objects.rows, strict=True):
         origin = None
         if isinstance(row, dict) and row.keys() >= _OF_REFUSED:
-            origin = (str(row["file"]), int(row["row"]))
+            origin = (str(row["file"]), row["row"])
             row = _refused_values(row) or f"no values: write the columns of the row there ({row['reason']})"
         for part in label_rows(row) if isinstance(row, dict) and wanted == LABEL_COLUMNS else [row]:
             numbers.append(number)

@@ -6,6 +6,7 @@ A quote that is never closed costs its own line and no other: see ADR 24.
 import csv
 from collections.abc import Iterator, Sequence
 from io import BytesIO
+from itertools import count
 from typing import NamedTuple
 
 import numpy as np
@@ -69,13 +70,14 @@ def csv_rows(source: Source, shape: FileShape) -> Iterator[TextRows]:
         lines, first = block.lines, block.first
         if is_first:
             lines, first, is_first = lines[header.end :], first + header.lines, False
+        is_sound = block.is_utf8 and not rest
         if rest:
             lines, first, rest = rest + lines, rest_first, b""
         if not lines:
             continue
-        plain = _plain(lines, first, header) if block.is_utf8 and not _needs_care(lines) else None
-        if plain is not None:
-            yield TextRows(*plain, block.recoded, done)
+        together = (_quoted if _needs_care(lines) else _plain)(lines, first, header) if is_sound else None
+        if together is not None:
+            yield TextRows(*together, block.recoded, done)
             continue
         rows, rest, rest_first = _careful(lines, first, header, block.recoded, done, is_end=False)
         yield rows
@@ -115,11 +117,10 @@ def distinct(names: Sequence[str]) -> list[str]:
     >>> distinct(["Account", " Amount", "Account"])
     ['Account', 'Amount', 'Account.1']
     """
-    found: dict[str, int] = {}
-    given = []
+    given: list[str] = []
     for name in (name.strip() for name in names):
-        given.append(f"{name}.{found[name]}" if name in found else name)
-        found[name] = found.get(name, 0) + 1
+        again = (f"{name}.{number}" for number in count(1))
+        given.append(name if name not in given else next(new for new in again if new not in given))
     return given
 
 
@@ -160,6 +161,18 @@ def _plain(lines: bytes, first: int, header: _Header) -> tuple[np.ndarray, pl.Da
     return numbers, columns, unreadable
 
 
+def _quoted(lines: bytes, first: int, header: _Header) -> tuple[np.ndarray, pl.DataFrame, list[Unreadable]] | None:
+    """Where each line is a good row. None as of _plain."""
+    texts = _texts(lines)
+    try:
+        rows = list(csv.reader(texts, delimiter=header.delimiter, strict=True))
+    except csv.Error:
+        return None
+    if len(rows) != len(texts) or any(len(row) != len(header.names) for row in rows):
+        return None
+    return first + np.arange(len(rows)), _columns(rows, header), []
+
+
 def _careful(
     lines: bytes, first: int, header: _Header, recoded: int, done: int, *, is_end: bool
 ) -> tuple[TextRows, bytes, int]:
@@ -194,10 +207,7 @@ def _careful(
             rows.append(fields)
             numbers.append(number)
         at += used
-    columns = pl.DataFrame(
-        dict(zip(header.names, zip(*rows, strict=True), strict=True)) if rows else None,
-        schema=dict.fromkeys(header.names, pl.String),
-    ).with_columns(pl.all().replace("", None))
+    columns = _columns(rows, header)
     rest = "".join(texts[at:]).encode("utf-8", "surrogateescape")
     return TextRows(np.array(numbers, dtype=np.int64), columns, unreadable, recoded, done), rest, first + at
 
@@ -225,6 +235,13 @@ class _Lines(Iterator[str]):
 
 def _nothing(header: _Header) -> tuple[np.ndarray, pl.DataFrame]:
     return np.array([], dtype=np.int64), pl.DataFrame(schema=dict.fromkeys(header.names, pl.String))
+
+
+def _columns(rows: list[list[str]], header: _Header) -> pl.DataFrame:
+    return pl.DataFrame(
+        dict(zip(header.names, zip(*rows, strict=True), strict=True)) if rows else None,
+        schema=dict.fromkeys(header.names, pl.String),
+    ).with_columns(pl.all().replace("", None))
 
 
 def _wrong_number(count: int, header: _Header) -> str:

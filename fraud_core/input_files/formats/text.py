@@ -37,14 +37,8 @@ class Block(NamedTuple):
 
 def text_blocks(source: Source) -> Iterator[Block]:
     """InputFileError when the file is empty, is no text, or cannot be read to its end."""
-    done, first = 0, 1
-
-    def pieces() -> Iterator[bytes]:
-        nonlocal done
-        for piece, done in text_pieces(source):  # noqa: B007 - done is what the blocks tell
-            yield piece
-
-    for lines in _whole_lines(pieces()):
+    first = 1
+    for lines, done in _whole_lines(text_pieces(source)):
         if lines is None:
             yield Block(first, None, 0, True, done)
             first += 1
@@ -102,22 +96,25 @@ def _in_utf8(stream: pa.NativeFile, encoding: str) -> Iterator[bytes]:
     yield decoder.decode(b"", final=True).encode()
 
 
-def _whole_lines(pieces: Iterator[bytes]) -> Iterator[bytes | None]:
-    """Lines together, or None for one that is too long. Holds two blocks, and the line that is not at its end yet."""
-    held, rest, is_too_long = b"", b"", False
-    for piece in pieces:
-        yield from _without_long_lines(held)
+def _whole_lines(pieces: Iterator[tuple[bytes, int]]) -> Iterator[tuple[bytes | None, int]]:
+    """Lines together, or None for one that is too long; and what comes with the piece before which they end. Holds two
+    blocks, and the line that is not at its end yet."""
+    held, rest, is_too_long, done = b"", b"", False, 0
+    for piece, done in pieces:
+        for lines in _without_long_lines(held):
+            yield lines, done
         text = rest + piece
         end = text.rfind(b"\n") + 1
         held, rest = text[:end], text[end:]
         if is_too_long and held:
-            yield None
+            yield None, done
             held, is_too_long = held[held.index(b"\n") + 1 :], False
         if is_too_long or len(rest) > LONGEST_LINE:
             rest, is_too_long = b"", True
-    yield from _without_long_lines(held + rest + b"\n" * bool(rest))
+    for lines in _without_long_lines(held + rest + b"\n" * bool(rest)):
+        yield lines, done
     if is_too_long:
-        yield None
+        yield None, done
 
 
 def _without_long_lines(whole: bytes) -> Iterator[bytes | None]:
