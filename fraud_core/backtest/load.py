@@ -10,9 +10,8 @@ from dataclasses import dataclass
 import duckdb
 import polars as pl
 
-from fraud_core.input_files import messages
 from fraud_core.input_files.chunks import columns_of
-from fraud_core.input_files.decoded_rows import FileReader, checked_columns, checked_labels
+from fraud_core.input_files.decoded_rows import FileReader, checked_labels, checked_payments
 from fraud_core.input_files.errors import InputFileError
 from fraud_core.input_files.label_matches import match_labels
 from fraud_core.input_files.refused import Refused
@@ -42,8 +41,7 @@ def load(
 ) -> Loaded:
     """Of both; labels : none where ``reader`` takes those inside the payments. InputFileError when a file is unusable
     or there is no usable row."""
-    known = messages.TRANSACTION_COLUMNS + messages.LABEL_COLUMNS * reader.labels_inside
-    checked_columns(transactions, messages.REQUIRED_TRANSACTION_COLUMNS, known)
+    checked_payments(transactions, labels_inside=reader.labels_inside)
     label_sources, _ = checked_labels(labels, reader.label_time_ms)
     accepted = list(reader.transactions(transactions))
     arrived = _usable_rows([part.transactions.drop("offset") for part in accepted], "transaction", reader.refused)

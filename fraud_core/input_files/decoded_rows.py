@@ -137,6 +137,16 @@ def checked_columns(sources: Sequence[Source], required: Sequence[str], known: S
     return sorted(unused)
 
 
+def checked_payments(sources: Sequence[Source], *, labels_inside: bool) -> list[str]:
+    """The columns of payments that are not used. InputFileError as of checked_columns, and when no file has labels."""
+    unused = checked_columns(
+        sources, REQUIRED_TRANSACTION_COLUMNS, _WITH_LABELS if labels_inside else TRANSACTION_COLUMNS
+    )
+    if labels_inside and not any("is_fraud" in columns_of(source) for source in sources):
+        raise InputFileError(f"--labels-inside: {sources[0]} has no column is_fraud")
+    return unused
+
+
 def checked_labels(sources: Sequence[Source], label_time_ms: int | None) -> tuple[list[Source], list[str]]:
     """Label files, and their columns that are not used. A file of ids alone is a list of frauds: it becomes one with
     is_fraud 1, and needs to say when they became known. InputFileError."""

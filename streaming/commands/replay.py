@@ -18,10 +18,9 @@ from typing import Annotated, Any, TextIO
 import orjson
 import typer
 
-from fraud_core.input_files.decoded_rows import FileReader, Progress, checked_columns, checked_labels
+from fraud_core.input_files.decoded_rows import FileReader, Progress, checked_labels, checked_payments
 from fraud_core.input_files.errors import InputFileError
 from fraud_core.input_files.label_matches import LabelMatches
-from fraud_core.input_files.messages import LABEL_COLUMNS, REQUIRED_TRANSACTION_COLUMNS, TRANSACTION_COLUMNS
 from fraud_core.input_files.sources import Source, sources_of
 from fraud_core.payments.reader import read_text
 from fraud_core.payments.times import parse_time_ms
@@ -156,7 +155,7 @@ def main(
     if labels and labels_inside:
         raise InputFileError("--labels-inside takes the labels of FILE: leave --labels out, or the other")
     sources, label_sources = sources_of(files), sources_of(labels) if labels else []
-    _show_unused(checked_columns(sources, REQUIRED_TRANSACTION_COLUMNS, _known(labels_inside)), labels_inside)
+    _show_unused(checked_payments(sources, labels_inside=labels_inside), labels_inside)
     reader = FileReader(
         now_ms(),
         settings.reading_rules,
@@ -227,10 +226,6 @@ def _id_of(value: bytes | None) -> str | None:
         return read_text(message["transaction_id"], longest=64)
     except (ValueError, TypeError, KeyError):
         return None
-
-
-def _known(labels_inside: bool) -> tuple[str, ...]:
-    return TRANSACTION_COLUMNS + LABEL_COLUMNS * labels_inside
 
 
 def _show_unused(unused: list[str], labels_inside: bool) -> None:
