@@ -67,11 +67,15 @@ class FileReader:
             columns = [columns_of(source, mapping.shape) for source in sources]
             for source, names in zip(sources, columns, strict=True):
                 check_columns(source, names, mapping)
+            if self.labels_inside and not mapping.has_labels:
+                raise InputFileError("--labels-inside: the mapping has no section label")
             unused = sorted({name for names in columns for name in names} - mapping.columns)
             return tuple(name for name in OPTIONAL if name in mapping.sources), unused
         known = TRANSACTION_COLUMNS + LABEL_COLUMNS * self.labels_inside
         unused = _checked_columns(sources, REQUIRED_TRANSACTION_COLUMNS, known)
         given = {name for source in sources for name in columns_of(source)}
+        if self.labels_inside and "is_fraud" not in given:
+            raise InputFileError(f"--labels-inside: {sources[0]} has no column is_fraud")
         return tuple(name for name in OPTIONAL if name in given), unused
 
     def checked_labels(self, sources: Sequence[Source]) -> tuple[list[Source], list[str]]:

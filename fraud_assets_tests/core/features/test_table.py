@@ -195,7 +195,7 @@ def test_a_repeat_is_decided_as_if_the_first_had_not_been_and_changes_nothing_fo
 def test_an_id_of_more_than_30_days_ago_is_that_of_another_payment(after_ms, is_repeat):
     """However long the card was silent: by then its history may be forgotten."""
     stream = _one_user([(0, 1000), (after_ms, 1000)]).with_columns(transaction_id=pl.lit("a"))
-    assert compute_features(stream, None, NO_RISK).is_repeat.tolist() == [False, is_repeat]
+    assert compute_features(stream, None, NO_RISK, NO_RATES).is_repeat.tolist() == [False, is_repeat]
 
 
 def test_another_user_or_partition_with_the_same_transaction_id_is_no_repeat():

@@ -3,11 +3,12 @@
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from fraud_core.input_files.csv_rows import csv_rows
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fraud_core.input_files.formats.csv_rows import csv_rows
 from fraud_core.input_files.sources import sources_of
+from fraud_core.payments.mapping_file import FileShape
 
 PLAIN = ("1,2,3", "'a,b',c", "\\N, x,y", ",,", "é,ü,3", "NA,,0")
 QUOTED = ('x,"y",z', '"a,b",c,', '"a""b",c,d', 'a"b,c,d', '" x" ,1,2', '"a",b,"c"\r', '\t,"	",1')
@@ -18,7 +19,7 @@ OPEN = '"open'
 def rows_of(file: Path) -> list[tuple]:
     """Number and fields of each row, or the reason why it was refused."""
     rows = []
-    for chunk in csv_rows(sources_of(file)[0]):
+    for chunk in csv_rows(sources_of(file)[0], FileShape()):
         rows += zip(chunk.numbers.tolist(), chunk.columns.rows(), strict=True)
         rows += [(one.number, one.reason) for one in chunk.unreadable]
     return sorted(rows, key=lambda row: row[0])

@@ -379,6 +379,7 @@ def test_a_stop_is_heeded_between_two_transactions(tmp_path):
         (["a.csv", "--refused", "a.csv"], "is one of the files that are read"),
         (["a.csv", "--labels", "a.csv", "--labels-inside"], "leave --labels out"),
         (["a.csv", "--labels", "a.csv"], "--label-time"),
+        (["a.csv", "--labels-inside"], "has no column is_fraud"),
         (["a.csv", "--label-time", "yesterday"], "--label-time: 'yesterday' is no time"),
     ],
 )
