@@ -124,6 +124,7 @@ class FileReader:
                     labels.numbers, transactions["offset"].to_numpy()
                 )
                 given = self._labels(at.source, labels, ~is_refused)
+                self.refused.labels += len(np.intersect1d(left_out, labels.numbers))
                 left_out = np.setdiff1d(left_out, labels.numbers)
             self.refused.left_out += len(left_out)
             yield Accepted(at.number, transactions, given)

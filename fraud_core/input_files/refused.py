@@ -19,7 +19,7 @@ class Refused:
     rows : all that were read, refused or not. ignored : rows that were accepted without an optional field, because it
     held something that cannot be used; by field. nothing : fields that held a spelling of nothing; by field and
     spelling. recoded : lines that are no UTF-8 and were read as windows-1252. left_out : rows that are
-    neither payments nor labels to the mapping.
+    neither payments nor labels to the mapping. labels : rows beside payments that are labels to it.
     """
 
     file: TextIO | None = None
@@ -30,6 +30,7 @@ class Refused:
     nothing: Counter[tuple[str, str]] = field(default_factory=Counter)
     recoded: int = 0
     left_out: int = 0
+    labels: int = 0
 
     def add(self, source: Source, row: Row, reason: str) -> None:
         # Reasons begin with the field where there is one: "amount: 'three' is no number".

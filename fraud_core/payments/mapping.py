@@ -121,10 +121,8 @@ def _compiled(text: str) -> RecordMapping:
         envelope=file.envelope,
         shape=file.file,
         sources={name: tuple(_columns_of(rule)) for name, rule in given.items()},
-        columns=_all_columns([*given.values(), *_rules_of(file.label)], [file.where, *_wheres(file.label)]),
-        columns_of_labels=_all_columns(
-            [*_rules_of(file.label_file), rules["transaction_id"]], _wheres(file.label_file)
-        ),
+        columns=_all_columns([*given.values(), *_rules_of(file.label, rules)], [file.where, *_wheres(file.label)]),
+        columns_of_labels=_all_columns(_rules_of(file.label_file, rules), _wheres(file.label_file)),
         _is_payment=_where(file.where),
         _is_label=None if file.label is None else _where(file.label.where),
         _is_label_of_file=None if file.label_file is None else _where(file.label_file.where),
@@ -150,8 +148,10 @@ def _label_readers(
     }
 
 
-def _rules_of(rules: LabelRules | None) -> list[FieldRule | None]:
-    return [] if rules is None else [rules.transaction_id, rules.is_fraud, rules.label_time, rules.source]
+def _rules_of(rules: LabelRules | None, payment: Mapping[str, FieldRule | None]) -> list[FieldRule | None]:
+    if rules is None:
+        return []
+    return [rules.transaction_id or payment["transaction_id"], rules.is_fraud, rules.label_time, rules.source]
 
 
 def _wheres(rules: LabelRules | None) -> list[Where]:
