@@ -10,8 +10,10 @@ from fraud_core.input_files.decoded_rows import FileReader
 from fraud_core.input_files.errors import InputFileError
 from fraud_core.input_files.sources import sources_of
 from fraud_core.labels.known import LABEL_COLUMNS
+from fraud_core.payments.mapping_file import mapping_text
 from fraud_core.payments.reader import ReadingRules
 from fraud_core.payments.transaction import COLUMNS
+from fraud_core.simulation.simulator import Simulator
 from fraud_core.timestamps import DAY_MS, parse_rfc3339_ms
 
 HEADER = "transaction_id,user_id,merchant_id,amount,currency,timestamp"
@@ -57,6 +59,34 @@ def test_the_three_formats_and_a_folder_of_them_give_the_same_columns(tmp_path):
     frame[2:].write_csv(folder / "c.csv")
     again = load_files(folder, tmp_path / "l.csv")
     assert again.transactions.equals(expected)
+
+
+def test_payments_in_the_columns_of_a_preset_are_the_same_payments_with_the_same_labels(tmp_path):
+    day = Simulator(3000, seed=1).day(parse_rfc3339_ms("2026-01-31T00:00:00Z") // DAY_MS)
+    texts = pl.from_epoch("event_time_ms", "ms").dt.strftime("%Y-%m-%dT%H:%M:%SZ")
+    ours = day.transactions.filter(pl.col("amount_minor") > 0).select(
+        "transaction_id", "user_id", "merchant_id", amount=pl.col("amount_minor") / 100, currency=pl.lit("USD"),
+        timestamp=texts, is_fraud=pl.Series(day.is_fraud).filter(day.transactions["amount_minor"] > 0).cast(int),
+    )  # fmt: skip
+    names = ("TRANSACTION_ID", "CUSTOMER_ID", "TERMINAL_ID", "TX_AMOUNT", "currency", "TX_DATETIME", "TX_FRAUD")
+    theirs = ours.rename(dict(zip(ours.columns, names, strict=True))).drop("currency")
+    theirs = theirs.with_columns(pl.col("TX_DATETIME").str.replace("T", " ").str.strip_suffix("Z"))
+    ours.write_csv(tmp_path / "ours.csv")
+    theirs.write_csv(tmp_path / "theirs.csv")
+    found = [
+        load(
+            sources_of(tmp_path / f"{name}.csv"),
+            [],
+            FileReader(NOW_MS, ReadingRules(0, mapping=mapping), labels_inside=True),
+            label_delay_days=7,
+        )
+        for name, mapping in (("ours", None), ("theirs", mapping_text("handbook")))
+    ]
+    assert found[0].transactions.height > 500
+    assert found[0].labels["is_fraud"].any()
+    assert found[1].transactions.equals(found[0].transactions)
+    assert found[1].labels.equals(found[0].labels)
+    assert found[0].warnings == found[1].warnings == {}
 
 
 @pytest.mark.parametrize(

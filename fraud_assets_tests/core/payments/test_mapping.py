@@ -277,12 +277,17 @@ def test_a_preset_reads_a_row_as_it_is_published(name):
 
 def test_the_example_of_the_page_is_a_mapping_and_its_presets_are_all_there_are():
     page = (ROOT / "docs" / "mapping.md").read_text()
-    (example,) = re.findall(r"^```toml\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    example, statement = re.findall(r"^```toml\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
     auth = {"rrn": 1, "issuer_id": 9, "card": {"token": "t"}, "acceptor": {"id": "a"}, "amt_minor": 2050, "ccy": 978}
     auth |= {"status": "refund", "date": "310126", "time": "130000", "pos_mode": "07"}
     found = row(example, {"before": None, "after": auth, "op": "c"})
     assert (found["user_id"], found["amount_minor"], found["channel"]) == ("9-t", -2050, "contactless")
     assert found["event_time_ms"] == parse_rfc3339_ms("2026-01-31T12:00:00Z")
+    line = {"Reference": "r", "Description": "Shop", "Paid out": "£20.50", "Paid in": "", "Date": "31/01/2026 12:00"}
+    assert row(statement, line)["amount_minor"] == 2050
+    dispute = {"reference": "r", "raised_on": "02/02/2026"}
+    (label,) = RecordMapping.of(statement).labels_of_file([dispute], [1])
+    assert label["label_time"] == "2026-02-02T00:00:00.000Z"
     assert set(preset_names()) == set(re.findall(r"`(?:FRAUD_MAPPING=)?([a-z0-9-]+)`", page.partition("## Presets")[2]))
 
 
