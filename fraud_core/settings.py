@@ -6,6 +6,7 @@ windows do not: they are part of the model and live beside the code that uses th
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -215,6 +216,10 @@ class Settings(BaseSettings):
     @property
     def reading_rules(self) -> ReadingRules:
         return ReadingRules(self.future_tolerance_s * SECOND_MS, self.time_zone, mapping=self._mapping_text)
+
+    def reading_rules_with(self, mapping: str | None) -> ReadingRules:
+        """Those of records that hold payments as ``mapping`` says; see ReadingRules."""
+        return replace(self.reading_rules, mapping=mapping)
 
     @cached_property
     def _mapping_text(self) -> str | None:

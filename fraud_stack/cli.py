@@ -143,6 +143,12 @@ def replay(context: typer.Context) -> None:
     _run_module("streaming.commands.replay", *context.args)
 
 
+@app.command(context_settings=_PASS_THROUGH)
+def check(context: typer.Context) -> None:
+    """Say what is in files of your own, what cannot be used and why, and which commands fit. Sends nothing."""
+    _run_module("streaming.commands.check", *context.args)
+
+
 def _days(text: str) -> int:
     number = text.removesuffix("d")
     if not number.isascii() or not number.isdecimal():

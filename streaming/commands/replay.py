@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, TextIO
 
@@ -167,11 +167,11 @@ def main(
         )
     reader = FileReader(
         now_ms(),
-        replace(settings.reading_rules, mapping=_mapping(mapping)),
+        settings.reading_rules_with(usable_mapping(mapping)),
         decimal_comma=decimal_comma,
-        label_time_ms=_label_time_ms(label_time, settings),
+        label_time_ms=label_time_of(label_time, settings),
         labels_inside=labels_inside,
-        progress=_Reporter("rows"),
+        progress=Reporter("rows"),
     )
     _show_unused(reader.checked(sources)[1], labels_inside)
     label_sources, unused = reader.checked_labels(label_sources)
@@ -244,7 +244,7 @@ def _show_unused(unused: list[str], labels_inside: bool) -> None:
         print(f"   not used: {', '.join(unused)}{hint}")
 
 
-def _label_time_ms(text: str | None, settings: Settings) -> int | None:
+def label_time_of(text: str | None, settings: Settings) -> int | None:
     if text is None:
         return None
     try:
@@ -253,7 +253,7 @@ def _label_time_ms(text: str | None, settings: Settings) -> int | None:
         raise InputFileError(f"--label-time: {error}") from error
 
 
-class _Reporter:
+class Reporter:
     """Shows how far files are read, every now and then."""
 
     def __init__(self, what: str) -> None:
@@ -278,7 +278,8 @@ def _created(file: Path, sources: Sequence[Source]) -> TextIO:
         raise InputFileError(f"{file} cannot be written: {error.strerror}") from error
 
 
-def _mapping(name: str | None) -> str | None:
+def usable_mapping(name: str | None) -> str | None:
+    """The text of a mapping file or preset. InputFileError."""
     try:
         if name is None:
             return None

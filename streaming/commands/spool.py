@@ -65,6 +65,13 @@ class Spool:
         """Of payments that are in the topic already."""
         self._insert("known", pl.DataFrame({"transaction_id": transaction_ids}, schema={"transaction_id": pl.String}))
 
+    def query(self, sql: str) -> pl.DataFrame:
+        """Of the tables payments and labels."""
+        try:
+            return self._database.sql(sql).pl()
+        except duckdb.Error as error:
+            raise _told(error) from error
+
     def matches(self) -> LabelMatches:
         return match_labels(self._database, "labels", "payments")
 
