@@ -147,9 +147,9 @@ def test_labels_in_quarantine_judge_nobody(lake):
     _, _, before = materialize(lake)
     labels = pl.read_parquet(next((lake.lake / "labels").rglob("*.parquet")))
     bounds = {p: (0, labels.filter(partition=p)["offset"].max()) for p in (0, 1)}
-    QuarantineLog(lake.lake).hold([Batch("chargeback", "2026-02-01", "all of it", len(labels), bounds)], "test")
+    QuarantineLog(lake.lake).hold([Batch("analyst", "2026-02-01", "all of it", len(labels), bounds)], "test")
     _, _, after = materialize(lake)
-    QuarantineLog(lake.lake).release("chargeback", "only a test", "test")
+    QuarantineLog(lake.lake).release("analyst", "only a test", "test")
     assert after.newest().frauds < before.newest().frauds
     assert materialize(lake)[2] == before
 

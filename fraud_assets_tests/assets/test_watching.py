@@ -24,9 +24,9 @@ from fraud_assets_tests.assets.fake_kafka import FakeKafka
 from fraud_assets_tests.streaming.parts import booster, detector
 from fraud_core.decisions.prediction import Anomaly, Decisions, Scored, encode_predictions
 from fraud_core.decisions.prediction_table import PREDICTION_COLUMNS, decode_predictions
-from fraud_core.features.exchange_rates import NO_RATES
 from fraud_core.features.merchant_risk import MerchantHistory, MerchantRisk, rows_of_table
 from fraud_core.features.table import compute_features
+from fraud_core.input_files.ecb_rates import ecb_rates
 from fraud_core.labels.known import LABEL_COLUMNS
 from fraud_core.model.fraud_model import FraudModel, ModelCard
 from fraud_core.model.stored import StoredModel
@@ -35,6 +35,7 @@ from fraud_core.payments.transaction import COLUMNS
 from fraud_core.settings import Settings
 from fraud_core.simulation.simulator import Simulator
 from fraud_core.timestamps import DAY_MS
+from fraud_io.exchange_rate_log import ExchangeRateLog
 
 pytestmark = pytest.mark.assets
 
@@ -80,6 +81,9 @@ class Lake:
         (self.settings.lake / "merchant_risk").mkdir()
         table.write_parquet(self.settings.lake / "merchant_risk" / TABLE)
         self.risk = MerchantRisk({0: rows_of_table(table)})
+        log = ExchangeRateLog(self.settings.lake)
+        log.begin(ecb_rates())
+        self.rates = log.rates(self.settings.currency)
         self.champion = champion
         self.dead_letters: list[str] = []
 
@@ -94,7 +98,7 @@ class Lake:
     def serve(self, transactions: pl.DataFrame) -> pl.DataFrame:
         """PREDICTION_COLUMNS of the days since the training."""
         parts = [
-            (part, compute_features(part, None, self.risk, NO_RATES).values)
+            (part, compute_features(part, None, self.risk, self.rates).values)
             for part in transactions.partition_by("partition", maintain_order=True)
         ]
         return pl.concat(self._decide(part, values) for part, values in parts)
@@ -106,7 +110,9 @@ class Lake:
         anomaly = Anomaly(self.champion.anomaly.score(values), self.champion.anomaly.limit)
         nobody = np.zeros(len(values), dtype=bool)
         decisions = Decisions(scored, None, nobody, 0.005, model_is_confirmed=True, anomaly=anomaly)
-        return decode_predictions(encode_predictions(rows, values, decisions, {}, [TABLE] * len(values)))
+        tables = [TABLE] * len(values)
+        encoded = encode_predictions(rows, values, decisions, {}, tables, rates_used=self.rates.used_for(rows))
+        return decode_predictions(encoded)
 
     def ingest(self, served: pl.DataFrame) -> None:
         log = OffsetLog(self.settings.lake / "predictions")

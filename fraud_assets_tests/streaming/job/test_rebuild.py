@@ -107,10 +107,10 @@ def test_an_older_copy_of_the_store_is_brought_up_from_where_it_is(rebuilder, fo
 def test_histories_of_a_version_before_are_rebuilt_and_none_of_them_stays(rebuilder, fold, store, valkey):
     fold(OffsetRange(0, 0, 53))
     expected, written = next_features(store, 53), valkey.contents()
-    for key, value in written.items():
-        old = b"rebuilt 53" if key.startswith(b"position") else b"\1" + value[1:]
-        valkey.client.set(key, old)
-    valkey.client.set("h:{0}:gone", b"of a card that does not come again")
+    (key,) = written
+    for field, value in written[key].items():
+        valkey.client.hset(key, field, b"rebuilt 53" if field == b"position" else b"\1" + value[1:])
+    valkey.client.hset(key, ":gone", b"of a card that does not come again")
     with pytest.raises(HistoriesLostError):
         next_features(store, 53)
     rebuilder.rebuild(0, OffsetRange(0, 53, 57), threading.Event())
