@@ -7,8 +7,8 @@ from fraud_core.timestamps import DAY_MS
 
 # source: share of the frauds it reports, median delay in days, sd of the log delay
 _REPORTS = {"customer": (0.35, 0.8, 0.8), "analyst": (0.15, 0.9, 0.4), "chargeback": (0.47, 4.5, 0.5)}
-# Nobody pays for a fraud that was declined: analysts alone report it. Share, median delay in days, sd of the log delay.
-_DECLINED_SHARE, _DECLINED_DAYS, _DECLINED_SPREAD = 0.8, 1.0, 0.8
+# Nobody pays for a fraud that was declined, so nobody disputes it: the issuer of the card reports what it sees of it.
+_DECLINED_SHARE, _DECLINED_DAYS, _DECLINED_SPREAD = 0.8, 1.0, 0.8  # of the frauds; as above
 _CLEARED_SHARE = 0.002  # genuine transactions an analyst looked at
 _MISTAKEN_SHARE = 0.0003  # genuine ones a customer first disputes; an analyst corrects that days later
 
@@ -40,7 +40,7 @@ def feedback(
     return pl.concat(
         [
             reported,
-            _rows(transaction_ids, time_ms, declined, True, "analyst", noticed_days),
+            _rows(transaction_ids, time_ms, declined, True, "issuer", noticed_days),
             _rows(transaction_ids, time_ms, cleared, False, "analyst", rng.uniform(0.3, 2.0, len(cleared))),
             _rows(transaction_ids, time_ms, mistaken, True, "customer", disputed_days),
             _rows(

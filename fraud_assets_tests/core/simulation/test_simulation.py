@@ -82,7 +82,7 @@ def test_frauds_are_labelled_late_by_all_sources_and_most_within_the_label_delay
     transactions, labels = simulated()
     delays = labels.filter("is_fraud").join(transactions.filter("is_fraud"), on="transaction_id")
     days = (delays["label_time_ms"] - delays["event_time_ms"]) / DAY_MS
-    assert set(delays["source"]) == {"chargeback", "analyst", "customer"}
+    assert set(delays["source"]) == {"chargeback", "analyst", "customer", "issuer"}
     assert days.min() > 0
     assert 0.8 < (days <= 7).mean() < 1
     median = dict(delays.select("source", days=days).group_by("source").median().iter_rows())
@@ -143,11 +143,11 @@ def test_a_wave_of_card_testing_shows_in_the_declines_of_one_shop():
     assert spent.max() > 5000
 
 
-def test_analysts_report_declined_frauds_and_nobody_disputes_them():
+def test_the_issuer_reports_declined_frauds_and_nobody_disputes_them():
     transactions, labels = simulated()
     of_declined = labels.join(transactions.filter("is_fraud", outcome="declined"), on="transaction_id")
     assert len(of_declined) > 10
-    assert set(of_declined["source"]) == {"analyst"}
+    assert set(of_declined["source"]) == {"issuer"}
 
 
 def campaign(name: str, seed: int):
