@@ -108,6 +108,7 @@ def test_no_metric_names_a_card_or_a_transaction(stack: Stack):
         "version",
         "result",
         "field",
+        "currency",
     }
     allowed |= {"asset", "key", "check", "blocking", "dagster_job", "status"}
     allowed |= {"implementation", "major", "minor", "patchlevel", "generation"}  # of Python itself

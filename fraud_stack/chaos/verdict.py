@@ -64,7 +64,7 @@ def features_differing(settings: Settings) -> int:
         batch, row_of = expected[served["partition"]]
         row = row_of[served["offset"]]
         is_same = np.array_equal([served["features"][name] for name in FEATURES], batch.values[row])
-        differing += not is_same or served["is_repeat"] != batch.is_repeat[row]
+        differing += not is_same or served["is_repeat"] != bool(batch.is_repeat[row])
     return differing
 
 
