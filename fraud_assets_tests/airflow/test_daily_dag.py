@@ -59,7 +59,8 @@ def test_a_day_is_trained_once_whoever_else_asks_for_it(dagster: Dagster, airflo
 
     later_that_day = airflow.trigger((LAST_TICK + timedelta(hours=1)).isoformat())
     wait_for(lambda: airflow.task(later_that_day)["state"] == "success")
-    assert airflow.link(later_that_day) == airflow.link(first)
+    # Airflow writes the link a moment after the state.
+    assert wait_for(lambda: airflow.link(later_that_day)) == airflow.link(first)
     assert [run["runId"] for run in dagster.runs(day(0))] == [of_airflow["runId"]]
 
 
