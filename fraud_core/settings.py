@@ -10,7 +10,6 @@ from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal, Self
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic.fields import FieldInfo
@@ -22,6 +21,7 @@ from fraud_core.payments.mapping import RecordMapping
 from fraud_core.payments.mapping_file import mapping_text
 from fraud_core.payments.pseudonyms import Pseudonyms
 from fraud_core.payments.reader import ReadingRules
+from fraud_core.payments.times import known_zone
 from fraud_core.timestamps import SECOND_MS, parse_rfc3339_ms
 from fraud_core.topics import TOPICS, TopicNames
 
@@ -183,10 +183,7 @@ class Settings(BaseSettings):
     @field_validator("time_zone")
     @classmethod
     def _is_known_zone(cls, name: str | None) -> str | None:
-        try:
-            return name and ZoneInfo(name).key
-        except (ZoneInfoNotFoundError, ValueError) as error:
-            raise ValueError("no such time zone: use an IANA name such as Europe/Berlin or UTC") from error
+        return name and known_zone(name)
 
     @field_validator("mapping")
     @classmethod

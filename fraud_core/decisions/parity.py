@@ -53,10 +53,9 @@ def differences(
     batch, rows = compute_features(arrived, None, MerchantRisk.empty(), exchange_rates), placed["row"].to_numpy()
     values = batch.values[rows]
     _set_merchant_risk(values, placed, tables)
-    is_missing = np.array(exchange_rates.used_for(arrived).is_missing, dtype=np.float64)
     recomputed = {
         "is_repeat": batch.is_repeat[rows].astype(np.float64),
-        "rate_missing": is_missing[rows],
+        "rate_missing": batch.converted.is_missing[rows].astype(np.float64),
         **dict(zip(FEATURES, values.T, strict=True)),
         **_decisions(placed, values, models),
     }

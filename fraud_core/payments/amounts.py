@@ -7,7 +7,7 @@ from typing import Literal
 
 DecimalSign = Literal[".", ","]
 
-_PLAIN = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
+PLAIN_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
 _SPACES = str.maketrans(
     {"\N{NO-BREAK SPACE}": " ", "\N{NARROW NO-BREAK SPACE}": " ", "\N{RIGHT SINGLE QUOTATION MARK}": "'"}
 )
@@ -38,7 +38,7 @@ def parse_amount(value: object, decimal: DecimalSign = ".") -> float:
     if not isinstance(value, str):
         raise ValueError(f"{quoted(value)} is no amount")
     text = value.strip().translate(_SPACES)
-    if decimal == "." and _PLAIN.fullmatch(text):
+    if decimal == "." and PLAIN_NUMBER.fullmatch(text):
         return float(text)
     found = _AMOUNT.fullmatch(text)
     if not found:

@@ -13,8 +13,7 @@ from reprlib import repr as quoted  # of a bounded length, however deep the valu
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from iso4217 import Currency
-
+from fraud_core.money import minor_units
 from fraud_core.payments.amounts import parse_amount
 from fraud_core.payments.codes import currency_code
 from fraud_core.payments.envelopes import Envelope
@@ -333,18 +332,14 @@ def _debit_less_credit(rule: AmountRule, missing: frozenset[str]) -> _Read:
 
 def _in_major_units(amount: _Read, currency: _Read) -> _Read:
     return lambda records, numbers: [
-        minor / 10 ** _exponent(code) if isinstance(minor, float) else minor
+        minor / _units(code) if isinstance(minor, float) else minor
         for minor, code in zip(amount(records, numbers), currency(records, numbers), strict=True)
     ]
 
 
-def _exponent(currency: object) -> int:
-    """ISO 4217's decimals of a currency; 2 for one that ISO does not list or that has none."""
-    code = currency_code(currency) if isinstance(currency, str | int) else None
-    try:
-        return Currency(code).exponent or 0
-    except ValueError:
-        return 2
+def _units(currency: object) -> int:
+    """``minor_units`` of a currency as the record writes it; what is none is for the reader to refuse."""
+    return minor_units((currency_code(currency) if isinstance(currency, str | int) else None) or "")
 
 
 def _time(rule: TimeRule, read: _Read, missing: frozenset[str]) -> _Read:

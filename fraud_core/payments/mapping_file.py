@@ -4,26 +4,18 @@ import tomllib
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from fraud_core.payments.amounts import DecimalSign
 from fraud_core.payments.envelopes import Envelope
-from fraud_core.payments.times import parse_time_ms
+from fraud_core.payments.times import known_zone, parse_time_ms
 
 PRESETS = Path(__file__).parent / "presets"
 
 
 class MappingError(ValueError):
     """A mapping that cannot be used; the message names everything wrong with it."""
-
-
-def _known_zone(name: str) -> str:
-    try:
-        return ZoneInfo(name).key
-    except (ZoneInfoNotFoundError, ValueError) as error:
-        raise ValueError(f"{name} is no time zone: use an IANA name such as Europe/Berlin or UTC") from error
 
 
 def _moment(text: str) -> str:
@@ -95,9 +87,9 @@ class TimeRule(FieldRule):
     """A spelling that the contract knows needs no key but ``from``."""
 
     format: str | list[str] | None = Field(None, description="as in strptime: %d/%m/%Y %H:%M")
-    zone: Annotated[str, AfterValidator(_known_zone)] | None = None
+    zone: Annotated[str, AfterValidator(known_zone)] | None = None
     zone_from: Column | None = None
-    zones: dict[str, Annotated[str, AfterValidator(_known_zone)]] = Field({}, description="what zone_from's texts mean")
+    zones: dict[str, Annotated[str, AfterValidator(known_zone)]] = Field({}, description="what zone_from's texts mean")
     start: Annotated[str, AfterValidator(_moment)] | None = Field(None, description="time of a column that counts")
     step_s: float = Field(1.0, gt=0, description="with start: how many seconds a step is")
 

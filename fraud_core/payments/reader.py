@@ -12,6 +12,7 @@ from reprlib import repr as quoted  # of a bounded length, however deep the valu
 from typing import Any, NamedTuple, TypeGuard
 from zoneinfo import ZoneInfo
 
+from fraud_core.payments.amounts import PLAIN_NUMBER
 from fraud_core.payments.codes import country_code, currency_code
 from fraud_core.payments.envelopes import OpenMessage, open_message
 from fraud_core.payments.times import parse_time_ms
@@ -26,7 +27,6 @@ Rule = dict[str, Any]
 _SCHEMA = load_schema(TRANSACTIONS.schema)
 _RULES: dict[str, Rule] = _SCHEMA["properties"]
 _REQUIRED = frozenset(_SCHEMA["required"])
-_DECIMAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
 LABELS = ("is_fraud", "label")
 
 
@@ -118,7 +118,7 @@ def _id(value: object, rule: Rule, zone: tzinfo | None) -> str:
 
 def _number(value: object, rule: Rule, zone: tzinfo | None) -> float:
     if isinstance(value, str):
-        if not _DECIMAL.fullmatch(value.strip()):
+        if not PLAIN_NUMBER.fullmatch(value.strip()):
             hint = ": decimals are separated by a point" if "," in value else ""
             raise ValueError(f"{quoted(value)} is no number{hint}")
         value = float(value)

@@ -3,6 +3,7 @@
 import re
 from datetime import UTC, datetime, tzinfo
 from reprlib import repr as quoted  # of a bounded length, however deep the value
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from fraud_core.timestamps import EPOCH, MILLISECOND, SECOND_MS, parse_rfc3339_ms
 
@@ -18,6 +19,14 @@ _SPELLING = re.compile(
     r"\s*(?P<zone>(?:Z|UTC|GMT|(?:UTC|GMT)?[+-]\d\d(?::?\d\d)?)?)(?:\s*UTC|\[[\w/+-]+\])?",
     re.ASCII,
 )
+
+
+def known_zone(name: str) -> str:
+    """``name`` of a zone of the IANA database. ValueError with a sentence when there is none of that name."""
+    try:
+        return ZoneInfo(name).key
+    except (ZoneInfoNotFoundError, ValueError) as error:
+        raise ValueError(f"{name} is no time zone: use an IANA name such as Europe/Berlin or UTC") from error
 
 
 def parse_time_ms(value: object, zone: tzinfo | None = None) -> int:
